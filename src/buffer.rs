@@ -1,0 +1,224 @@
+//! Acknowledged rows that are not committed yet, ready to be queried.
+//!
+//! Rows arrive in the order of their WAL seq and leave together: [`Buffer::seal`] closes the
+//! generation that is filling, and once its rows are committed [`Buffer::release`] drops it. A reader
+//! takes the buffer **first** and the table's snapshot second, and leaves out what the snapshot
+//! already holds; so no row is seen twice and none is missed, whatever a flush does meanwhile.
+//!
+//! Memory is bounded by permits that requests take before they decode; each generation holds its
+//! permits until it is released. This room never writes anything.
+
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use arrow::{
+    array::{ArrayRef, AsArray, Date32Array, Int64Array, RecordBatch},
+    compute::concat_batches,
+    datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::{
+    error::{Context, Error, Kind, Result},
+    record::{PARTITION, Table},
+};
+
+/// The unit that permits are counted in.
+const PERMIT_BYTES: usize = 1024;
+/// Small batches are merged in steps of so many, so that a thousand one-line requests a second stay
+/// cheap to hold and to scan.
+const MERGE_FAN_IN: usize = 32;
+/// Batches of this size are left alone.
+const MERGED_ROWS_MAX: usize = 16 * 1024;
+const DAY_US: i64 = 86_400_000_000;
+
+/// Room that a request has taken.
+#[derive(Debug)]
+pub struct Reservation(#[allow(dead_code)] OwnedSemaphorePermit);
+
+/// The buffer.
+#[derive(Debug)]
+pub struct Buffer {
+    space: Arc<Semaphore>,
+    bytes_max: usize,
+    state: RwLock<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    sealed: Vec<Arc<Generation>>,
+    filling: Generation,
+}
+
+/// Rows that are committed together.
+#[derive(Debug, Default)]
+pub struct Generation {
+    through_seq: u64,
+    rows: [Vec<RecordBatch>; Table::ALL.len()],
+    reservations: Vec<Reservation>,
+    bytes: usize,
+    row_count: usize,
+}
+
+/// Rows of one table with the seq that bounds them.
+#[derive(Debug, Clone)]
+pub struct Buffered {
+    /// The highest WAL seq in the rows; a table that has committed it has them all.
+    pub through_seq: u64,
+    /// The rows, in the schema a query sees.
+    pub batches: Vec<RecordBatch>,
+}
+
+impl Buffer {
+    /// An empty buffer of bounded size.
+    pub fn new(bytes_max: usize) -> Self {
+        Self {
+            space: Arc::new(Semaphore::new(permits_for(bytes_max) as usize)),
+            bytes_max,
+            state: RwLock::default(),
+        }
+    }
+
+    /// Room for so many bytes; waits for a flush to make some, but not longer than `wait_max`.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Busy`] when there is no room in time, [`Kind::TooLarge`] when there never will be.
+    pub async fn reserve(&self, bytes: usize, wait_max: Duration) -> Result<Reservation> {
+        if bytes > self.bytes_max {
+            return Err(Error::new(Kind::TooLarge, "the body is larger than the whole ingest buffer"));
+        }
+        let acquire = Arc::clone(&self.space).acquire_many_owned(permits_for(bytes));
+        match tokio::time::timeout(wait_max, acquire).await {
+            Ok(Ok(permit)) => Ok(Reservation(permit)),
+            _ => Err(Error::new(Kind::Busy, "the ingest buffer is full: the flush to storage is behind")),
+        }
+    }
+
+    /// Adds the rows of one WAL frame. Frames come in the order of their seq.
+    pub fn push(&self, seq: u64, rows: &[(Table, RecordBatch)], reservation: Option<Reservation>) -> Result<()> {
+        let rows = rows
+            .iter()
+            .map(|(table, batch)| Ok((*table, complete(*table, batch, seq)?)))
+            .collect::<Result<Vec<_>>>()?;
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let filling = &mut state.filling;
+        filling.through_seq = seq;
+        filling.reservations.extend(reservation);
+        for (table, batch) in rows {
+            filling.bytes += batch.get_array_memory_size();
+            filling.row_count += batch.num_rows();
+            let batches = &mut filling.rows[position(table)];
+            batches.push(batch);
+            merge_small(batches)?;
+        }
+        Ok(())
+    }
+
+    /// The rows of one table, oldest first.
+    pub fn rows(&self, table: Table) -> Vec<Buffered> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let generations = state.sealed.iter().map(Arc::as_ref).chain([&state.filling]);
+        generations
+            .filter(|generation| !generation.rows[position(table)].is_empty())
+            .map(|generation| Buffered {
+                through_seq: generation.through_seq,
+                batches: generation.rows[position(table)].clone(),
+            })
+            .collect()
+    }
+
+    /// Closes the generation that is filling, and returns the oldest one that is not released.
+    pub fn seal(&self) -> Option<Arc<Generation>> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if state.sealed.is_empty() && state.filling.through_seq > 0 {
+            let filled = std::mem::take(&mut state.filling);
+            state.sealed.push(Arc::new(filled));
+        }
+        state.sealed.first().cloned()
+    }
+
+    /// Drops the generations whose rows are committed through `seq`.
+    pub fn release(&self, seq: u64) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.sealed.retain(|generation| generation.through_seq > seq);
+    }
+
+    /// Bytes and rows that wait, sealed ones included.
+    pub fn size(&self) -> (usize, usize) {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let generations = state.sealed.iter().map(Arc::as_ref).chain([&state.filling]);
+        generations.fold((0, 0), |(bytes, rows), generation| {
+            (bytes + generation.bytes, rows + generation.row_count)
+        })
+    }
+
+    /// Bytes of the generation that is filling.
+    pub fn filling_bytes(&self) -> usize {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).filling.bytes
+    }
+}
+
+impl Generation {
+    /// The highest WAL seq in it.
+    pub fn through_seq(&self) -> u64 {
+        self.through_seq
+    }
+
+    /// The rows of one table in the table's own schema, without the partition column.
+    pub fn rows(&self, table: Table) -> Result<Vec<RecordBatch>> {
+        let columns: Vec<usize> = (0..table.schema().fields().len()).collect();
+        self.rows[position(table)]
+            .iter()
+            .map(|batch| batch.project(&columns).context("buffered rows lack a column"))
+            .collect()
+    }
+}
+
+/// The schema of buffered rows: the table's columns and its partition column.
+fn buffered_schema(table: Table) -> SchemaRef {
+    let mut fields = table.schema().fields().to_vec();
+    fields.push(Arc::new(Field::new(PARTITION, DataType::Date32, false)));
+    Arc::new(Schema::new(fields))
+}
+
+/// Adds the columns that are known only now: the frame's seq and the day.
+fn complete(table: Table, batch: &RecordBatch, seq: u64) -> Result<RecordBatch> {
+    let times = batch
+        .column_by_name(table.time_column())
+        .and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>())
+        .ok_or_else(|| Error::new(Kind::Internal, "a batch lacks its time column"))?;
+    let days: Date32Array = times.values().iter().map(|time| Some(time.div_euclid(DAY_US) as i32)).collect();
+    let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
+    columns.push(Arc::new(Int64Array::from_value(seq as i64, batch.num_rows())));
+    columns.push(Arc::new(days));
+    RecordBatch::try_new(buffered_schema(table), columns).context("a batch does not fit its table")
+}
+
+/// Whenever the newest batches are of one size class and many, they become one of the next class.
+fn merge_small(batches: &mut Vec<RecordBatch>) -> Result<()> {
+    loop {
+        let Some(last) = batches.last() else { return Ok(()) };
+        let class = size_class(last.num_rows());
+        let alike = batches.iter().rev().take_while(|batch| size_class(batch.num_rows()) <= class).count();
+        if alike < MERGE_FAN_IN || last.num_rows() >= MERGED_ROWS_MAX {
+            return Ok(());
+        }
+        let tail = batches.split_off(batches.len() - alike);
+        batches.push(concat_batches(&tail[0].schema(), &tail).context("cannot merge buffered batches")?);
+    }
+}
+
+fn size_class(rows: usize) -> u32 {
+    rows.max(1).ilog(MERGE_FAN_IN)
+}
+
+fn position(table: Table) -> usize {
+    Table::ALL.iter().position(|other| *other == table).expect("ALL lists every table")
+}
+
+fn permits_for(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(PERMIT_BYTES).min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,77 @@
+//! Bytes → records and rejects. Pure: no I/O, no clock, no async; the time of receipt is passed in.
+//!
+//! The rules of this room:
+//! - a bad line never fails the good ones: it becomes a [`Reject`] with its line and reason;
+//! - a field that has no column lands in `attributes`, byte for byte as it was sent;
+//! - a value of the wrong type is cast where nothing is lost; where it can't be, the column is null
+//!   and the original stays in `attributes`.
+//!
+//! It never prices, redacts or stores anything.
+
+mod batch;
+mod cast;
+mod compress;
+mod fields;
+mod lines;
+mod row;
+mod time;
+
+use arrow::array::RecordBatch;
+
+use crate::error::Result;
+
+pub use compress::{Encoding, decompress};
+pub use lines::Shape;
+pub use time::parse_timestamp;
+
+/// What decoding needs to know besides the bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// When the bytes reached us, µs since the epoch, UTC. Records without a time of their own get it.
+    pub received_at_us: i64,
+    /// A record whose time lies further ahead of `received_at_us` than this is rejected.
+    pub future_max_us: i64,
+    /// How the records stand in the body.
+    pub shape: Shape,
+}
+
+/// A body, taken apart.
+#[derive(Debug)]
+pub struct Decoded {
+    /// The records, in the shape of `agent_logs` without `ingest_seq`.
+    pub records: RecordBatch,
+    /// What was no record.
+    pub rejects: Vec<Reject>,
+    /// Whether every record carried its own time and an id. Only then may the content of a batch
+    /// stand for its identity: heartbeats that look alike are different events.
+    pub identified: bool,
+}
+
+/// A line that is no record, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reject {
+    /// The 1-based line of an NDJSON body, or the 1-based element of a JSON array.
+    pub line: u64,
+    /// What is wrong with it, for the sender.
+    pub reason: String,
+    /// The line itself; bytes that are not UTF-8 are replaced, and it is cut at [`REJECT_BYTES_MAX`].
+    pub raw: String,
+}
+
+/// How much of a rejected line is kept.
+pub const REJECT_BYTES_MAX: usize = 64 * 1024;
+
+/// Decodes one body.
+///
+/// # Errors
+///
+/// [`crate::error::Kind::Invalid`] when the body holds no JSON at all, or is one JSON text (an array
+/// or an object over several lines) that breaks off.
+pub fn decode(body: &[u8], options: Options) -> Result<Decoded> {
+    let mut sink = row::Sink::new(options, lines::estimate_records(body));
+    lines::for_each_record(body, options.shape, &mut sink)?;
+    Ok(sink.finish())
+}
+
+#[cfg(test)]
+mod tests;

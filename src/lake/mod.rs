@@ -1,0 +1,18 @@
+//! The committed data: Delta Lake tables of plain, sorted Parquet files on an object store.
+//!
+//! The Delta log is the single truth about which files count. Every commit that brings ingested rows
+//! carries the highest WAL seq in them as its application transaction, so the table itself says what
+//! a replay must still do. This room never reads rows back (that is the query room's) and never
+//! knows what waits in the buffer.
+
+mod file;
+mod statistics;
+mod store;
+mod table;
+
+pub use file::sort_by_time;
+pub use store::{FsyncStore, Storage};
+pub use table::{DataFile, LakeTable, Snapshot, query_schema};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,15 @@
+//! Driftline: cost, quality and drift analytics for AI agents, in one binary.
+//!
+//! The rooms and what may know what are described in `ARCHITECTURE.md`.
+
+pub mod buffer;
+pub mod clock;
+pub mod decode;
+pub mod error;
+pub mod lake;
+pub mod metrics;
+pub mod named;
+pub mod record;
+pub mod sample;
+pub mod stats;
+pub mod wal;

@@ -1,0 +1,130 @@
+//! The neutral model of an exposition: families and samples, before either text format.
+//!
+//! It knows names, labels and numbers, and never how a format writes them. An exemplar would be a
+//! further private field of [`Sample`], or of [`Histogram`] per bucket; nothing outside would move.
+
+use super::series::clean_label;
+
+/// One metric family: everything that shares a name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Family {
+    /// The name as it is queried. Counters are stored **with** `_total`; the OpenMetrics encoder
+    /// takes it off the metadata lines.
+    pub name: &'static str,
+    /// The type.
+    pub kind: Kind,
+    /// The HELP text, unescaped. Lint wants it non-empty.
+    pub help: &'static str,
+    /// The unit, where the name ends in one.
+    pub unit: Option<&'static str>,
+    /// The series, in any order; the encoder sorts them.
+    pub samples: Vec<Sample>,
+}
+
+/// The type of a family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows. Its name ends in `_total`.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts per bucket, and a sum.
+    Histogram,
+}
+
+/// One series of a family.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    pub(super) labels: Vec<(&'static str, String)>,
+    pub(super) value: Value,
+}
+
+/// What a series holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// A counter's or a gauge's value.
+    Number(f64),
+    /// A histogram's.
+    Histogram(Histogram),
+}
+
+/// The state of one histogram.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Histogram {
+    /// Upper bounds, ascending, without `+Inf`.
+    pub bounds: &'static [f64],
+    /// Observations per bucket, **not** cumulative; one more than `bounds`, for `+Inf`.
+    pub counts: Vec<u64>,
+    /// The sum of all observations.
+    pub sum: f64,
+}
+
+impl Family {
+    /// A counter without samples yet. `name` ends in `_total`.
+    pub fn counter(name: &'static str, help: &'static str) -> Self {
+        debug_assert!(name.ends_with("_total"), "{name}: counters end in _total");
+        Self::new(name, Kind::Counter, help)
+    }
+
+    /// A gauge without samples yet.
+    pub fn gauge(name: &'static str, help: &'static str) -> Self {
+        Self::new(name, Kind::Gauge, help)
+    }
+
+    /// A histogram without samples yet.
+    pub fn histogram(name: &'static str, help: &'static str) -> Self {
+        Self::new(name, Kind::Histogram, help)
+    }
+
+    /// Adds one series of a counter or gauge. Label sets must differ within a family.
+    pub fn with(mut self, labels: &[(&'static str, &str)], value: f64) -> Self {
+        self.samples.push(Sample::new(labels, Value::Number(value)));
+        self
+    }
+
+    /// Adds one series of a histogram. Label sets must differ within a family.
+    pub fn with_histogram(mut self, labels: &[(&'static str, &str)], value: Histogram) -> Self {
+        debug_assert_eq!(value.counts.len(), value.bounds.len() + 1);
+        self.samples
+            .push(Sample::new(labels, Value::Histogram(value)));
+        self
+    }
+
+    pub(super) fn new(name: &'static str, kind: Kind, help: &'static str) -> Self {
+        debug_assert!(kind == Kind::Counter || !name.ends_with("_total"), "{name}");
+        Self {
+            name,
+            kind,
+            help,
+            unit: unit_suffix(name),
+            samples: Vec::new(),
+        }
+    }
+
+    /// The name without the suffix that only a counter's samples carry in OpenMetrics.
+    pub(super) fn base_name(&self) -> &'static str {
+        match self.kind {
+            Kind::Counter => self.name.strip_suffix("_total").unwrap_or(self.name),
+            Kind::Gauge | Kind::Histogram => self.name,
+        }
+    }
+}
+
+impl Sample {
+    fn new(labels: &[(&'static str, &str)], value: Value) -> Self {
+        let labels = labels
+            .iter()
+            .map(|(name, value)| (*name, clean_label(value).into_owned()))
+            .collect();
+        Self { labels, value }
+    }
+}
+
+/// The base unit a name ends in. OpenMetrics allows a UNIT line only for such names.
+fn unit_suffix(name: &str) -> Option<&'static str> {
+    let base = name.strip_suffix("_total").unwrap_or(name);
+    ["seconds", "bytes"].into_iter().find(|unit| {
+        base.strip_suffix(unit)
+            .is_some_and(|rest| rest.ends_with('_'))
+    })
+}

@@ -1,0 +1,407 @@
+//! The series of one family: label sets to slots, slots to cumulative cells, bounded.
+//!
+//! A label set gets a slot once and keeps it for good, because a counter that vanishes and comes
+//! back reads as a reset. So there is a limit: past it, every new set shares [`OTHER_SLOT`]. This
+//! file never knows what a value means, only that it must be finite and not negative.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use super::families::{BOUNDS_MAX, FamilySpec, VARIANTS_MAX};
+use super::hash::FastHash;
+use super::model::{Family, Histogram, Sample, Value};
+use super::totals::{CellTotals, Exact, FamilyTotals, SeriesTotals};
+
+/// The value of every free label in the series that takes the overflow.
+pub(super) const OTHER: &str = "__other__";
+
+/// Longest label value, in bytes; the rest is cut off.
+const LABEL_BYTES_MAX: usize = 128;
+
+/// All series of one family.
+#[derive(Debug)]
+pub(super) struct Series<C> {
+    pub(super) spec: &'static FamilySpec,
+    pub(super) slots: Slots,
+    pub(super) skipped_values: u64,
+    cells: Vec<C>,
+}
+
+impl<C: Cell> Series<C> {
+    pub(super) fn new(spec: &'static FamilySpec, label_sets_max: usize) -> Self {
+        Self {
+            spec,
+            slots: Slots::new(spec.free_labels().count(), label_sets_max),
+            skipped_values: 0,
+            cells: vec![C::default()],
+        }
+    }
+
+    /// The family with one sample per series that has a value.
+    pub(super) fn family(&self) -> Family {
+        let mut family = Family::new(self.spec.name, self.spec.kind, self.spec.help);
+        for (labels, cell) in self.slots.labels.iter().zip(&self.cells) {
+            for (variant, value) in cell.values(self.spec) {
+                let labels = named_labels(self.spec, labels, variant);
+                family.samples.push(Sample { labels, value });
+            }
+        }
+        family
+    }
+
+    pub(super) fn totals(&self) -> FamilyTotals {
+        let mut series: Vec<SeriesTotals> = self
+            .slots
+            .labels
+            .iter()
+            .zip(&self.cells)
+            .enumerate()
+            .filter(|(slot, (_, cell))| *slot != OTHER_SLOT || !cell.is_empty())
+            .map(|(_, (labels, cell))| SeriesTotals {
+                labels: labels.iter().map(|label| label.to_string()).collect(),
+                value: cell.totals(self.spec),
+            })
+            .collect();
+        series.sort_by(|left, right| left.labels.cmp(&right.labels));
+        FamilyTotals {
+            name: self.spec.name.to_owned(),
+            labels: self.spec.free_labels().map(str::to_owned).collect(),
+            bounds: self.spec.bounds.iter().copied().map(Exact).collect(),
+            overflow_rows: self.slots.overflow_rows,
+            skipped_values: self.skipped_values,
+            series,
+        }
+    }
+
+    /// Fills an empty family. Every saved label set keeps its series, even above the limit.
+    pub(super) fn restore(&mut self, totals: FamilyTotals) -> Result<(), String> {
+        totals.check_shape(self.spec)?;
+        self.slots.overflow_rows = totals.overflow_rows;
+        self.skipped_values = totals.skipped_values;
+        for SeriesTotals { labels, value } in totals.series {
+            let slot = self.slots.insert(&labels);
+            self.cells.resize_with(self.slots.len(), C::default);
+            self.cells[slot] = C::restore(self.spec, value)
+                .map_err(|reason| format!("{} {labels:?}: {reason}", self.spec.name))?;
+        }
+        Ok(())
+    }
+
+    /// Passes on a value that may be added, counts one that may not.
+    fn accept(&mut self, value: Option<f64>) -> Option<f64> {
+        let value = value?;
+        let storable = value.is_finite() && value >= 0.0;
+        self.skipped_values += u64::from(!storable);
+        storable.then_some(value)
+    }
+
+    /// The cell of a row. `memo` spares the next row with these labels the lookup.
+    fn cell<'l, const L: usize>(
+        &mut self,
+        memo: &mut Option<u32>,
+        labels: impl FnOnce() -> [&'l str; L],
+    ) -> &mut C {
+        let slot = self.slots.of_row(memo, labels);
+        if slot >= self.cells.len() {
+            self.cells.resize_with(slot + 1, C::default);
+        }
+        &mut self.cells[slot]
+    }
+}
+
+impl Series<CounterCell> {
+    /// Adds one row's amounts, by the position of the fixed label's value.
+    pub(super) fn add<'l, const L: usize, const N: usize>(
+        &mut self,
+        memo: &mut Option<u32>,
+        labels: impl FnOnce() -> [&'l str; L],
+        mut amounts: [Option<f64>; N],
+    ) {
+        for amount in &mut amounts {
+            *amount = self.accept(*amount);
+        }
+        if amounts.iter().all(Option::is_none) {
+            return;
+        }
+        let cell = self.cell(memo, labels);
+        for (value, amount) in cell.values.iter_mut().zip(amounts) {
+            if let Some(amount) = amount {
+                *value = Some(grown(value.unwrap_or(0.0), amount));
+            }
+        }
+    }
+
+    /// Counts one row under one value of the fixed label.
+    pub(super) fn count<'l, const L: usize>(
+        &mut self,
+        memo: &mut Option<u32>,
+        labels: impl FnOnce() -> [&'l str; L],
+        variant: usize,
+    ) {
+        let value = &mut self.cell(memo, labels).values[variant];
+        *value = Some(grown(value.unwrap_or(0.0), 1.0));
+    }
+}
+
+impl Series<HistogramCell> {
+    /// Counts one row's value into its bucket.
+    pub(super) fn observe<'l, const L: usize>(
+        &mut self,
+        memo: &mut Option<u32>,
+        labels: impl FnOnce() -> [&'l str; L],
+        value: Option<f64>,
+    ) {
+        let Some(value) = self.accept(value) else {
+            return;
+        };
+        let bounds = self.spec.bounds;
+        let cell = self.cell(memo, labels);
+        // Counting beats searching at eight bounds: no branch to mispredict.
+        let bucket: usize = bounds.iter().map(|bound| usize::from(value > *bound)).sum();
+        cell.counts[bucket] += 1;
+        cell.sum = grown(cell.sum, value);
+    }
+}
+
+/// Cumulative state of one label set.
+pub(super) trait Cell: Default {
+    /// The values to show, each with its value of the fixed label.
+    fn values(&self, spec: &FamilySpec) -> Vec<(&'static str, Value)>;
+    fn is_empty(&self) -> bool;
+    fn totals(&self, spec: &FamilySpec) -> CellTotals;
+    fn restore(spec: &FamilySpec, totals: CellTotals) -> Result<Self, String>;
+}
+
+/// One number per value of the fixed label; `None` until the first row.
+#[derive(Debug, Default)]
+pub(super) struct CounterCell {
+    values: [Option<f64>; VARIANTS_MAX],
+}
+
+impl CounterCell {
+    fn present(&self, spec: &FamilySpec) -> impl Iterator<Item = (&'static str, f64)> {
+        let variants = spec.variants().iter().copied();
+        variants
+            .zip(self.values)
+            .filter_map(|(variant, value)| Some((variant, value?)))
+    }
+}
+
+impl Cell for CounterCell {
+    fn values(&self, spec: &FamilySpec) -> Vec<(&'static str, Value)> {
+        self.present(spec)
+            .map(|(variant, value)| (variant, Value::Number(value)))
+            .collect()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.values.iter().all(Option::is_none)
+    }
+
+    fn totals(&self, spec: &FamilySpec) -> CellTotals {
+        CellTotals::Counter(
+            self.present(spec)
+                .map(|(variant, value)| (variant.to_owned(), Exact(value)))
+                .collect(),
+        )
+    }
+
+    fn restore(spec: &FamilySpec, totals: CellTotals) -> Result<Self, String> {
+        let CellTotals::Counter(values) = totals else {
+            return Err("not a counter".to_owned());
+        };
+        let mut cell = Self::default();
+        for (variant, value) in values {
+            let position = spec
+                .variants()
+                .iter()
+                .position(|known| *known == variant)
+                .ok_or_else(|| format!("unknown value {variant:?}"))?;
+            cell.values[position] = Some(value.storable()?);
+        }
+        Ok(cell)
+    }
+}
+
+/// Observations per bucket, not cumulative, and their sum.
+#[derive(Debug, Default)]
+pub(super) struct HistogramCell {
+    counts: [u64; BOUNDS_MAX + 1],
+    sum: f64,
+}
+
+impl Cell for HistogramCell {
+    fn values(&self, spec: &FamilySpec) -> Vec<(&'static str, Value)> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let histogram = Histogram {
+            bounds: spec.bounds,
+            counts: self.counts[..=spec.bounds.len()].to_vec(),
+            sum: self.sum,
+        };
+        vec![("", Value::Histogram(histogram))]
+    }
+
+    fn is_empty(&self) -> bool {
+        self.counts.iter().all(|count| *count == 0)
+    }
+
+    fn totals(&self, spec: &FamilySpec) -> CellTotals {
+        CellTotals::Histogram {
+            buckets: self.counts[..=spec.bounds.len()].to_vec(),
+            sum: Exact(self.sum),
+        }
+    }
+
+    fn restore(spec: &FamilySpec, totals: CellTotals) -> Result<Self, String> {
+        let CellTotals::Histogram { buckets, sum } = totals else {
+            return Err("not a histogram".to_owned());
+        };
+        if buckets.len() != spec.bounds.len() + 1 {
+            return Err(format!("{} buckets", buckets.len()));
+        }
+        let mut cell = Self {
+            sum: sum.storable()?,
+            ..Self::default()
+        };
+        cell.counts[..buckets.len()].copy_from_slice(&buckets);
+        Ok(cell)
+    }
+}
+
+/// The slot of every label set past the limit, and of a row that says so itself.
+pub(super) const OTHER_SLOT: usize = 0;
+
+/// Label sets to dense slots, with a limit.
+#[derive(Debug)]
+pub(super) struct Slots {
+    /// By [`label_key`].
+    by_key: HashMap<Box<[u8]>, u32, FastHash>,
+    /// By slot: the free labels' values.
+    pub(super) labels: Vec<Box<[Box<str>]>>,
+    pub(super) overflow_rows: u64,
+    label_sets_max: usize,
+    scratch: Vec<u8>,
+}
+
+impl Slots {
+    pub(super) fn new(label_count: usize, label_sets_max: usize) -> Self {
+        let mut slots = Self {
+            by_key: HashMap::default(),
+            labels: Vec::new(),
+            overflow_rows: 0,
+            label_sets_max,
+            scratch: Vec::new(),
+        };
+        let other = slots.insert(&vec![OTHER; label_count]);
+        debug_assert_eq!(other, OTHER_SLOT);
+        slots
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// The slot of a row, which counts as overflow where it has none of its own.
+    pub(super) fn of_row<'l, const L: usize>(
+        &mut self,
+        memo: &mut Option<u32>,
+        labels: impl FnOnce() -> [&'l str; L],
+    ) -> usize {
+        let slot = match *memo {
+            Some(slot) => slot as usize,
+            None => {
+                let slot = self.resolve(&labels());
+                *memo = Some(slot as u32);
+                slot
+            }
+        };
+        self.overflow_rows += u64::from(slot == OTHER_SLOT);
+        slot
+    }
+
+    /// The slot of a label set; a new one while there is room.
+    pub(super) fn resolve(&mut self, labels: &[&str]) -> usize {
+        let labels: Vec<Cow<str>> = labels.iter().map(|label| clean_label(label)).collect();
+        label_key(&mut self.scratch, &labels);
+        if let Some(slot) = self.by_key.get(self.scratch.as_slice()) {
+            return *slot as usize;
+        }
+        // The slot for the overflow is not one of the label sets.
+        if self.labels.len() > self.label_sets_max {
+            return OTHER_SLOT;
+        }
+        self.insert(&labels)
+    }
+
+    /// The slot of a label set, whatever the limit.
+    pub(super) fn insert<S: AsRef<str>>(&mut self, labels: &[S]) -> usize {
+        label_key(&mut self.scratch, labels);
+        if let Some(slot) = self.by_key.get(self.scratch.as_slice()) {
+            return *slot as usize;
+        }
+        let slot = self.labels.len();
+        self.by_key.insert(
+            self.scratch.as_slice().into(),
+            u32::try_from(slot).expect("label sets are bounded far below u32"),
+        );
+        self.labels
+            .push(labels.iter().map(|label| label.as_ref().into()).collect());
+        slot
+    }
+}
+
+/// Writes label values as one key. 0xFF is in no UTF-8 text, so two sets never share a key.
+fn label_key<S: AsRef<str>>(key: &mut Vec<u8>, labels: &[S]) {
+    key.clear();
+    for label in labels {
+        key.extend_from_slice(label.as_ref().as_bytes());
+        key.push(0xff);
+    }
+}
+
+/// The leading part of a label value that is kept.
+pub(super) fn clip_label(value: &str) -> &str {
+    if value.len() <= LABEL_BYTES_MAX {
+        return value;
+    }
+    &value[..value.floor_char_boundary(LABEL_BYTES_MAX)]
+}
+
+/// A label value as it is stored and shown: bounded, and free of NUL, which ends the input for
+/// Prometheus' lexer, so that one client's row could fail every scrape.
+pub(super) fn clean_label(value: &str) -> Cow<'_, str> {
+    let value = clip_label(value);
+    if value.contains('\0') {
+        Cow::Owned(value.replace('\0', "?"))
+    } else {
+        Cow::Borrowed(value)
+    }
+}
+
+/// Free labels and the fixed one, in the order of the list.
+pub(super) fn named_labels(
+    spec: &FamilySpec,
+    free: &[Box<str>],
+    variant: &str,
+) -> Vec<(&'static str, String)> {
+    let fixed = spec.fixed.as_ref().map(|fixed| fixed.label);
+    let mut free = free.iter();
+    spec.labels
+        .iter()
+        .map(|label| {
+            let value = if Some(*label) == fixed {
+                variant
+            } else {
+                free.next().expect("a slot has a value per free label")
+            };
+            (*label, value.to_owned())
+        })
+        .collect()
+}
+
+/// A sum that neither shrinks nor leaves the finite numbers.
+fn grown(sum: f64, amount: f64) -> f64 {
+    (sum + amount).min(f64::MAX)
+}

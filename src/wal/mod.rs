@@ -1,0 +1,48 @@
+//! The write-ahead log: what is in it and fsynced is acknowledged, and only that.
+//!
+//! # Files
+//!
+//! A directory of segments named `{first seq, 20 digits}.wal`, each a 16-byte head (`DRIFTWAL`,
+//! version, CRC) and then frames:
+//!
+//! ```text
+//! offset  size  field
+//!      0     4  magic "FRM1"
+//!      4     4  payload length, bytes
+//!      8     4  CRC-32 of the payload
+//!     12     4  flags, 0
+//!     16     8  seq: 1, 2, 3, … over all segments, no gaps
+//!     24     8  group start: the file offset of the first frame of this frame's group commit
+//!     32     4  CRC-32 of bytes 0..32
+//!     36     …  payload
+//! ```
+//!
+//! All numbers are little endian. A payload is one accepted request:
+//!
+//! ```text
+//! received_at µs i64 | receipt present u8 | receipt [16] | accepted u32 | rejected u32
+//!   | sections u8 | { table tag u8 | rows u32 | length u32 | Arrow IPC stream }*
+//! ```
+//!
+//! Columns that are null in every row are left out of a section; a reader fills them in. The same
+//! rule lets it read frames that an older version wrote before a column existed.
+//!
+//! # What damage means
+//!
+//! Everything before a frame's group start was fsynced when the frame was written. So a damaged
+//! frame at offset `o` is a torn tail exactly if no whole frame after it has a group start above
+//! `o`: it belonged to the last, unacknowledged group, and is cut with a log line. Otherwise
+//! acknowledged data is damaged, and opening fails with file and offset.
+//!
+//! This room never decides what a frame is for, and never deletes a segment on its own.
+
+mod frame;
+mod reader;
+mod writer;
+
+pub use frame::{Frame, Receipt, Section};
+pub use reader::{Recovered, recover};
+pub use writer::{Pending, Position, Writer};
+
+#[cfg(test)]
+mod tests;
