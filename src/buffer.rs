@@ -31,7 +31,7 @@ const PERMIT_BYTES: usize = 1024;
 /// cheap to hold and to scan.
 const MERGE_FAN_IN: usize = 32;
 /// Batches of this size are left alone.
-const MERGED_ROWS_MAX: usize = 16 * 1024;
+const MERGED_ROWS_MAX: usize = 1_000;
 const DAY_US: i64 = 86_400_000_000;
 
 /// Room that a request has taken.

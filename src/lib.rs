@@ -3,9 +3,11 @@
 //! The rooms and what may know what are described in `ARCHITECTURE.md`.
 
 pub mod buffer;
+pub mod catalog;
 pub mod clock;
 pub mod decode;
 pub mod error;
+pub mod ingest;
 pub mod lake;
 pub mod metrics;
 pub mod named;

@@ -19,7 +19,7 @@ pub struct FamilySpec {
     pub labels: &'static [&'static str],
     /// The label among `labels` whose values are known beforehand, if there is one.
     pub fixed: Option<Fixed>,
-    /// Upper bounds of a histogram's buckets, without `+Inf`; at most [`BOUNDS_MAX`].
+    /// Upper bounds of a histogram's buckets, without `+Inf`; at most eight.
     pub bounds: &'static [f64],
 }
 
@@ -28,7 +28,7 @@ pub struct FamilySpec {
 pub struct Fixed {
     /// The label's name.
     pub label: &'static str,
-    /// Its values; at most [`VARIANTS_MAX`].
+    /// Its values; at most four.
     pub values: &'static [&'static str],
 }
 

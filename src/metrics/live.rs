@@ -377,13 +377,13 @@ impl<'a> Columns<'a> {
     }
 
     fn labels(&self, row: usize) -> RowLabels<'a> {
-        let columns = [
-            &self.agent_id,
-            &self.model,
-            &self.operation,
-            &self.tenant_id,
-        ];
-        RowLabels::new(columns.map(|column| column.at(row).unwrap_or_default()))
+        let label = |column: &Text<'a>| column.at(row).unwrap_or_default();
+        RowLabels::new([
+            label(&self.agent_id),
+            label(&self.model),
+            label(&self.operation),
+            label(&self.tenant_id),
+        ])
     }
 
     /// Input and output, in the order of the fixed label's values.

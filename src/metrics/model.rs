@@ -3,8 +3,6 @@
 //! It knows names, labels and numbers, and never how a format writes them. An exemplar would be a
 //! further private field of [`Sample`], or of [`Histogram`] per bucket; nothing outside would move.
 
-use super::series::clean_label;
-
 /// One metric family: everything that shares a name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Family {
@@ -114,7 +112,7 @@ impl Sample {
     fn new(labels: &[(&'static str, &str)], value: Value) -> Self {
         let labels = labels
             .iter()
-            .map(|(name, value)| (*name, clean_label(value).into_owned()))
+            .map(|(name, value)| (*name, (*value).to_owned()))
             .collect();
         Self { labels, value }
     }

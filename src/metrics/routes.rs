@@ -31,12 +31,12 @@ pub(super) struct RowLabels<'a> {
 impl<'a> RowLabels<'a> {
     /// In this order: agent, model, operation, tenant.
     pub(super) fn new(labels: [&'a str; 4]) -> Self {
-        let [agent, model, operation, tenant] = labels.map(clip_label);
+        let [agent, model, operation, tenant] = labels;
         Self {
-            agent,
-            model,
-            operation,
-            tenant,
+            agent: clip_label(agent),
+            model: clip_label(model),
+            operation: clip_label(operation),
+            tenant: clip_label(tenant),
         }
     }
 
@@ -127,9 +127,15 @@ impl Routes {
 
 impl RouteLabels {
     fn are(&self, labels: &RowLabels) -> bool {
-        *self.agent == *labels.agent
-            && *self.model == *labels.model
-            && *self.operation == *labels.operation
-            && *self.tenant == *labels.tenant
+        same(&self.agent, labels.agent)
+            && same(&self.model, labels.model)
+            && same(&self.operation, labels.operation)
+            && same(&self.tenant, labels.tenant)
     }
+}
+
+/// Equality that leaves empty strings alone. Theirs is a dangling pointer, and a vectorised compare
+/// that touches its page, even with every lane masked off, costs a hundred nanoseconds.
+fn same(left: &str, right: &str) -> bool {
+    left.len() == right.len() && (left.is_empty() || left == right)
 }

@@ -4,7 +4,6 @@
 //! back reads as a reset. So there is a limit: past it, every new set shares [`OTHER_SLOT`]. This
 //! file never knows what a value means, only that it must be finite and not negative.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::families::{BOUNDS_MAX, FamilySpec, VARIANTS_MAX};
@@ -323,8 +322,7 @@ impl Slots {
 
     /// The slot of a label set; a new one while there is room.
     pub(super) fn resolve(&mut self, labels: &[&str]) -> usize {
-        let labels: Vec<Cow<str>> = labels.iter().map(|label| clean_label(label)).collect();
-        label_key(&mut self.scratch, &labels);
+        label_key(&mut self.scratch, labels);
         if let Some(slot) = self.by_key.get(self.scratch.as_slice()) {
             return *slot as usize;
         }
@@ -332,7 +330,7 @@ impl Slots {
         if self.labels.len() > self.label_sets_max {
             return OTHER_SLOT;
         }
-        self.insert(&labels)
+        self.insert(labels)
     }
 
     /// The slot of a label set, whatever the limit.
@@ -346,17 +344,21 @@ impl Slots {
             self.scratch.as_slice().into(),
             u32::try_from(slot).expect("label sets are bounded far below u32"),
         );
-        self.labels
-            .push(labels.iter().map(|label| label.as_ref().into()).collect());
+        self.labels.push(
+            labels
+                .iter()
+                .map(|label| clip_label(label.as_ref()).into())
+                .collect(),
+        );
         slot
     }
 }
 
-/// Writes label values as one key. 0xFF is in no UTF-8 text, so two sets never share a key.
+/// Writes label values, clipped, as one key. 0xFF is in no UTF-8 text, so two sets never share a key.
 fn label_key<S: AsRef<str>>(key: &mut Vec<u8>, labels: &[S]) {
     key.clear();
     for label in labels {
-        key.extend_from_slice(label.as_ref().as_bytes());
+        key.extend_from_slice(clip_label(label.as_ref()).as_bytes());
         key.push(0xff);
     }
 }
@@ -367,17 +369,6 @@ pub(super) fn clip_label(value: &str) -> &str {
         return value;
     }
     &value[..value.floor_char_boundary(LABEL_BYTES_MAX)]
-}
-
-/// A label value as it is stored and shown: bounded, and free of NUL, which ends the input for
-/// Prometheus' lexer, so that one client's row could fail every scrape.
-pub(super) fn clean_label(value: &str) -> Cow<'_, str> {
-    let value = clip_label(value);
-    if value.contains('\0') {
-        Cow::Owned(value.replace('\0', "?"))
-    } else {
-        Cow::Borrowed(value)
-    }
 }
 
 /// Free labels and the fixed one, in the order of the list.

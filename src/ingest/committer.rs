@@ -1,0 +1,330 @@
+//! The one thread that gives out seqs: it gathers what waits, fsyncs it as one group, makes it
+//! visible, and only then answers. Seals happen on the same thread, so that totals, receipts and
+//! rows are cut at exactly the same seq.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::receipts::Recent;
+use crate::{
+    buffer::{Buffer, Generation, Reservation},
+    catalog::{Books, Stored},
+    error::{Context, Error, Kind, Result},
+    metrics::{LiveMetrics, Totals as MetricTotals},
+    record::Table,
+    wal::{Frame, Pending, Receipt, Writer},
+};
+
+/// Requests that wait for their turn; more are held back by the channel.
+const QUEUE: usize = 256;
+/// Bytes that one fsync takes at most, so that its wait stays bounded.
+const GROUP_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// A request that is ready to be written.
+pub struct Append {
+    /// What it holds.
+    pub frame: Frame,
+    /// Its encoded form.
+    pub pending: Pending,
+    /// Its room in the buffer.
+    pub reservation: Reservation,
+}
+
+/// What became of an append.
+#[derive(Debug, Clone, Copy)]
+pub struct Committed {
+    /// Its seq, or that of the batch it repeats.
+    pub seq: u64,
+    /// The batch it repeats.
+    pub first: Option<Stored>,
+}
+
+/// Rows, receipts and totals, all cut at one seq.
+pub struct Sealed {
+    /// The rows.
+    pub generation: Arc<Generation>,
+    /// The receipts of its frames.
+    pub receipts: Vec<(Receipt, Stored)>,
+    /// The books at its end.
+    pub books: Books,
+    /// The metrics at its end.
+    pub metrics: MetricTotals,
+}
+
+/// What the thread shows of itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct State {
+    /// Everything received.
+    pub books: Books,
+    /// Bytes of the WAL.
+    pub wal_bytes: u64,
+    /// Whether the WAL takes no more.
+    pub wal_failed: bool,
+    /// The last acknowledged seq.
+    pub last_seq: u64,
+}
+
+enum Command {
+    Append(Box<Append>, oneshot::Sender<Result<Committed>>),
+    Seal(oneshot::Sender<Option<Sealed>>),
+    Forget(u64, oneshot::Sender<Result<()>>),
+    Stop(oneshot::Sender<()>),
+}
+
+/// A handle on the thread.
+pub struct Committer {
+    commands: mpsc::Sender<Command>,
+    live: Arc<Mutex<LiveMetrics>>,
+    state: Arc<Mutex<State>>,
+}
+
+impl Committer {
+    /// Starts the thread.
+    pub fn start(
+        writer: Writer,
+        buffer: Arc<Buffer>,
+        live: LiveMetrics,
+        books: Books,
+        recent: Recent,
+    ) -> Result<Self> {
+        let (commands, inbox) = mpsc::channel(QUEUE);
+        let live = Arc::new(Mutex::new(live));
+        let position = writer.position();
+        let state = State {
+            books,
+            wal_bytes: position.bytes,
+            wal_failed: false,
+            last_seq: position.next_seq - 1,
+        };
+        let state = Arc::new(Mutex::new(state));
+        let worker = Worker { writer, buffer, recent, live: Arc::clone(&live), state: Arc::clone(&state) };
+        thread::Builder::new()
+            .name("wal-committer".to_owned())
+            .spawn(move || worker.run(inbox))
+            .context("cannot start the WAL thread")?;
+        Ok(Self { commands, live, state })
+    }
+
+    /// Makes one request durable and visible.
+    pub async fn append(&self, append: Append) -> Result<Committed> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Append(Box::new(append), reply)).await.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+
+    /// Cuts off what waits.
+    pub async fn seal(&self) -> Result<Option<Sealed>> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Seal(reply)).await.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())
+    }
+
+    /// Lets the WAL forget what is committed.
+    pub async fn forget_through(&self, seq: u64) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Forget(seq, reply)).await.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+
+    /// Ends the thread after what is queued before.
+    pub async fn stop(&self) {
+        let (reply, answer) = oneshot::channel();
+        if self.commands.send(Command::Stop(reply)).await.is_ok() {
+            let _ = answer.await;
+        }
+    }
+
+    /// Counts the records of a batch that SQLite knows already.
+    pub fn count_duplicate(&self, records: u64) {
+        lock(&self.state).books.duplicate += records;
+    }
+
+    /// The live metrics.
+    pub fn live(&self) -> MutexGuard<'_, LiveMetrics> {
+        lock(&self.live)
+    }
+
+    /// What the thread shows of itself.
+    pub fn state(&self) -> State {
+        *lock(&self.state)
+    }
+}
+
+struct Worker {
+    writer: Writer,
+    buffer: Arc<Buffer>,
+    recent: Recent,
+    live: Arc<Mutex<LiveMetrics>>,
+    state: Arc<Mutex<State>>,
+}
+
+type Waiting = (Box<Append>, oneshot::Sender<Result<Committed>>);
+
+impl Worker {
+    fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        let mut next = inbox.blocking_recv();
+        while let Some(command) = next.take() {
+            match command {
+                Command::Append(append, reply) => {
+                    let mut bytes = append.pending.bytes();
+                    let mut group = vec![(append, reply)];
+                    while bytes < GROUP_BYTES_MAX {
+                        match inbox.try_recv() {
+                            Ok(Command::Append(append, reply)) => {
+                                bytes += append.pending.bytes();
+                                group.push((append, reply));
+                            }
+                            Ok(other) => {
+                                next = Some(other);
+                                break;
+                            }
+                            Err(_) => break,
+                        }
+                    }
+                    self.commit(group);
+                }
+                Command::Seal(reply) => {
+                    let _ = reply.send(self.seal());
+                }
+                Command::Forget(seq, reply) => {
+                    let _ = reply.send(self.writer.forget_through(seq));
+                    self.show();
+                }
+                Command::Stop(reply) => {
+                    let _ = reply.send(());
+                    return;
+                }
+            }
+            if next.is_none() {
+                next = inbox.blocking_recv();
+            }
+        }
+    }
+
+    /// One group: batches that were stored before are answered with their first seq, the others are
+    /// written with one fsync. A batch that comes twice in the group is written once.
+    fn commit(&mut self, group: Vec<Waiting>) {
+        let mut fresh: Vec<(Append, oneshot::Sender<Result<Committed>>)> = Vec::with_capacity(group.len());
+        let mut in_group: HashMap<Receipt, usize> = HashMap::new();
+        let mut repeats = Vec::new();
+        for (append, reply) in group {
+            let receipt = append.frame.receipt;
+            if let Some(stored) = receipt.and_then(|receipt| self.recent.find(&receipt)) {
+                self.count_repeat(&append.frame);
+                let _ = reply.send(Ok(Committed { seq: stored.seq, first: Some(stored) }));
+            } else if let Some(index) = receipt.and_then(|receipt| in_group.get(&receipt)) {
+                repeats.push((append, reply, *index));
+            } else {
+                if let Some(receipt) = receipt {
+                    in_group.insert(receipt, fresh.len());
+                }
+                fresh.push((*append, reply));
+            }
+        }
+        let (replies, written) = self.write(fresh);
+        for (append, reply, index) in repeats {
+            let answer = match &written {
+                Ok(stored) => {
+                    self.count_repeat(&append.frame);
+                    Ok(Committed { seq: stored[index].seq, first: Some(stored[index]) })
+                }
+                Err(error) => Err(again(error)),
+            };
+            let _ = reply.send(answer);
+        }
+        for (index, reply) in replies.into_iter().enumerate() {
+            let answer = match &written {
+                Ok(stored) => Ok(Committed { seq: stored[index].seq, first: None }),
+                Err(error) => Err(again(error)),
+            };
+            let _ = reply.send(answer);
+        }
+        self.show();
+    }
+
+    #[allow(clippy::type_complexity)] // the replies must outlive the frames they answer
+    fn write(
+        &mut self,
+        fresh: Vec<(Append, oneshot::Sender<Result<Committed>>)>,
+    ) -> (Vec<oneshot::Sender<Result<Committed>>>, Result<Vec<Stored>>) {
+        let mut replies = Vec::with_capacity(fresh.len());
+        let mut pending = Vec::with_capacity(fresh.len());
+        let mut rows = Vec::with_capacity(fresh.len());
+        for (append, reply) in fresh {
+            replies.push(reply);
+            pending.push(append.pending);
+            rows.push((append.frame, append.reservation));
+        }
+        if pending.is_empty() {
+            return (replies, Ok(Vec::new()));
+        }
+        let written = self.writer.append_group(&pending).and_then(|first_seq| {
+            rows.into_iter()
+                .zip(first_seq..)
+                .map(|((frame, reservation), seq)| self.publish(seq, frame, reservation))
+                .collect()
+        });
+        (replies, written)
+    }
+
+    /// Makes a durable frame visible and counts it.
+    fn publish(&mut self, seq: u64, frame: Frame, reservation: Reservation) -> Result<Stored> {
+        self.recent.note(seq, &frame);
+        let stored = Stored {
+            seq,
+            accepted: frame.accepted,
+            rejected: frame.rejected,
+            received_at_us: frame.received_at_us,
+        };
+        {
+            let mut state = lock(&self.state);
+            state.books.accepted += u64::from(frame.accepted);
+            state.books.rejected += u64::from(frame.rejected);
+        }
+        let rows: Vec<_> = frame.sections.into_iter().map(|section| (section.table, section.batch)).collect();
+        for (table, batch) in &rows {
+            if *table == Table::AgentLogs {
+                lock(&self.live).observe(batch);
+            }
+        }
+        self.buffer.push(seq, &rows, Some(reservation))?;
+        Ok(stored)
+    }
+
+    fn seal(&mut self) -> Option<Sealed> {
+        let generation = self.buffer.seal()?;
+        let books = lock(&self.state).books;
+        let metrics = lock(&self.live).totals();
+        Some(Sealed { generation, receipts: self.recent.seal(), books, metrics })
+    }
+
+    fn count_repeat(&self, frame: &Frame) {
+        lock(&self.state).books.duplicate += u64::from(frame.accepted + frame.rejected);
+    }
+
+    fn show(&self) {
+        let position = self.writer.position();
+        let mut state = lock(&self.state);
+        state.wal_bytes = position.bytes;
+        state.wal_failed = self.writer.is_poisoned();
+        state.last_seq = position.next_seq - 1;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn stopped() -> Error {
+    Error::new(Kind::Busy, "ingest has stopped: the daemon is shutting down")
+}
+
+/// One failed group fails all its requests, each with an error of its own.
+fn again(error: &Error) -> Error {
+    Error::new(error.kind(), error.chain())
+}

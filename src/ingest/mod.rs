@@ -1,0 +1,403 @@
+//! Bytes in, acknowledgement out: decode → WAL → buffer → answer, and later buffer → lake.
+//!
+//! The order of steps is the promise: an answer is sent after the fsync and after the rows can be
+//! queried; rows leave the buffer after the table holds them; the WAL forgets them after the receipts
+//! and totals are saved. At start the same order is read backwards. This room decides what is a
+//! duplicate; it never looks at HTTP and never plans a query.
+
+mod committer;
+mod receipts;
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use arrow::array::{Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray};
+use tokio::sync::{Notify, Semaphore};
+
+use crate::{
+    buffer::Buffer,
+    catalog::{Books, Catalog, Totals},
+    clock::Clock,
+    decode::{self, Decoded, Encoding, Options, Reject, Shape},
+    error::{Context, Error, Kind, Result},
+    lake::LakeTable,
+    metrics::{Limits, LiveMetrics},
+    record::Table,
+    wal::{self, Frame, Pending, Receipt, Section, Writer},
+};
+
+use committer::{Append, Committer, Sealed};
+use receipts::Recent;
+
+/// Sizes and times that bound ingest.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Most bytes of one body, plain.
+    pub body_bytes_max: usize,
+    /// Most bytes that wait in the buffer.
+    pub buffer_bytes_max: usize,
+    /// The buffer is flushed when it holds this much.
+    pub flush_bytes: usize,
+    /// Bytes of one WAL segment.
+    pub segment_bytes_max: u64,
+    /// How long a request waits for room before it is told to come back.
+    pub wait_max: Duration,
+    /// How far ahead of now a record's time may lie, µs.
+    pub future_max_us: i64,
+    /// How long a batch is remembered, µs.
+    pub receipt_horizon_us: i64,
+    /// Bounds of the live metrics.
+    pub metrics: Limits,
+}
+
+/// One request.
+#[derive(Debug)]
+pub struct Request {
+    /// The body as received.
+    pub body: bytes::Bytes,
+    /// How it is compressed.
+    pub encoding: Encoding,
+    /// How the records stand in it.
+    pub shape: Shape,
+    /// The identity the sender gives the batch.
+    pub idempotency_key: Option<String>,
+}
+
+/// The answer to one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Records stored, now or when the batch came first.
+    pub accepted: u64,
+    /// Lines that were no record.
+    pub rejected: Vec<Reject>,
+    /// The batch's WAL seq.
+    pub seq: u64,
+    /// Whether the batch was stored before.
+    pub duplicate: bool,
+}
+
+/// What an operator wants to know.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// Everything received.
+    pub books: Books,
+    /// Rows of `agent_logs` in committed files.
+    pub committed: u64,
+    /// Rows of `agent_logs` that wait.
+    pub buffered: u64,
+    /// Bytes that wait.
+    pub buffer_bytes: u64,
+    /// Bytes of the WAL.
+    pub wal_bytes: u64,
+    /// Whether the WAL failed and takes no more.
+    pub wal_failed: bool,
+    /// Why the last flush failed, if it did.
+    pub flush_error: Option<String>,
+    /// Flushes that succeeded since start.
+    pub flushes: u64,
+    /// The last acknowledged seq.
+    pub last_seq: u64,
+}
+
+/// The rooms that ingest joins.
+pub struct Parts {
+    /// Where rows wait.
+    pub buffer: Arc<Buffer>,
+    /// Where rows end, in the order of [`Table::ALL`].
+    pub lake: Vec<Arc<LakeTable>>,
+    /// Receipts and totals.
+    pub catalog: Catalog,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// The open ingest path.
+pub struct Ingestor {
+    settings: Settings,
+    parts: Parts,
+    committer: Committer,
+    decoders: Semaphore,
+    flush: tokio::sync::Mutex<Option<Sealed>>,
+    flush_wanted: Notify,
+    outcome: Mutex<FlushOutcome>,
+}
+
+#[derive(Debug, Default)]
+struct FlushOutcome {
+    flushes: u64,
+    error: Option<String>,
+}
+
+impl Ingestor {
+    /// Opens the WAL in its directory, replays what the tables lack, and starts the committer.
+    pub async fn open(wal_directory: &Path, settings: Settings, parts: Parts) -> Result<Self> {
+        let saved = parts.catalog.totals().await?;
+        let saved_seq = saved.as_ref().map_or(0, |totals| totals.seq);
+        let mut live = match &saved {
+            Some(totals) => restore(settings.metrics, &totals.metrics)?,
+            None => LiveMetrics::new(settings.metrics),
+        };
+        let mut books = saved.map(|totals| totals.books).unwrap_or_default();
+        let mut recent = Recent::default();
+        let buffer = &parts.buffer;
+        let committed: Vec<u64> = parts.lake.iter().map(|lake| lake.snapshot().committed_seq).collect();
+        let recovered = wal::recover(wal_directory, saved_seq, |seq, frame| {
+            books.accepted += u64::from(frame.accepted);
+            books.rejected += u64::from(frame.rejected);
+            recent.note(seq, &frame);
+            let mut rows = Vec::new();
+            for section in frame.sections {
+                if section.table == Table::AgentLogs {
+                    live.observe(&section.batch);
+                }
+                let position = parts.lake.iter().position(|lake| lake.table() == section.table);
+                if position.is_none_or(|position| seq > committed[position]) {
+                    rows.push((section.table, section.batch));
+                }
+            }
+            buffer.push(seq, &rows, None)
+        })?;
+        for (path, offset, bytes) in &recovered.cut {
+            tracing::warn!(path = %path.display(), offset, bytes, "cut the torn tail of the write-ahead log");
+        }
+        let last_seq = committed.iter().copied().fold(recovered.last_seq.max(saved_seq), u64::max);
+        let writer = Writer::new(wal_directory, settings.segment_bytes_max, recovered.segments, last_seq + 1);
+        let committer = Committer::start(writer, Arc::clone(buffer), live, books, recent)?;
+        let decoders = std::thread::available_parallelism().map_or(2, usize::from);
+        Ok(Self {
+            settings,
+            parts,
+            committer,
+            decoders: Semaphore::new(decoders),
+            flush: tokio::sync::Mutex::default(),
+            flush_wanted: Notify::new(),
+            outcome: Mutex::default(),
+        })
+    }
+
+    /// Takes one request; returns once it is durable and can be queried.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Invalid`] and [`Kind::TooLarge`] for the sender, [`Kind::Busy`] when there is no room
+    /// (nothing is stored then), [`Kind::Internal`] when the WAL failed.
+    pub async fn ingest(&self, request: Request) -> Result<Answer> {
+        let received_at_us = self.parts.clock.now_us();
+        if request.body.len() > self.settings.body_bytes_max {
+            return Err(Error::new(
+                Kind::TooLarge,
+                format!("the body is larger than {} bytes: send smaller batches", self.settings.body_bytes_max),
+            ));
+        }
+        let plain = self.plain(&request).await?;
+        let reservation =
+            self.parts.buffer.reserve(plain.len() + BATCH_OVERHEAD_BYTES, self.settings.wait_max).await?;
+        let prepared = {
+            let options = Options {
+                received_at_us,
+                future_max_us: self.settings.future_max_us,
+                shape: request.shape,
+            };
+            let key = request.idempotency_key;
+            let _permit = self.decoders.acquire().await.context("ingest has stopped")?;
+            tokio::task::spawn_blocking(move || Prepared::new(&plain, options, key.as_deref()))
+                .await
+                .context("a decoder stopped")??
+        };
+        if let Some(receipt) = &prepared.frame.receipt {
+            let not_before_us = received_at_us - self.settings.receipt_horizon_us;
+            if let Some(stored) = self.parts.catalog.receipt(receipt, not_before_us).await? {
+                self.committer.count_duplicate(u64::from(prepared.frame.accepted + prepared.frame.rejected));
+                return Ok(Answer {
+                    accepted: u64::from(stored.accepted),
+                    rejected: prepared.rejects,
+                    seq: stored.seq,
+                    duplicate: true,
+                });
+            }
+        }
+        let accepted = u64::from(prepared.frame.accepted);
+        let Prepared { frame, pending, rejects } = prepared;
+        let committed = self.committer.append(Append { frame, pending, reservation }).await?;
+        if self.parts.buffer.filling_bytes() >= self.settings.flush_bytes {
+            self.flush_wanted.notify_one();
+        }
+        Ok(Answer {
+            accepted: committed.first.map_or(accepted, |stored| u64::from(stored.accepted)),
+            rejected: rejects,
+            seq: committed.seq,
+            duplicate: committed.first.is_some(),
+        })
+    }
+
+    /// Commits what waits to the lake. Safe to call again after an error.
+    pub async fn flush(&self) -> Result<()> {
+        let mut unfinished = self.flush.lock().await;
+        if unfinished.is_none() {
+            *unfinished = self.committer.seal().await?;
+        }
+        let Some(sealed) = unfinished.as_ref() else { return Ok(()) };
+        let flushed = self.commit(sealed).await;
+        let mut outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        outcome.error = flushed.as_ref().err().map(Error::chain);
+        if flushed.is_ok() {
+            outcome.flushes += 1;
+            *unfinished = None;
+        }
+        flushed
+    }
+
+    /// Waits until the buffer is large enough to flush.
+    pub async fn flush_wanted(&self) {
+        self.flush_wanted.notified().await;
+    }
+
+    /// The live families at this moment.
+    pub fn live_families(&self) -> Vec<crate::metrics::Family> {
+        self.committer.live().families(self.parts.clock.now_us())
+    }
+
+    /// Tells the live metrics of a session that was active before the start.
+    pub fn seed_session(&self, agent_id: &str, session_id: &str, last_seen_us: i64) {
+        self.committer.live().seed_session(agent_id, session_id, last_seen_us);
+    }
+
+    /// How it stands.
+    pub fn status(&self) -> Status {
+        let agent_logs = &self.parts.lake[0];
+        let committed_seq = agent_logs.snapshot().committed_seq;
+        let buffered: usize = self
+            .parts
+            .buffer
+            .rows(Table::AgentLogs)
+            .iter()
+            .filter(|buffered| buffered.through_seq > committed_seq)
+            .flat_map(|buffered| &buffered.batches)
+            .map(RecordBatch::num_rows)
+            .sum();
+        let committed: usize = agent_logs.snapshot().files.iter().filter_map(|file| file.rows).sum();
+        let state = self.committer.state();
+        let outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        Status {
+            books: state.books,
+            committed: committed as u64,
+            buffered: buffered as u64,
+            buffer_bytes: self.parts.buffer.size().0 as u64,
+            wal_bytes: state.wal_bytes,
+            wal_failed: state.wal_failed,
+            flush_error: outcome.error.clone(),
+            flushes: outcome.flushes,
+            last_seq: state.last_seq,
+        }
+    }
+
+    /// Flushes and stops; later requests are refused.
+    pub async fn close(&self) -> Result<()> {
+        self.flush().await?;
+        self.committer.stop().await;
+        self.parts.catalog.close().await;
+        Ok(())
+    }
+
+    async fn plain(&self, request: &Request) -> Result<bytes::Bytes> {
+        if request.encoding == Encoding::Identity {
+            return Ok(request.body.clone());
+        }
+        let (body, encoding, bytes_max) = (request.body.clone(), request.encoding, self.settings.body_bytes_max);
+        let _permit = self.decoders.acquire().await.context("ingest has stopped")?;
+        tokio::task::spawn_blocking(move || decode::decompress(&body, encoding, bytes_max))
+            .await
+            .context("a decompressor stopped")?
+            .map(bytes::Bytes::from)
+    }
+
+    async fn commit(&self, sealed: &Sealed) -> Result<()> {
+        let seq = sealed.generation.through_seq();
+        for lake in &self.parts.lake {
+            let rows = sealed.generation.rows(lake.table())?;
+            if !rows.is_empty() {
+                lake.commit(&rows, seq).await?;
+            }
+        }
+        let totals = Totals {
+            seq,
+            books: sealed.books,
+            metrics: serde_json::to_string(&sealed.metrics).context("cannot write the metric totals")?,
+        };
+        let forget_before_us = self.parts.clock.now_us() - self.settings.receipt_horizon_us;
+        self.parts.catalog.save(&totals, &sealed.receipts, forget_before_us).await?;
+        self.parts.buffer.release(seq);
+        self.committer.forget_through(seq).await
+    }
+}
+
+/// What a batch costs in memory beyond its bytes: some fifty columns' bookkeeping.
+const BATCH_OVERHEAD_BYTES: usize = 16 * 1024;
+
+/// A request that only waits for its fsync.
+struct Prepared {
+    frame: Frame,
+    pending: Pending,
+    rejects: Vec<Reject>,
+}
+
+impl Prepared {
+    fn new(plain: &[u8], options: Options, key: Option<&str>) -> Result<Self> {
+        let Decoded { records, rejects, identified } = decode::decode(plain, options)?;
+        let receipt = match key {
+            Some(key) => Some(identity(&[b"key\0", key.as_bytes()])),
+            None if identified => Some(identity(&[b"content\0", plain])),
+            None => None,
+        };
+        let count = |count: usize| {
+            u32::try_from(count).kind_context(Kind::TooLarge, || "a batch is limited to 2^32 lines".into())
+        };
+        let (accepted, rejected) = (count(records.num_rows())?, count(rejects.len())?);
+        let mut sections = Vec::new();
+        if accepted > 0 {
+            sections.push(Section { table: Table::AgentLogs, batch: records });
+        }
+        if rejected > 0 {
+            let batch = rejected_batch(&rejects, options.received_at_us)?;
+            sections.push(Section { table: Table::RejectedLogs, batch });
+        }
+        let frame = Frame { received_at_us: options.received_at_us, receipt, accepted, rejected, sections };
+        let pending = Pending::new(frame.encode()?);
+        Ok(Self { frame, pending, rejects })
+    }
+}
+
+fn identity(parts: &[&[u8]]) -> Receipt {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    let mut receipt = Receipt::default();
+    receipt.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    receipt
+}
+
+fn rejected_batch(rejects: &[Reject], received_at_us: i64) -> Result<RecordBatch> {
+    let fields = Table::RejectedLogs.schema().fields();
+    let schema = arrow::datatypes::Schema::new(fields[..fields.len() - 1].to_vec());
+    RecordBatch::try_new(
+        Arc::new(schema),
+        vec![
+            Arc::new(TimestampMicrosecondArray::from_value(received_at_us, rejects.len())),
+            Arc::new(rejects.iter().map(|reject| Some(reject.line as i64)).collect::<Int64Array>()),
+            Arc::new(rejects.iter().map(|reject| Some(reject.reason.as_str())).collect::<StringViewArray>()),
+            Arc::new(rejects.iter().map(|reject| Some(reject.raw.as_str())).collect::<StringViewArray>()),
+        ],
+    )
+    .context("cannot build the rejected lines")
+}
+
+fn restore(limits: Limits, json: &str) -> Result<LiveMetrics> {
+    serde_json::from_str(json)
+        .map_err(|error| error.to_string())
+        .and_then(|totals| LiveMetrics::restore(limits, totals))
+        .map_err(|reason| Error::new(Kind::Corrupt, format!("the saved metric totals cannot be read: {reason}")))
+}
