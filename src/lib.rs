@@ -4,14 +4,21 @@
 
 pub mod buffer;
 pub mod catalog;
+pub mod cli;
 pub mod clock;
+pub mod config;
+pub mod daemon;
 pub mod decode;
 pub mod error;
+pub mod http;
 pub mod ingest;
+pub mod jobs;
 pub mod lake;
 pub mod metrics;
 pub mod named;
+pub mod query;
 pub mod record;
+pub mod report;
 pub mod sample;
 pub mod stats;
 pub mod wal;

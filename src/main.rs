@@ -1,1 +1,25 @@
-fn main(){}
+//! The `driftline` binary: sets up the process and hands over to the command line.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use driftline::cli::{Cli, run};
+use tracing_subscriber::EnvFilter;
+
+/// Ingest allocates from many threads at once; this one is built for that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_env("DRIFTLINE_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("warn,driftline=info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let cli = Cli::parse();
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(run(cli)),
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -140,6 +140,11 @@ impl Comparison {
             change_ratio,
         }
     }
+
+    /// Whether the baseline's cost leaves out calls, since theirs is not known.
+    pub(super) fn is_partial(&self) -> bool {
+        self.cost_usd.is_some() && self.calls_with_cost < self.calls
+    }
 }
 
 impl Spike {

@@ -55,12 +55,7 @@ impl Lines {
 }
 
 impl Group<'_> {
-    fn number(
-        &mut self,
-        metric: &str,
-        value: impl Into<Option<Number>>,
-        unit: &str,
-    ) -> &mut Self {
+    fn number(&mut self, metric: &str, value: impl Into<Option<Number>>, unit: &str) -> &mut Self {
         let value = value.into().map(|Number(text)| text).unwrap_or_default();
         self.push(metric, value, unit)
     }
@@ -147,7 +142,11 @@ fn day(lines: &mut Lines, section: &'static str, of: &DayFigures) {
         .number("cost_per_call", real(of.cost_per_call_usd), "USD/call")
         .number("cost_per_session", real(of.cost_per_session_usd), "USD/session");
     part(&mut group, ["errors", "error_call_share", "error_cost", "error_cost_share"], &of.errors);
-    part(&mut group, ["retries", "retry_call_share", "retry_cost", "retry_cost_share"], &of.retries);
+    part(
+        &mut group,
+        ["retries", "retry_call_share", "retry_cost", "retry_cost_share"],
+        &of.retries,
+    );
 }
 
 fn part(group: &mut Group<'_>, metrics: [&str; 4], of: &Part) {

@@ -1,5 +1,6 @@
-//! The report as one HTML file: inline styles, tables, no scripts and nothing loaded from elsewhere,
-//! which is what mail clients show. The template engine escapes every value.
+//! The report as one HTML file for mail clients: inline styles and tables.
+//!
+//! Never a script, and nothing loaded from elsewhere. The template engine escapes every value.
 
 use askama::Template;
 

@@ -1,7 +1,7 @@
-//! The nightly cost report: one day's cost, where it went, and how it compares with the week before.
+//! The nightly cost report: a day's cost, where it went, and how it compares with the week before.
 //!
-//! Rows come in, text goes out. Never reads a lake, a server, a file or a clock: the caller runs the
-//! statements of `sql/reports`, passes the time, prints the text and chooses the exit code.
+//! Rows come in, text goes out. Never reads a lake, a server, a file or a clock: the caller runs
+//! the statements of `sql/reports`, passes the time, prints the text and chooses the exit code.
 
 mod compare;
 mod csv;
@@ -13,6 +13,7 @@ mod money;
 mod name;
 mod rows;
 mod serialize;
+mod tables;
 mod text;
 
 use std::{error::Error as StdError, fmt, str::FromStr};
@@ -20,14 +21,12 @@ use std::{error::Error as StdError, fmt, str::FromStr};
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use serde::Serialize;
 
+use self::document::Document;
 pub use self::{
     compare::{Comparability, Comparison, Comparisons, Spike, Verdict},
-    figures::{
-        Breakdown, CallFigures, DayFigures, NameFigures, Part, Rest, SessionFigures,
-    },
+    figures::{Breakdown, CallFigures, DayFigures, NameFigures, Part, Rest, SessionFigures},
     rows::{CallRow, CostRows, DayTotals, DimensionRow, SessionRow},
 };
-use self::document::Document;
 
 /// Raised when a field of the JSON changes its meaning or leaves; a new field does not raise it.
 const FORMAT_VERSION: u32 = 1;
@@ -213,8 +212,10 @@ impl fmt::Display for UnknownFormat {
 
 impl StdError for UnknownFormat {}
 
-fn in_format<E: StdError + Send + Sync + 'static>(format: Format) -> impl Fn(E) -> RenderError {
-    move |source| RenderError { format, source: Box::new(source) }
+fn in_format<E: Into<Box<dyn StdError + Send + Sync>>>(
+    format: Format,
+) -> impl Fn(E) -> RenderError {
+    move |source| RenderError { format, source: source.into() }
 }
 
 fn figures_of(date: NaiveDate, week: &[DayFigures]) -> DayFigures {

@@ -53,8 +53,8 @@ fn is_hidden(c: char) -> bool {
             | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Columns of one character: two in the wide blocks of East Asian scripts and emoji. Combining marks
-/// count as one, so that a pile of them is bounded too; a rare miss only moves a table's edge.
+/// Columns of one character: two in the wide blocks of East Asian scripts and emoji. Combining
+/// marks count as one, so that a pile of them is bounded too; a rare miss only moves an edge.
 fn columns(c: char) -> usize {
     match c {
         '\u{1100}'..='\u{115f}'

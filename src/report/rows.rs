@@ -164,8 +164,8 @@ fn count<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     Ok(Option::<u64>::deserialize(from)?.unwrap_or(0))
 }
 
-/// Tokens are what clients logged, so a sum of them can be negative: that is shown, and does not stop
-/// the report.
+/// Tokens are what clients logged, so a sum of them can be negative: that is shown, and does not
+/// stop the report.
 fn tokens<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
     Ok(Option::<i64>::deserialize(from)?.unwrap_or(0))
 }

@@ -83,7 +83,7 @@ fn fit(section: &Section) -> (Vec<Fitted>, Vec<&'static str>) {
         .columns
         .iter()
         .enumerate()
-        .filter(|(_, column)| !matches!(column.place, Place::Below | Place::Wide))
+        .filter(|(_, column)| matches!(column.place, Place::Words | Place::Figure | Place::Spare))
         .map(|(index, column)| natural(section, index, column))
         .collect();
     let mut dropped = vec![];
@@ -143,11 +143,7 @@ fn is_worth_a_word(cell: &Cell) -> bool {
 }
 
 /// Parts on as few lines as they fit.
-fn wrapped<'a>(
-    parts: impl Iterator<Item = &'a str>,
-    separator: &str,
-    indent: &str,
-) -> Vec<String> {
+fn wrapped<'a>(parts: impl Iterator<Item = &'a str>, separator: &str, indent: &str) -> Vec<String> {
     let mut lines: Vec<String> = vec![];
     for part in parts {
         match lines.last_mut() {

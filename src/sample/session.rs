@@ -237,7 +237,7 @@ impl Session {
         if effects.looping {
             let left = *step
                 .repeats_left
-                .get_or_insert_with(|| 9 + random.below(8) as u8);
+                .get_or_insert_with(|| 13 + random.below(8) as u8);
             if left > 0 {
                 step.repeats_left = Some(left - 1);
                 step.repeats += 1;

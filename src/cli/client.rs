@@ -1,0 +1,75 @@
+//! A running server, as the command line talks to it.
+
+use std::time::Duration;
+
+use reqwest::{Client, RequestBuilder, Response, StatusCode, header::RETRY_AFTER};
+
+use crate::error::{Context, Error, Kind, Result};
+
+/// Tries of one request before giving up.
+const TRIES_MAX: u32 = 8;
+/// Longest pause between two tries.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// A client with the command line's time limits.
+pub fn client() -> Result<Client> {
+    Client::builder()
+        .connect_timeout(Duration::from_secs(5))
+        .timeout(Duration::from_secs(300))
+        .build()
+        .context("cannot set up the HTTP client")
+}
+
+/// Sends a request; an answer that is no success becomes its own message.
+pub async fn send(request: RequestBuilder) -> Result<Response> {
+    let response = request.send().await.context("cannot reach the server; is `driftline serve` running there?")?;
+    if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
+}
+
+/// Sends a request that is safe to repeat; waits and tries again while the server is busy or away.
+pub async fn send_patiently(request: RequestBuilder) -> Result<Response> {
+    let mut pause = Duration::from_millis(250);
+    for attempt in 1.. {
+        let again = request.try_clone().ok_or_else(|| Error::new(Kind::Internal, "the request cannot be repeated"))?;
+        let failure = match again.send().await {
+            Ok(response) if response.status().is_success() => return Ok(response),
+            Ok(response) if is_passing(response.status()) => {
+                if let Some(seconds) = retry_after(&response) {
+                    pause = pause.max(seconds);
+                }
+                refusal(response).await
+            }
+            Ok(response) => return Err(refusal(response).await),
+            Err(error) => Error::new(Kind::Busy, "cannot reach the server").with_source(error),
+        };
+        if attempt >= TRIES_MAX {
+            return Err(failure);
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+    Err(Error::new(Kind::Internal, "no try was made"))
+}
+
+fn is_passing(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::GATEWAY_TIMEOUT
+    )
+}
+
+fn retry_after(response: &Response) -> Option<Duration> {
+    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds).min(PAUSE_MAX))
+}
+
+async fn refusal(response: Response) -> Error {
+    let status = response.status();
+    let body: serde_json::Value = response.json().await.unwrap_or_default();
+    let message = body["error"]["message"].as_str().map_or_else(|| format!("the server answered {status}"), str::to_owned);
+    let kind = if status.is_client_error() { Kind::Invalid } else { Kind::Internal };
+    Error::new(kind, message)
+}

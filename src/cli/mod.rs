@@ -1,0 +1,106 @@
+//! The command line: parses, calls the rooms, prints. The only room that speaks clap and prints to
+//! the terminal.
+
+mod check;
+mod client;
+mod demo;
+mod generate;
+mod load;
+mod query;
+mod report;
+mod serve;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    config::Config,
+    error::{Kind, Result},
+};
+
+/// Cost, quality and drift analytics for AI agents, in one binary.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the daemon: ingest, SQL, metrics, reports
+    Serve(serve::ServeArgs),
+    /// Generates traffic with known incidents, ingests it, serves it, and says what to ask
+    Demo(demo::DemoArgs),
+    /// Loads log files (NDJSON or JSON; plain, gzip or zstd; - is standard input)
+    Load(load::LoadArgs),
+    /// Runs SQL and prints the rows
+    Query(query::QueryArgs),
+    /// Prints a report
+    #[command(subcommand)]
+    Report(report::ReportCommand),
+    /// Plans every named SQL file and says what is wrong in which file and line
+    Check(check::CheckArgs),
+    /// Writes realistic NDJSON, with incidents to switch on
+    Generate(generate::GenerateArgs),
+}
+
+/// Where the data is: a running server or a data directory.
+#[derive(Debug, Args)]
+struct Source {
+    /// A running server [default: http://127.0.0.1:7717]
+    #[arg(long, conflicts_with = "data")]
+    url: Option<String>,
+    /// A data directory that no server has open
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Settings as TOML; see docs/driftline.toml
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+const DEFAULT_URL: &str = "http://127.0.0.1:7717";
+
+impl Source {
+    fn url(&self) -> &str {
+        self.url.as_deref().unwrap_or(DEFAULT_URL).trim_end_matches('/')
+    }
+
+    /// The settings for the data directory, when there is one.
+    fn directory(&self) -> Result<Option<Config>> {
+        let Some(data) = &self.data else { return Ok(None) };
+        let flags = [("server.data", data.display().to_string())];
+        Config::load(self.config.as_deref(), &flags).map(Some)
+    }
+}
+
+/// Runs the command and says how it went: 0 done, 1 failed, 2 wrong usage; reports have their own.
+pub async fn run(cli: Cli) -> ExitCode {
+    let done = match cli.command {
+        Command::Serve(args) => serve::run(args).await,
+        Command::Demo(args) => demo::run(args).await,
+        Command::Load(args) => load::run(args).await,
+        Command::Query(args) => query::run(args).await,
+        Command::Report(command) => report::run(command).await,
+        Command::Check(args) => check::run(args).await,
+        Command::Generate(args) => generate::run(&args),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {}", error.chain());
+        match error.kind() {
+            Kind::Invalid => ExitCode::from(2),
+            _ => ExitCode::FAILURE,
+        }
+    })
+}
+
+/// Writes to standard output; a reader that has gone away is not an error of ours.
+fn print(bytes: &[u8]) -> Result<()> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => crate::error::Context::context(other, "cannot write to standard output"),
+    }
+}

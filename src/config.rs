@@ -1,0 +1,277 @@
+//! Every setting, its default and its limit: one struct a concern. Read from a TOML file, then from
+//! `DRIFTLINE_…` variables, then from flags; the later wins. The only place that reads the
+//! environment.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Context, Error, Kind, Result};
+
+/// All settings. `docs/driftline.toml` shows each with its default.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the daemon listens and stores.
+    pub server: ServerConfig,
+    /// What ingest accepts.
+    pub ingest: IngestConfig,
+    /// The write-ahead log.
+    pub wal: WalConfig,
+    /// The buffer in front of the tables.
+    pub buffer: BufferConfig,
+    /// What statements may take.
+    pub query: QueryConfig,
+    /// The live Prometheus families.
+    pub metrics: MetricsConfig,
+}
+
+/// Where the daemon listens and stores.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerConfig {
+    /// `DRIFTLINE_SERVER_LISTEN`: address of the main port. Only loopback: there are no keys yet.
+    pub listen: SocketAddr,
+    /// `DRIFTLINE_SERVER_DATA`: the data directory.
+    pub data: PathBuf,
+    /// `DRIFTLINE_SERVER_SHUTDOWN_GRACE_S`: how long a stop waits for open requests, seconds.
+    pub shutdown_grace_s: u64,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7717)),
+            data: PathBuf::from("driftline-data"),
+            shutdown_grace_s: 10,
+        }
+    }
+}
+
+/// What ingest accepts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IngestConfig {
+    /// `DRIFTLINE_INGEST_BODY_BYTES_MAX`: most bytes of one body, as sent and decompressed.
+    pub body_bytes_max: usize,
+    /// `DRIFTLINE_INGEST_CONCURRENT_REQUESTS_MAX`: bodies that are read at the same time.
+    pub concurrent_requests_max: usize,
+    /// `DRIFTLINE_INGEST_WAIT_MS_MAX`: how long a request waits for room before it is answered 503, ms.
+    pub wait_ms_max: u64,
+    /// `DRIFTLINE_INGEST_FUTURE_HOURS_MAX`: records further ahead of now than this are rejected, hours.
+    pub future_hours_max: u32,
+    /// `DRIFTLINE_INGEST_RECEIPT_HOURS`: how long a batch is remembered, hours.
+    pub receipt_hours: u32,
+}
+
+impl Default for IngestConfig {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 64 << 20,
+            concurrent_requests_max: 64,
+            wait_ms_max: 5_000,
+            future_hours_max: 24,
+            receipt_hours: 24,
+        }
+    }
+}
+
+/// The write-ahead log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WalConfig {
+    /// `DRIFTLINE_WAL_SEGMENT_BYTES_MAX`: a segment that is larger is closed.
+    pub segment_bytes_max: u64,
+}
+
+impl Default for WalConfig {
+    fn default() -> Self {
+        Self { segment_bytes_max: 64 << 20 }
+    }
+}
+
+/// The buffer in front of the tables.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BufferConfig {
+    /// `DRIFTLINE_BUFFER_BYTES_MAX`: most bytes that wait; beyond it ingest answers 503.
+    pub bytes_max: usize,
+    /// `DRIFTLINE_BUFFER_FLUSH_BYTES`: so many bytes start a flush.
+    pub flush_bytes: usize,
+    /// `DRIFTLINE_BUFFER_FLUSH_INTERVAL_MS`: no row waits much longer than this for its commit, ms.
+    pub flush_interval_ms: u64,
+}
+
+impl Default for BufferConfig {
+    fn default() -> Self {
+        Self { bytes_max: 512 << 20, flush_bytes: 160 << 20, flush_interval_ms: 15_000 }
+    }
+}
+
+/// What statements may take.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueryConfig {
+    /// `DRIFTLINE_QUERY_TIMEOUT_S`: how long a statement may run, seconds.
+    pub timeout_s: u64,
+    /// `DRIFTLINE_QUERY_ROWS_MAX`: most rows of a result.
+    pub rows_max: usize,
+    /// `DRIFTLINE_QUERY_MEMORY_BYTES_MAX`: most memory of all statements together; beyond it they spill.
+    pub memory_bytes_max: usize,
+    /// `DRIFTLINE_QUERY_SPILL_BYTES_MAX`: most bytes that statements may spill to disk.
+    pub spill_bytes_max: u64,
+    /// `DRIFTLINE_QUERY_CONCURRENCY`: statements that run at the same time.
+    pub concurrency: usize,
+    /// `DRIFTLINE_QUERY_SQL_DIRECTORY`: the user's SQL files, laid out as `queries/`, `views/`, `reports/`.
+    pub sql_directory: Option<PathBuf>,
+}
+
+impl Default for QueryConfig {
+    fn default() -> Self {
+        Self {
+            timeout_s: 60,
+            rows_max: 1_000_000,
+            memory_bytes_max: 384 << 20,
+            spill_bytes_max: 4 << 30,
+            concurrency: 8,
+            sql_directory: None,
+        }
+    }
+}
+
+/// The live Prometheus families.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// `DRIFTLINE_METRICS_LABEL_SETS_MAX`: label sets of a family; later ones count as `__other__`.
+    pub label_sets_max: usize,
+    /// `DRIFTLINE_METRICS_LIVE_WINDOW_MINUTES`: records that arrive later than this are history and do
+    /// not move the families, minutes.
+    pub live_window_minutes: u32,
+    /// `DRIFTLINE_METRICS_SESSION_WINDOW_MINUTES`: a session is active so long after its last record, minutes.
+    pub session_window_minutes: u32,
+    /// `DRIFTLINE_METRICS_SESSIONS_MAX`: sessions that are remembered.
+    pub sessions_max: usize,
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        Self { label_sets_max: 2_000, live_window_minutes: 60, session_window_minutes: 30, sessions_max: 100_000 }
+    }
+}
+
+const PREFIX: &str = "DRIFTLINE_";
+/// Variables that are no settings: the log filter.
+const NOT_SETTINGS: [&str; 1] = ["DRIFTLINE_LOG"];
+
+impl Config {
+    /// The settings of this process: file, environment, flags. A flag is a dotted name and its value.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Invalid`] that names the file and line, the variable or the setting.
+    pub fn load(file: Option<&Path>, flags: &[(&str, String)]) -> Result<Self> {
+        let environment: Vec<(String, String)> = std::env::vars().filter(|(name, _)| name.starts_with(PREFIX)).collect();
+        Self::from_sources(file, &environment, flags)
+    }
+
+    fn from_sources(file: Option<&Path>, environment: &[(String, String)], flags: &[(&str, String)]) -> Result<Self> {
+        let mut table = match file {
+            Some(path) => {
+                let text = fs::read_to_string(path)
+                    .kind_context(Kind::Invalid, || format!("cannot read the config file {}", path.display()))?;
+                // Parsed into the settings first: only then the message has the file's own lines.
+                let wrong = || format!("the config file {} is wrong", path.display());
+                toml::from_str::<Config>(&text).kind_context(Kind::Invalid, wrong)?;
+                toml::from_str::<toml::Table>(&text).kind_context(Kind::Invalid, wrong)?
+            }
+            None => toml::Table::new(),
+        };
+        let names = setting_names();
+        for (variable, value) in environment {
+            if NOT_SETTINGS.contains(&variable.as_str()) {
+                continue;
+            }
+            let setting = names.iter().find(|(section, field)| {
+                variable.strip_prefix(PREFIX).is_some_and(|name| name.eq_ignore_ascii_case(&format!("{section}_{field}")))
+            });
+            let Some((section, field)) = setting else {
+                return Err(Error::invalid(format!("{variable} is no setting; docs/driftline.toml lists them")));
+            };
+            set(&mut table, section, field, value);
+        }
+        for (name, value) in flags {
+            if let Some((section, field)) = name.split_once('.') {
+                set(&mut table, section, field, value);
+            }
+        }
+        table.try_into().kind_context(Kind::Invalid, || "a setting of the environment or the flags is wrong".into())
+    }
+}
+
+/// Section and field of every setting; optional ones without a default are named beside.
+fn setting_names() -> Vec<(String, String)> {
+    let defaults = toml::Table::try_from(Config::default()).unwrap_or_default();
+    let mut names: Vec<(String, String)> = defaults
+        .iter()
+        .filter_map(|(section, fields)| Some((section, fields.as_table()?)))
+        .flat_map(|(section, fields)| fields.keys().map(move |field| (section.clone(), field.clone())))
+        .collect();
+    names.push(("query".to_owned(), "sql_directory".to_owned()));
+    names
+}
+
+fn set(table: &mut toml::Table, section: &str, field: &str, text: &str) {
+    let value = match text.parse::<i64>() {
+        Ok(number) => toml::Value::Integer(number),
+        Err(_) => toml::Value::String(text.to_owned()),
+    };
+    let section = table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+    if let Some(section) = section.as_table_mut() {
+        section.insert(field.to_owned(), value);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn env(name: &str, value: &str) -> Vec<(String, String)> {
+        vec![(name.to_owned(), value.to_owned())]
+    }
+
+    #[test]
+    fn the_documented_file_holds_the_defaults() {
+        let documented = include_str!("../docs/driftline.toml");
+        assert_eq!(toml::from_str::<Config>(documented).unwrap(), Config::default());
+        for (section, field) in setting_names() {
+            assert!(documented.contains(&field), "docs/driftline.toml lacks {section}.{field}");
+        }
+    }
+
+    #[test]
+    fn flags_win_over_environment_over_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "[query]\ntimeout_s = 1\nrows_max = 1\nconcurrency = 1").unwrap();
+        let environment = [env("DRIFTLINE_QUERY_ROWS_MAX", "2"), env("DRIFTLINE_QUERY_CONCURRENCY", "2")].concat();
+        let flags = [("query.concurrency", "3".to_owned())];
+        let config = Config::from_sources(Some(file.path()), &environment, &flags).unwrap();
+        assert_eq!((config.query.timeout_s, config.query.rows_max, config.query.concurrency), (1, 2, 3));
+    }
+
+    #[test]
+    fn wrong_settings_are_named() {
+        let check = |environment: Vec<(String, String)>, expected: &str| {
+            let error = Config::from_sources(None, &environment, &[]).unwrap_err();
+            assert!(error.chain().contains(expected), "{}", error.chain());
+        };
+        check(env("DRIFTLINE_QUERY_ROWSMAX", "2"), "DRIFTLINE_QUERY_ROWSMAX");
+        check(env("DRIFTLINE_QUERY_ROWS_MAX", "many"), "rows_max");
+        check(env("DRIFTLINE_SERVER_LISTEN", "nowhere"), "listen");
+    }
+}

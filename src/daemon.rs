@@ -1,0 +1,251 @@
+//! The composition root: builds the rooms from the settings, joins them, runs the background jobs,
+//! and takes everything down in order. Nothing else constructs a room.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use fs4::FileExt;
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+
+use crate::{
+    buffer::Buffer,
+    catalog::Catalog,
+    clock::Clock,
+    config::Config,
+    error::{Context, Error, Kind, Result},
+    http::{self, App},
+    ingest::{self, Ingestor, Parts},
+    jobs,
+    lake::{LakeTable, Storage},
+    metrics::Limits,
+    query::{self, Engine, QueryParams},
+    record::Table,
+};
+
+/// What a data directory of this version says of itself.
+const FORMAT: &str = "driftline-data 1\n";
+
+/// An open data directory: everything but the network.
+pub struct Store {
+    /// The way in.
+    pub ingestor: Arc<Ingestor>,
+    /// The way out.
+    pub engine: Arc<Engine>,
+    _lock: File,
+}
+
+impl Store {
+    /// Opens the directory, alone, and replays what a stop left behind.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Conflict`] when another process has it open or a newer version wrote it,
+    /// [`Kind::Corrupt`] when the WAL is damaged.
+    pub async fn open(config: &Config, clock: Clock) -> Result<Self> {
+        let data = &config.server.data;
+        let directories = Directories::create(data)?;
+        let lock = lock(data)?;
+        check_format(data)?;
+        let storage = Storage::local(&directories.tables)?;
+        let mut lake = Vec::new();
+        for table in Table::ALL {
+            lake.push(Arc::new(LakeTable::open(&storage, table).await?));
+        }
+        let catalog = Catalog::open(&data.join("catalog.sqlite")).await?;
+        let buffer = Arc::new(Buffer::new(config.buffer.bytes_max));
+        let (engine, problems) =
+            Engine::new(query_settings(config, directories.spill), &buffer, &lake, clock.clone()).await?;
+        for problem in problems {
+            tracing::warn!(%problem, "left out an SQL file; `driftline check` says more");
+        }
+        let parts = Parts { buffer, lake, catalog, clock };
+        let ingestor = Ingestor::open(&directories.wal, ingest_settings(config), parts).await?;
+        let store = Self { ingestor: Arc::new(ingestor), engine: Arc::new(engine), _lock: lock };
+        store.seed_sessions(config).await?;
+        Ok(store)
+    }
+
+    /// Flushes and closes.
+    pub async fn close(self) -> Result<()> {
+        self.ingestor.close().await
+    }
+
+    /// Sessions that were active before the start still are.
+    async fn seed_sessions(&self, config: &Config) -> Result<()> {
+        #[derive(serde::Deserialize)]
+        struct Seen {
+            agent_id: Option<String>,
+            session_id: String,
+            last_seen_us: i64,
+        }
+        let since_us = self.engine.now_us() - i64::from(config.metrics.session_window_minutes) * MINUTE_US;
+        let params = QueryParams::Positional(vec![since_us.into(), (config.metrics.sessions_max as i64).into()]);
+        let statement = "select agent_id, session_id, cast(max(timestamp) as bigint) as last_seen_us
+             from stored.agent_logs
+             where timestamp >= to_timestamp_micros($1) and session_id is not null
+             group by agent_id, session_id order by last_seen_us desc limit $2";
+        for seen in self.engine.sql(statement, params).await?.collect_as::<Seen>().await? {
+            let agent_id = seen.agent_id.as_deref().unwrap_or_default();
+            self.ingestor.seed_session(agent_id, &seen.session_id, seen.last_seen_us);
+        }
+        Ok(())
+    }
+}
+
+/// A daemon that runs.
+pub struct Daemon {
+    store: Store,
+    address: std::net::SocketAddr,
+    stop: watch::Sender<bool>,
+    server: JoinHandle<std::io::Result<()>>,
+    flush: JoinHandle<()>,
+    grace: Duration,
+}
+
+impl Daemon {
+    /// Opens the store and serves it.
+    pub async fn start(config: &Config, clock: Clock) -> Result<Self> {
+        let listen = config.server.listen;
+        if !listen.ip().is_loopback() {
+            return Err(Error::invalid(format!(
+                "listening on {listen} would show every tenant's records to everybody: there are no keys yet, so only \
+                 loopback addresses are served"
+            )));
+        }
+        let listener = TcpListener::bind(listen)
+            .await
+            .kind_context(Kind::Conflict, || format!("cannot listen on {listen}"))?;
+        let address = listener.local_addr().context("cannot tell the address")?;
+        let store = Store::open(config, clock).await?;
+        let (stop, stopped) = watch::channel(false);
+        let app = App::new(config, Arc::clone(&store.ingestor), Arc::clone(&store.engine));
+        let server = tokio::spawn(http::serve(listener, app, wait(stopped.clone())));
+        let interval = Duration::from_millis(config.buffer.flush_interval_ms.max(1));
+        let flush = tokio::spawn(jobs::flush(Arc::clone(&store.ingestor), interval, wait(stopped)));
+        let grace = Duration::from_secs(config.server.shutdown_grace_s);
+        Ok(Self { store, address, stop, server, flush, grace })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.address
+    }
+
+    /// The way in, for those in the same process.
+    pub fn ingestor(&self) -> &Arc<Ingestor> {
+        &self.store.ingestor
+    }
+
+    /// Stops taking requests, waits for open ones, commits everything.
+    pub async fn stop(self) -> Result<()> {
+        let _ = self.stop.send(true);
+        if tokio::time::timeout(self.grace, self.server).await.is_err() {
+            tracing::warn!(grace_s = self.grace.as_secs(), "requests were still open at the stop");
+        }
+        let _ = self.flush.await;
+        self.store.close().await
+    }
+}
+
+const MINUTE_US: i64 = 60_000_000;
+const HOUR_US: i64 = 60 * MINUTE_US;
+
+struct Directories {
+    wal: PathBuf,
+    tables: PathBuf,
+    spill: PathBuf,
+}
+
+impl Directories {
+    fn create(data: &Path) -> Result<Self> {
+        let create = |name: &str| {
+            let path = data.join(name);
+            fs::create_dir_all(&path).context(format!("cannot create the directory {}", path.display()))?;
+            Ok(path)
+        };
+        Ok(Self { wal: create("wal")?, tables: create("tables")?, spill: create("spill")? })
+    }
+}
+
+fn lock(data: &Path) -> Result<File> {
+    let path = data.join("LOCK");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .context(format!("cannot open {}", path.display()))?;
+    FileExt::try_lock(&file).map_err(|_| {
+        Error::new(
+            Kind::Conflict,
+            format!(
+                "another driftline has {} open: talk to it with --url, or stop it first",
+                data.display()
+            ),
+        )
+    })?;
+    Ok(file)
+}
+
+fn check_format(data: &Path) -> Result<()> {
+    let path = data.join("FORMAT");
+    match fs::read_to_string(&path) {
+        Ok(found) if found == FORMAT => Ok(()),
+        Ok(found) => Err(Error::new(
+            Kind::Conflict,
+            format!(
+                "{} says {:?}, this version knows {:?}: start the version that wrote it",
+                path.display(),
+                found.trim(),
+                FORMAT.trim()
+            ),
+        )),
+        Err(_) => {
+            let written = File::create(&path).and_then(|mut file| {
+                std::io::Write::write_all(&mut file, FORMAT.as_bytes())?;
+                file.sync_all()?;
+                File::open(data)?.sync_all()
+            });
+            written.context(format!("cannot write {}", path.display()))
+        }
+    }
+}
+
+fn ingest_settings(config: &Config) -> ingest::Settings {
+    ingest::Settings {
+        body_bytes_max: config.ingest.body_bytes_max,
+        buffer_bytes_max: config.buffer.bytes_max,
+        flush_bytes: config.buffer.flush_bytes,
+        segment_bytes_max: config.wal.segment_bytes_max,
+        wait_max: Duration::from_millis(config.ingest.wait_ms_max),
+        future_max_us: i64::from(config.ingest.future_hours_max) * HOUR_US,
+        receipt_horizon_us: i64::from(config.ingest.receipt_hours) * HOUR_US,
+        metrics: Limits {
+            label_sets_max: config.metrics.label_sets_max,
+            live_window_us: i64::from(config.metrics.live_window_minutes) * MINUTE_US,
+            session_window_us: i64::from(config.metrics.session_window_minutes) * MINUTE_US,
+            sessions_max: config.metrics.sessions_max,
+        },
+    }
+}
+
+fn query_settings(config: &Config, spill_directory: PathBuf) -> query::Settings {
+    query::Settings {
+        timeout: Duration::from_secs(config.query.timeout_s),
+        rows_max: config.query.rows_max,
+        memory_bytes_max: config.query.memory_bytes_max,
+        spill_bytes_max: config.query.spill_bytes_max,
+        concurrency: config.query.concurrency,
+        spill_directory,
+        sql_directory: config.query.sql_directory.clone(),
+    }
+}
+
+async fn wait(mut stopped: watch::Receiver<bool>) {
+    // The sender lives as long as the daemon; its end is a stop as well.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}

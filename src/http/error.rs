@@ -1,0 +1,79 @@
+//! Errors as responses: `{"error":{"code","message"}}`. The one map from kinds to status codes.
+
+use std::any::Any;
+
+use axum::{
+    Json,
+    http::{HeaderValue, Method, StatusCode, Uri, header::RETRY_AFTER},
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+
+use crate::error::{Error, Kind};
+
+/// Seconds after which a busy server is worth another try.
+const RETRY_AFTER_S: &str = "1";
+
+/// An error on its way out.
+#[derive(Debug)]
+pub struct Failure(pub Error);
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+/// The status code of a kind.
+pub fn status_of(kind: Kind) -> StatusCode {
+    match kind {
+        Kind::Invalid => StatusCode::BAD_REQUEST,
+        Kind::NotFound => StatusCode::NOT_FOUND,
+        Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Kind::UnsupportedMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Kind::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::Timeout => StatusCode::REQUEST_TIMEOUT,
+        Kind::Exhausted => StatusCode::UNPROCESSABLE_ENTITY,
+        Kind::Conflict => StatusCode::CONFLICT,
+        Kind::Corrupt | Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status = status_of(self.0.kind());
+        // What broke inside is for the log; what the sender did wrong is for the sender.
+        let message = if status == StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::error!(error = self.0.chain(), "request failed");
+            self.0.to_string()
+        } else {
+            self.0.chain()
+        };
+        let mut response = body(status, self.0.kind().code(), &message);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+        }
+        response
+    }
+}
+
+/// No such path.
+pub async fn no_route(uri: Uri) -> Response {
+    body(StatusCode::NOT_FOUND, "not_found", &format!("there is nothing at {}", uri.path()))
+}
+
+/// No such method here.
+pub async fn no_method(method: Method, uri: Uri) -> Response {
+    body(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &format!("{} does not take {method}", uri.path()))
+}
+
+/// A bug; the connection lives on.
+#[allow(clippy::needless_pass_by_value)] // the shape that the layer asks for
+pub fn panicked(_: Box<dyn Any + Send>) -> Response {
+    tracing::error!("a request handler panicked");
+    body(StatusCode::INTERNAL_SERVER_ERROR, "internal", "an internal error; the server's log says more")
+}
+
+fn body(status: StatusCode, code: &str, message: &str) -> Response {
+    (status, Json(json!({ "error": { "code": code, "message": message } }))).into_response()
+}

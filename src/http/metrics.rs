@@ -1,0 +1,76 @@
+//! `GET /metrics`, and the count of requests that it shows.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::{
+        HeaderMap,
+        header::{ACCEPT, CONTENT_TYPE},
+    },
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+use super::App;
+use crate::metrics::{Family, Format, encode};
+
+/// Requests by route and status. Bounded by the routes.
+#[derive(Debug, Default)]
+pub struct Requests(Mutex<BTreeMap<(String, u16), u64>>);
+
+/// Counts a request under its route, never under its path.
+pub async fn count(State(app): State<App>, path: Option<MatchedPath>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let route = path.map_or_else(|| "other".to_owned(), |path| path.as_str().to_owned());
+    let mut requests = app.requests.0.lock().unwrap_or_else(PoisonError::into_inner);
+    *requests.entry((route, response.status().as_u16())).or_default() += 1;
+    response
+}
+
+/// All families in the format that the scraper prefers. Never runs SQL.
+pub async fn scrape(State(app): State<App>, headers: HeaderMap) -> Response {
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+    let format = Format::negotiate(accept);
+    let mut families = app.ingestor.live_families();
+    families.extend(own_families(&app));
+    ([(CONTENT_TYPE, format.content_type())], encode(&families, format)).into_response()
+}
+
+fn own_families(app: &App) -> Vec<Family> {
+    let status = app.ingestor.status();
+    let books = status.books;
+    let gauge = |name, help, value: f64| Family::gauge(name, help).with(&[], value);
+    let counter = |name, help, value: f64| Family::counter(name, help).with(&[], value);
+    let mut requests = Family::counter("driftline_http_requests_total", "HTTP requests answered.");
+    for ((route, status), count) in app.requests.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        requests = requests.with(&[("route", route), ("status", &status.to_string())], *count as f64);
+    }
+    vec![
+        Family::counter("driftline_ingest_records_total", "Records and lines received, by what became of them.")
+            .with(&[("outcome", "accepted")], books.accepted as f64)
+            .with(&[("outcome", "rejected")], books.rejected as f64)
+            .with(&[("outcome", "duplicate")], books.duplicate as f64),
+        gauge("driftline_buffered_records", "Acknowledged records that wait for their commit.", status.buffered as f64),
+        gauge("driftline_committed_records", "Records in the committed table.", status.committed as f64),
+        gauge("driftline_buffer_bytes", "Memory of the records that wait for their commit.", status.buffer_bytes as f64),
+        gauge("driftline_wal_bytes", "Size of the write-ahead log.", status.wal_bytes as f64),
+        gauge(
+            "driftline_wal_failed",
+            "1 when the write-ahead log failed and ingest is refused.",
+            f64::from(u8::from(status.wal_failed)),
+        ),
+        gauge(
+            "driftline_flush_failed",
+            "1 when the last flush to storage failed.",
+            f64::from(u8::from(status.flush_error.is_some())),
+        ),
+        counter("driftline_flushes_total", "Flushes to storage since start.", status.flushes as f64),
+        requests,
+        Family::gauge("driftline_build_info", "The running version.")
+            .with(&[("version", env!("CARGO_PKG_VERSION"))], 1.0),
+    ]
+}

@@ -1,0 +1,54 @@
+//! The main port. `router.rs` is the whole URL map; each noun has a file with its handlers; the only
+//! map from error kinds to status codes is in `error.rs`. Handlers translate; they decide nothing.
+
+mod drift;
+mod error;
+mod logs;
+mod metrics;
+mod queries;
+mod reports;
+mod router;
+mod sql;
+mod status;
+
+use std::{future::Future, sync::Arc};
+
+use tokio::{net::TcpListener, sync::Semaphore};
+
+use crate::{config::Config, ingest::Ingestor, query::Engine};
+
+/// What handlers share.
+#[derive(Clone)]
+pub struct App {
+    ingestor: Arc<Ingestor>,
+    engine: Arc<Engine>,
+    bodies: Arc<Semaphore>,
+    body_bytes_max: usize,
+    requests: Arc<metrics::Requests>,
+}
+
+impl App {
+    /// The rooms behind the routes.
+    pub fn new(config: &Config, ingestor: Arc<Ingestor>, engine: Arc<Engine>) -> Self {
+        Self {
+            ingestor,
+            engine,
+            bodies: Arc::new(Semaphore::new(config.ingest.concurrent_requests_max.max(1))),
+            body_bytes_max: config.ingest.body_bytes_max,
+            requests: Arc::default(),
+        }
+    }
+}
+
+/// Serves until the stop, then finishes what is open.
+///
+/// # Errors
+///
+/// When the listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    app: App,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    axum::serve(listener, router::routes(app)).with_graceful_shutdown(stop).await
+}

@@ -1,0 +1,31 @@
+//! `GET /api/v1/queries` and `GET /api/v1/queries/{name}`.
+
+use std::collections::HashMap;
+
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+    http::HeaderMap,
+    response::Response,
+};
+
+use super::{App, error::Failure, sql};
+use crate::{named::NamedSql, query::LibraryKind};
+
+/// Lists the named queries with their questions, parameters and columns.
+pub async fn list(State(app): State<App>) -> Json<Vec<NamedSql>> {
+    Json(app.engine.library().of(LibraryKind::Queries).map(|entry| entry.named.clone()).collect())
+}
+
+/// Runs one; every other field of the query string is a parameter of it.
+pub async fn run(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Query(mut arguments): Query<HashMap<String, String>>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let format = sql::format_of(arguments.remove("format").as_deref(), &headers)?;
+    let arguments = arguments.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let rows = app.engine.named(LibraryKind::Queries, &name, arguments).await?;
+    Ok(sql::respond(rows, format).await?)
+}

@@ -1,0 +1,63 @@
+//! `GET /api/v1/reports/cost?day=YYYY-MM-DD&format=text|md|html|json|csv`.
+
+use axum::{
+    extract::{Query, State},
+    http::header::CONTENT_TYPE,
+    response::{IntoResponse, Response},
+};
+use chrono::{DateTime, Days, NaiveDate};
+use serde::Deserialize;
+
+use super::{App, error::Failure};
+use crate::{
+    error::{Context, Error, Kind, Result},
+    report::Format,
+};
+
+/// The query string.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CostQuery {
+    day: Option<String>,
+    format: Option<String>,
+}
+
+/// The cost report of a day; yesterday (UTC) unless one is named.
+pub async fn cost(State(app): State<App>, Query(query): Query<CostQuery>) -> Result<Response, Failure> {
+    let day = match query.day {
+        Some(text) => parse_day(&text)?,
+        None => yesterday(app.engine.now_us())?,
+    };
+    let format: Format = query
+        .format
+        .as_deref()
+        .unwrap_or("json")
+        .parse()
+        .kind_context(Kind::Invalid, || "format is not one of text, md, html, json, csv".into())?;
+    let report = app.engine.cost_report(day).await?;
+    let body = report.render(format).context("cannot render the report")?;
+    let verdict = format!("{:?}", report.verdict()).to_ascii_lowercase();
+    Ok(([(CONTENT_TYPE.as_str(), content_type(format)), ("x-report-verdict", &verdict)], body).into_response())
+}
+
+/// A UTC day.
+pub fn parse_day(text: &str) -> Result<NaiveDate> {
+    NaiveDate::parse_from_str(text, "%Y-%m-%d")
+        .kind_context(Kind::Invalid, || format!("day={text} is not a date like 2026-05-14"))
+}
+
+fn yesterday(now_us: i64) -> Result<NaiveDate> {
+    DateTime::from_timestamp_micros(now_us)
+        .and_then(|now| now.date_naive().checked_sub_days(Days::new(1)))
+        .ok_or_else(|| Error::new(Kind::Internal, "the clock is outside the calendar"))
+}
+
+fn content_type(format: Format) -> &'static str {
+    match format {
+        Format::Text => "text/plain; charset=utf-8",
+        Format::Markdown => "text/markdown; charset=utf-8",
+        Format::Html => "text/html; charset=utf-8",
+        Format::Json => "application/json",
+        Format::Csv => "text/csv; charset=utf-8",
+    }
+}

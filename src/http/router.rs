@@ -1,0 +1,35 @@
+//! The URL map, on one page.
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    middleware,
+    routing::{get, post},
+};
+use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
+
+use super::{App, drift, error, logs, metrics, queries, reports, sql, status};
+
+/// Every route.
+pub fn routes(app: App) -> Router {
+    Router::new()
+        .route("/", get(status::index))
+        .route("/healthz", get(status::healthz))
+        .route("/readyz", get(status::readyz))
+        .route("/metrics", get(metrics::scrape))
+        .route("/api/v1/logs", post(logs::ingest))
+        .route("/api/v1/sql", get(sql::get).post(sql::post))
+        .route("/api/v1/queries", get(queries::list))
+        .route("/api/v1/queries/{name}", get(queries::run))
+        .route("/api/v1/drift", get(drift::compare))
+        .route("/api/v1/reports/cost", get(reports::cost))
+        .route("/api/v1/status", get(status::status))
+        .fallback(error::no_route)
+        .method_not_allowed_fallback(error::no_method)
+        // Handlers bound their bodies themselves, with our own message.
+        .layer(DefaultBodyLimit::disable())
+        .layer(CompressionLayer::new())
+        .layer(middleware::from_fn_with_state(app.clone(), metrics::count))
+        .layer(CatchPanicLayer::custom(error::panicked))
+        .with_state(app)
+}

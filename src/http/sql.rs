@@ -1,0 +1,166 @@
+//! `GET|POST /api/v1/sql`, and results as streamed bodies for every route that answers with rows.
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{Query, State},
+    http::{
+        HeaderMap, HeaderName, HeaderValue,
+        header::{ACCEPT, CONTENT_TYPE},
+    },
+    response::Response,
+};
+use futures::stream;
+use serde::Deserialize;
+
+use super::{App, error::Failure};
+use crate::{
+    error::{Context, Error, Kind, Result},
+    query::{Format, Output, QueryParams, Rows},
+};
+
+/// Most bytes of a statement with its parameters.
+const STATEMENT_BYTES_MAX: usize = 1 << 20;
+/// A result up to this size is made before its first byte is sent, so that an error in it is still a
+/// status code.
+const HELD_BYTES: usize = 256 * 1024;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SqlRequest {
+    q: String,
+    #[serde(default)]
+    params: Option<serde_json::Value>,
+    #[serde(default)]
+    format: Option<String>,
+}
+
+/// The query string of a GET; `params` is JSON text.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SqlQuery {
+    q: Option<String>,
+    params: Option<String>,
+    format: Option<String>,
+}
+
+/// Runs the statement in `q`.
+pub async fn get(
+    State(app): State<App>,
+    Query(query): Query<SqlQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let params = match query.params {
+        Some(text) => {
+            Some(serde_json::from_str(&text).kind_context(Kind::Invalid, || "params is not JSON".into())?)
+        }
+        None => None,
+    };
+    let q = query.q.ok_or_else(|| Error::invalid("q is missing: the statement goes there"))?;
+    run(&app, SqlRequest { q, params, format: query.format }, &headers).await
+}
+
+/// Runs the statement in the body: JSON `{q, params, format}`, or the statement itself as text.
+pub async fn post(
+    State(app): State<App>,
+    Query(query): Query<SqlQuery>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Failure> {
+    let body = axum::body::to_bytes(body, STATEMENT_BYTES_MAX).await.map_err(|_| {
+        Error::new(Kind::TooLarge, format!("a statement is limited to {STATEMENT_BYTES_MAX} bytes"))
+    })?;
+    let text = std::str::from_utf8(&body).kind_context(Kind::Invalid, || "the body is not UTF-8".into())?;
+    let is_json = headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/json"))
+        || text.trim_start().starts_with('{');
+    let request = if is_json {
+        serde_json::from_str(text).kind_context(Kind::Invalid, || "the body is not {\"q\", \"params\", \"format\"}".into())?
+    } else {
+        SqlRequest { q: text.to_owned(), params: None, format: query.format }
+    };
+    run(&app, request, &headers).await
+}
+
+async fn run(app: &App, request: SqlRequest, headers: &HeaderMap) -> Result<Response, Failure> {
+    let format = format_of(request.format.as_deref(), headers)?;
+    let params = match request.params {
+        None | Some(serde_json::Value::Null) => QueryParams::None,
+        Some(serde_json::Value::Array(values)) => QueryParams::Positional(values),
+        Some(serde_json::Value::Object(values)) => QueryParams::Named(values),
+        Some(_) => {
+            return Err(Error::invalid("params is an array for $1, $2, … or an object for $name").into());
+        }
+    };
+    let rows = app.engine.sql(&request.q, params).await?;
+    Ok(respond(rows, format).await?)
+}
+
+/// The format that was asked for by name, else by the Accept header, else JSON.
+pub fn format_of(name: Option<&str>, headers: &HeaderMap) -> Result<Format> {
+    if let Some(name) = name {
+        return name.parse();
+    }
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let wanted = accept.split([',', ';']).map(str::trim).find_map(|media| match media {
+        "application/json" => Some(Format::Json),
+        "application/x-ndjson" | "application/jsonl" => Some(Format::JsonLines),
+        "text/csv" => Some(Format::Csv),
+        "application/vnd.apache.arrow.stream" => Some(Format::Arrow),
+        "application/vnd.apache.parquet" => Some(Format::Parquet),
+        _ => None,
+    });
+    Ok(wanted.unwrap_or_default())
+}
+
+/// Rows as a response. Small results are whole before the status is sent; larger ones stream, and an
+/// error in the middle breaks the connection off, so that half a result never looks whole.
+pub async fn respond(mut rows: Rows, format: Format) -> Result<Response> {
+    let mut output = Output::new(format, &rows.schema())?;
+    let mut held = output.take();
+    let mut whole = false;
+    while held.len() < HELD_BYTES {
+        match rows.next().await {
+            Some(batch) => output.write(&batch?)?,
+            None => {
+                whole = true;
+                break;
+            }
+        }
+        held.extend_from_slice(&output.take());
+    }
+    let body = if whole {
+        held.extend_from_slice(&output.finish()?);
+        Body::from(held)
+    } else {
+        Body::from_stream(stream::unfold(Some((rows, output, held)), next_chunk))
+    };
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    let id = uuid::Uuid::now_v7().to_string();
+    headers.insert(HeaderName::from_static("x-query-id"), HeaderValue::from_str(&id).context("a query id is ASCII")?);
+    Ok(response)
+}
+
+type Running = (Rows, Output, Vec<u8>);
+
+async fn next_chunk(running: Option<Running>) -> Option<(Result<Bytes>, Option<Running>)> {
+    let (mut rows, mut output, held) = running?;
+    if !held.is_empty() {
+        return Some((Ok(Bytes::from(held)), Some((rows, output, Vec::new()))));
+    }
+    loop {
+        match rows.next().await {
+            None => return Some((output.finish().map(Bytes::from), None)),
+            Some(batch) => {
+                if let Err(error) = batch.and_then(|batch| output.write(&batch)) {
+                    tracing::warn!(error = error.chain(), "a streamed result broke off");
+                    return Some((Err(error), None));
+                }
+            }
+        }
+        let chunk = output.take();
+        if !chunk.is_empty() {
+            return Some((Ok(Bytes::from(chunk)), Some((rows, output, Vec::new()))));
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! `/healthz`, `/readyz`, `/api/v1/status`, and what stands at `/`.
+
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{Html, IntoResponse, Response},
+};
+use serde_json::json;
+
+use super::App;
+
+/// The process is alive.
+pub async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// Whether ingest is taken. Reads go on even when it is not.
+pub async fn readyz(State(app): State<App>) -> Response {
+    let status = app.ingestor.status();
+    let (code, text) = match (status.wal_failed, &status.flush_error) {
+        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "the write-ahead log failed: ingest is refused\n".to_owned()),
+        (_, Some(error)) => (StatusCode::SERVICE_UNAVAILABLE, format!("the last flush failed: {error}\n")),
+        _ => (StatusCode::OK, "ready\n".to_owned()),
+    };
+    (code, text).into_response()
+}
+
+/// The books, and how the parts stand.
+pub async fn status(State(app): State<App>) -> Json<serde_json::Value> {
+    let status = app.ingestor.status();
+    Json(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "books": {
+            "received": status.books.received(),
+            "accepted": status.books.accepted,
+            "rejected": status.books.rejected,
+            "duplicate": status.books.duplicate,
+            "committed": status.committed,
+            "buffered": status.buffered,
+        },
+        "last_seq": status.last_seq,
+        "buffer_bytes": status.buffer_bytes,
+        "wal_bytes": status.wal_bytes,
+        "wal_failed": status.wal_failed,
+        "flushes": status.flushes,
+        "flush_error": status.flush_error,
+    }))
+}
+
+/// Where to go from here.
+pub async fn index() -> Html<&'static str> {
+    Html(include_str!("../../templates/index.html"))
+}

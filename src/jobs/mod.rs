@@ -1,0 +1,22 @@
+//! The loops that run beside requests. Thin: what they do stands in the rooms they call.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use crate::ingest::Ingestor;
+
+/// Commits the buffer whenever it is large enough or old enough, until the stop. A flush that fails
+/// is tried again at the next interval; its rows stay in the WAL and in queries.
+pub async fn flush(ingestor: Arc<Ingestor>, interval: Duration, stop: impl Future<Output = ()>) {
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => return,
+            () = ingestor.flush_wanted() => {}
+            () = tokio::time::sleep(interval) => {}
+        }
+        if let Err(error) = ingestor.flush().await {
+            tracing::error!(error = error.chain(), "flush failed; the rows are kept and it will be tried again");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+}

@@ -1,0 +1,452 @@
+//! Plans and runs statements within their bounds: concurrency, time, memory, rows.
+//! Holds no rows itself and never changes a table.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use arrow::{
+    array::RecordBatch,
+    datatypes::SchemaRef,
+    json::{ArrayWriter, WriterBuilder, writer::JsonArray},
+};
+use datafusion::{
+    catalog::{MemorySchemaProvider, view::ViewTable},
+    common::{ParamValues, ScalarValue},
+    error::DataFusionError,
+    execution::{
+        SessionStateBuilder, SendableRecordBatchStream,
+        context::{SQLOptions, SessionContext},
+        disk_manager::{DiskManagerBuilder, DiskManagerMode},
+        memory_pool::FairSpillPool,
+        runtime_env::RuntimeEnvBuilder,
+    },
+    logical_expr::LogicalPlan,
+    prelude::SessionConfig,
+};
+use futures::StreamExt;
+use serde::de::DeserializeOwned;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout, timeout_at},
+};
+
+use super::{
+    error::from_engine,
+    functions, guard,
+    library::{Entry, Kind as LibraryKind, Library, Problem},
+    provider::StoredTable,
+};
+use crate::{
+    buffer::Buffer,
+    clock::Clock,
+    error::{Context, Error, Kind, Result},
+    lake::LakeTable,
+    named::{ParamKind, ParamValue},
+};
+
+/// What a statement may take.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How long a statement may run.
+    pub timeout: Duration,
+    /// Most rows of a result.
+    pub rows_max: usize,
+    /// Most memory of all statements together, bytes; beyond it they spill.
+    pub memory_bytes_max: usize,
+    /// Most bytes that statements may spill.
+    pub spill_bytes_max: u64,
+    /// Statements that run at the same time; others wait a moment.
+    pub concurrency: usize,
+    /// Where statements spill.
+    pub spill_directory: PathBuf,
+    /// The user's SQL files.
+    pub sql_directory: Option<PathBuf>,
+}
+
+/// Values for a statement's placeholders.
+#[derive(Debug, Clone, Default)]
+pub enum QueryParams {
+    /// None.
+    #[default]
+    None,
+    /// `$1`, `$2`, …
+    Positional(Vec<serde_json::Value>),
+    /// `$name`.
+    Named(serde_json::Map<String, serde_json::Value>),
+}
+
+/// The query engine.
+pub struct Engine {
+    context: SessionContext,
+    library: Library,
+    settings: Settings,
+    clock: Clock,
+    permits: Arc<Semaphore>,
+}
+
+/// A result that is running. Dropping it cancels the statement.
+pub struct Rows {
+    stream: SendableRecordBatchStream,
+    deadline: Instant,
+    timeout: Duration,
+    rows_left: usize,
+    rows_max: usize,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// How long a statement waits for its turn.
+const TURN_WAIT: Duration = Duration::from_secs(5);
+/// The footers of this many bytes stay in memory.
+const FOOTER_CACHE_BYTES: usize = 64 * 1024 * 1024;
+
+impl Engine {
+    /// An engine over the tables; returns what is wrong with SQL files that it leaves out.
+    pub async fn new(
+        settings: Settings,
+        buffer: &Arc<Buffer>,
+        lake: &[Arc<LakeTable>],
+        clock: Clock,
+    ) -> Result<(Self, Vec<Problem>)> {
+        let (library, mut problems) = Library::load(settings.sql_directory.as_deref())?;
+        let context = session(&settings)?;
+        let stored = Arc::new(MemorySchemaProvider::new());
+        let catalog = context
+            .catalog(CATALOG)
+            .ok_or_else(|| Error::new(Kind::Internal, "the session has no default catalog"))?;
+        catalog
+            .register_schema("stored", stored)
+            .map_err(|error| from_engine("cannot register the stored tables", error))?;
+        for table in lake {
+            let provider = Arc::new(StoredTable::new(Arc::clone(buffer), Arc::clone(table)));
+            for schema in ["stored", "public"] {
+                context
+                    .register_table(format!("{CATALOG}.{schema}.{}", table.table().name()), Arc::clone(&provider) as _)
+                    .map_err(|error| from_engine("cannot register a stored table", error))?;
+            }
+        }
+        let permits = Arc::new(Semaphore::new(settings.concurrency.max(1)));
+        let engine = Self { context, library, settings, clock, permits };
+        problems.extend(engine.create_views().await);
+        Ok((engine, problems))
+    }
+
+    /// The named SQL files.
+    pub fn library(&self) -> &Library {
+        &self.library
+    }
+
+    /// Now, µs since the epoch, UTC.
+    pub fn now_us(&self) -> i64 {
+        self.clock.now_us()
+    }
+
+    /// Runs a statement that reads.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Invalid`] for a statement that does not parse, plan or is not allowed,
+    /// [`Kind::Busy`], [`Kind::Timeout`] or [`Kind::Exhausted`] at a bound.
+    pub async fn sql(&self, text: &str, params: QueryParams) -> Result<Rows> {
+        let permit = self.turn().await?;
+        let plan = self.plan(text).await?;
+        let plan = match params {
+            QueryParams::None => plan,
+            QueryParams::Positional(values) => {
+                let values: Vec<ScalarValue> = values.iter().map(scalar).collect::<Result<_>>()?;
+                bind(plan, ParamValues::from(values))?
+            }
+            QueryParams::Named(values) => {
+                let values: HashMap<String, ScalarValue> =
+                    values.iter().map(|(name, value)| Ok((name.clone(), scalar(value)?))).collect::<Result<_>>()?;
+                bind(plan, ParamValues::from(values))?
+            }
+        };
+        self.run(plan, permit).await
+    }
+
+    /// Runs a named file with the arguments that were given as text.
+    pub async fn named<'a>(
+        &self,
+        kind: LibraryKind,
+        name: &str,
+        arguments: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Rows> {
+        let entry = self.library.get(kind, name)?;
+        let values = entry
+            .named
+            .bind(arguments, self.clock.now_us())
+            .map_err(|error| Error::invalid(format!("query {name}: {error}")))?;
+        let permit = self.turn().await?;
+        let plan = self.plan(&entry.named.sql).await?;
+        self.run(bind_named(plan, values)?, permit).await
+    }
+
+    /// Runs a plan that this room made itself.
+    pub(super) async fn run_plan(&self, plan: LogicalPlan) -> Result<Rows> {
+        let permit = self.turn().await?;
+        self.run(plan, permit).await
+    }
+
+    /// The session, for plans that this room makes itself.
+    pub(super) fn context(&self) -> &SessionContext {
+        &self.context
+    }
+
+    /// Plans every named file and says what is wrong with which.
+    pub async fn check(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (_, entry) in self.library.all() {
+            if let Err(problem) = self.check_entry(entry).await {
+                problems.push(problem);
+            }
+        }
+        problems
+    }
+
+    async fn check_entry(&self, entry: &Entry) -> Result<(), Problem> {
+        let state = self.context.state();
+        let planned = async {
+            let plan = state.create_logical_plan(&entry.named.sql).await?;
+            let values: HashMap<String, ScalarValue> =
+                entry.named.params.iter().map(|param| (param.name.clone(), null_of(param.kind))).collect();
+            let plan = if values.is_empty() { plan } else { plan.with_param_values(values)? };
+            state.create_physical_plan(&plan).await?;
+            Ok(())
+        };
+        planned.await.map_err(|error| problem(&entry.file, &error))
+    }
+
+    async fn create_views(&self) -> Vec<Problem> {
+        // Views may stand on views; those that plan come first, until no more do.
+        let mut waiting: Vec<&Entry> = self.library.of(LibraryKind::Views).collect();
+        loop {
+            let mut failed = Vec::new();
+            let before = waiting.len();
+            for entry in waiting {
+                match self.create_view(entry).await {
+                    Ok(()) => {}
+                    Err(error) => failed.push((entry, error)),
+                }
+            }
+            if failed.is_empty() || failed.len() == before {
+                return failed.into_iter().map(|(entry, error)| problem(&entry.file, &error)).collect();
+            }
+            waiting = failed.into_iter().map(|(entry, _)| entry).collect();
+        }
+    }
+
+    async fn create_view(&self, entry: &Entry) -> Result<(), DataFusionError> {
+        let plan = self.context.state().create_logical_plan(&entry.named.sql).await?;
+        SQL_OPTIONS().verify_plan(&plan)?;
+        let view = ViewTable::new(plan, Some(entry.named.sql.clone()));
+        self.context.deregister_table(entry.named.name.as_str())?;
+        self.context.register_table(entry.named.name.as_str(), Arc::new(view))?;
+        Ok(())
+    }
+
+    async fn plan(&self, text: &str) -> Result<LogicalPlan> {
+        let state = self.context.state();
+        let dialect = state.config().options().sql_parser.dialect;
+        let statement =
+            state.sql_to_statement(text, &dialect).map_err(|error| from_engine("cannot read the statement", error))?;
+        guard::check(&statement)?;
+        let plan = state
+            .statement_to_plan(statement)
+            .await
+            .map_err(|error| from_engine("cannot plan the statement", error))?;
+        SQL_OPTIONS().verify_plan(&plan).map_err(|error| from_engine("the statement is not allowed", error))?;
+        Ok(plan)
+    }
+
+    async fn turn(&self) -> Result<OwnedSemaphorePermit> {
+        match timeout(TURN_WAIT, Arc::clone(&self.permits).acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(Error::new(
+                Kind::Busy,
+                format!("{} statements are running: try again in a moment", self.settings.concurrency),
+            )),
+        }
+    }
+
+    async fn run(&self, plan: LogicalPlan, permit: OwnedSemaphorePermit) -> Result<Rows> {
+        let deadline = Instant::now() + self.settings.timeout;
+        let started = async {
+            self.context
+                .execute_logical_plan(plan)
+                .await?
+                .execute_stream()
+                .await
+        };
+        let stream = timeout_at(deadline, started)
+            .await
+            .map_err(|_| timed_out(self.settings.timeout))?
+            .map_err(|error| from_engine("cannot run the statement", error))?;
+        Ok(Rows {
+            stream,
+            deadline,
+            timeout: self.settings.timeout,
+            rows_left: self.settings.rows_max,
+            rows_max: self.settings.rows_max,
+            _permit: permit,
+        })
+    }
+}
+
+impl Rows {
+    /// The columns.
+    pub fn schema(&self) -> SchemaRef {
+        self.stream.schema()
+    }
+
+    /// The next rows.
+    pub async fn next(&mut self) -> Option<Result<RecordBatch>> {
+        let next = timeout_at(self.deadline, self.stream.next()).await;
+        let batch = match next {
+            Err(_) => return Some(Err(timed_out(self.timeout))),
+            Ok(None) => return None,
+            Ok(Some(Err(error))) => return Some(Err(from_engine("the statement failed", error))),
+            Ok(Some(Ok(batch))) => batch,
+        };
+        match self.rows_left.checked_sub(batch.num_rows()) {
+            Some(left) => self.rows_left = left,
+            None => {
+                return Some(Err(Error::new(
+                    Kind::Exhausted,
+                    format!("the result has more than {} rows: add a limit or aggregate", self.rows_max),
+                )));
+            }
+        }
+        Some(Ok(batch))
+    }
+
+    /// All rows at once.
+    pub async fn collect(mut self) -> Result<Vec<RecordBatch>> {
+        let mut batches = Vec::new();
+        while let Some(batch) = self.next().await {
+            batches.push(batch?);
+        }
+        Ok(batches)
+    }
+
+    /// All rows as values of a type that reads row objects.
+    pub async fn collect_as<T: DeserializeOwned>(self) -> Result<Vec<T>> {
+        let batches = self.collect().await?;
+        let builder = WriterBuilder::new()
+            .with_explicit_nulls(true)
+            .with_timestamp_format("%Y-%m-%dT%H:%M:%S%.6fZ".to_owned());
+        let mut writer: ArrayWriter<Vec<u8>> = builder.build::<_, JsonArray>(Vec::new());
+        writer.write_batches(&batches.iter().collect::<Vec<_>>()).context("cannot read the rows")?;
+        writer.finish().context("cannot read the rows")?;
+        let text = writer.into_inner();
+        if text.is_empty() {
+            return Ok(Vec::new());
+        }
+        serde_json::from_slice(&text).context("the rows are not of the expected shape")
+    }
+}
+
+const CATALOG: &str = "driftline";
+
+/// Nothing that changes anything: the second lock behind the guard.
+#[allow(non_snake_case)] // it stands for a constant whose constructor is not const
+fn SQL_OPTIONS() -> SQLOptions {
+    SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
+}
+
+fn session(settings: &Settings) -> Result<SessionContext> {
+    let disk = DiskManagerBuilder::default()
+        .with_mode(DiskManagerMode::Directories(vec![settings.spill_directory.clone()]))
+        .with_max_temp_directory_size(settings.spill_bytes_max);
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(FairSpillPool::new(settings.memory_bytes_max)))
+        .with_disk_manager_builder(disk)
+        .with_metadata_cache_limit(FOOTER_CACHE_BYTES)
+        .build_arc()
+        .map_err(|error| from_engine("cannot set up the query engine", error))?;
+    let mut config = SessionConfig::new()
+        .with_default_catalog_and_schema(CATALOG, "public")
+        .with_information_schema(true)
+        .with_collect_statistics(false);
+    config.options_mut().sql_parser.collect_spans = true;
+    config.options_mut().execution.parquet.pushdown_filters = false;
+    let mut state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .build();
+    datafusion_functions_json::register_all(&mut state)
+        .map_err(|error| from_engine("cannot register the JSON functions", error))?;
+    let context = SessionContext::new_with_state(state);
+    for aggregate in functions::aggregates() {
+        context.register_udaf(aggregate);
+    }
+    Ok(context)
+}
+
+fn bind(plan: LogicalPlan, values: ParamValues) -> Result<LogicalPlan> {
+    plan.with_param_values(values).map_err(|error| from_engine("cannot bind the parameters", error))
+}
+
+fn bind_named(plan: LogicalPlan, values: Vec<(String, ParamValue)>) -> Result<LogicalPlan> {
+    if values.is_empty() {
+        return Ok(plan);
+    }
+    let values: HashMap<String, ScalarValue> =
+        values.into_iter().map(|(name, value)| (name, param_scalar(value))).collect();
+    bind(plan, ParamValues::from(values))
+}
+
+fn param_scalar(value: ParamValue) -> ScalarValue {
+    match value {
+        ParamValue::Timestamp(us) => ScalarValue::TimestampMicrosecond(Some(us), None),
+        ParamValue::Text(text) => ScalarValue::Utf8(Some(text)),
+        ParamValue::Int(value) => ScalarValue::Int64(Some(value)),
+        ParamValue::Float(value) => ScalarValue::Float64(Some(value)),
+        ParamValue::Bool(value) => ScalarValue::Boolean(Some(value)),
+        ParamValue::Null(kind) => null_of(kind),
+    }
+}
+
+fn null_of(kind: ParamKind) -> ScalarValue {
+    match kind {
+        ParamKind::Timestamp => ScalarValue::TimestampMicrosecond(None, None),
+        ParamKind::Text => ScalarValue::Utf8(None),
+        ParamKind::Int => ScalarValue::Int64(None),
+        ParamKind::Float => ScalarValue::Float64(None),
+        ParamKind::Bool => ScalarValue::Boolean(None),
+    }
+}
+
+fn scalar(value: &serde_json::Value) -> Result<ScalarValue> {
+    Ok(match value {
+        serde_json::Value::Null => ScalarValue::Null,
+        serde_json::Value::Bool(value) => ScalarValue::Boolean(Some(*value)),
+        serde_json::Value::String(value) => ScalarValue::Utf8(Some(value.clone())),
+        serde_json::Value::Number(value) => match value.as_i64() {
+            Some(value) => ScalarValue::Int64(Some(value)),
+            None => ScalarValue::Float64(value.as_f64()),
+        },
+        _ => return Err(Error::invalid("a parameter is a string, a number, a boolean or null")),
+    })
+}
+
+fn timed_out(after: Duration) -> Error {
+    Error::new(Kind::Timeout, format!("the statement ran longer than {} s and was stopped", after.as_secs_f64()))
+}
+
+fn problem(file: &str, error: &DataFusionError) -> Problem {
+    let message = error.find_root().strip_backtrace();
+    let spanned = error.diagnostic().and_then(|diagnostic| diagnostic.span).map(|span| span.start.line as usize);
+    let line = spanned.or_else(|| line_in(&message));
+    Problem { file: file.to_owned(), line, message }
+}
+
+/// The parser says where: "… at Line: 3, Column: 8".
+fn line_in(message: &str) -> Option<usize> {
+    let rest = message.split("Line: ").nth(1)?;
+    rest.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
+}

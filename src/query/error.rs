@@ -1,0 +1,43 @@
+//! The engine's errors as ours: what the sender wrote wrong, what ran out, what broke.
+
+use datafusion::error::DataFusionError;
+
+use crate::error::{Error, Kind};
+
+/// Wraps an engine error; the context says what was asked for.
+pub fn from_engine(context: &str, error: DataFusionError) -> Error {
+    let (kind, text) = {
+        let root = error.find_root();
+        (kind_of(root), message(root))
+    };
+    let text = if text.is_empty() { error.to_string() } else { text };
+    match kind {
+        Kind::Internal => Error::new(kind, format!("{context}: {text}")).with_source(error),
+        _ => Error::new(kind, format!("{context}: {text}")),
+    }
+}
+
+fn kind_of(error: &DataFusionError) -> Kind {
+    match error {
+        DataFusionError::SQL(..)
+        | DataFusionError::Plan(_)
+        | DataFusionError::SchemaError(..)
+        | DataFusionError::NotImplemented(_)
+        | DataFusionError::Configuration(_)
+        | DataFusionError::Execution(_)
+        | DataFusionError::ArrowError(..) => Kind::Invalid,
+        DataFusionError::ResourcesExhausted(_) => Kind::Exhausted,
+        _ => Kind::Internal,
+    }
+}
+
+/// The message without the engine's prefixes and backtraces.
+fn message(error: &DataFusionError) -> String {
+    let text = error.strip_backtrace();
+    let text = text.trim();
+    ["Error during planning: ", "SQL error: ", "Execution error: ", "Schema error: ", "Arrow error: "]
+        .iter()
+        .find_map(|prefix| text.strip_prefix(prefix))
+        .unwrap_or(text)
+        .to_owned()
+}

@@ -1,0 +1,151 @@
+//! The named SQL files: ours, embedded, and the user's, which add to them and override by name.
+//! Loads and looks up; planning them is the engine's.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use include_dir::{Dir, include_dir};
+use serde::Serialize;
+
+use crate::{
+    error::{Context, Error, Kind as ErrorKind, Result},
+    named::NamedSql,
+};
+
+static SHIPPED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/sql");
+
+/// What a file is for: the directory it stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// `views/`: a view under the file's name.
+    Views,
+    /// `queries/`: an endpoint.
+    Queries,
+    /// `reports/`: a part of a report.
+    Reports,
+}
+
+impl Kind {
+    const ALL: [Kind; 3] = [Kind::Views, Kind::Queries, Kind::Reports];
+
+    /// The directory.
+    pub fn directory(self) -> &'static str {
+        match self {
+            Kind::Views => "views",
+            Kind::Queries => "queries",
+            Kind::Reports => "reports",
+        }
+    }
+}
+
+/// What is wrong with a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file, as the user knows it.
+    pub file: String,
+    /// The line, where it is known.
+    pub line: Option<usize>,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{}:{line}: {}", self.file, self.message),
+            None => write!(f, "{}: {}", self.file, self.message),
+        }
+    }
+}
+
+/// A file of the library.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Where it came from.
+    pub file: String,
+    /// What it says.
+    pub named: NamedSql,
+}
+
+/// All named SQL, by kind and name.
+#[derive(Debug, Clone, Default)]
+pub struct Library {
+    entries: BTreeMap<(Kind, String), Entry>,
+}
+
+impl Library {
+    /// Our files and those of the user's directory, laid out the same way. Files with a broken header
+    /// are left out and told of.
+    ///
+    /// # Errors
+    ///
+    /// When the user's directory cannot be read.
+    pub fn load(user_directory: Option<&Path>) -> Result<(Self, Vec<Problem>)> {
+        let mut library = Self::default();
+        let mut problems = Vec::new();
+        for kind in Kind::ALL {
+            for file in SHIPPED.get_dir(kind.directory()).into_iter().flat_map(Dir::files) {
+                let text = file.contents_utf8().unwrap_or_default();
+                library.add(kind, &format!("sql/{}", file.path().display()), text, &mut problems);
+            }
+            if let Some(directory) = user_directory {
+                library.add_directory(kind, &directory.join(kind.directory()), &mut problems)?;
+            }
+        }
+        Ok((library, problems))
+    }
+
+    /// The file of this kind and name.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] that names what there is.
+    pub fn get(&self, kind: Kind, name: &str) -> Result<&Entry> {
+        self.entries.get(&(kind, name.to_owned())).ok_or_else(|| {
+            let names: Vec<&str> = self.of(kind).map(|entry| entry.named.name.as_str()).collect();
+            Error::new(ErrorKind::NotFound, format!("there is no query {name}; there are {}", names.join(", ")))
+        })
+    }
+
+    /// All files of a kind, by name.
+    pub fn of(&self, kind: Kind) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(move |((other, _), _)| *other == kind).map(|(_, entry)| entry)
+    }
+
+    /// All files.
+    pub fn all(&self) -> impl Iterator<Item = (Kind, &Entry)> {
+        self.entries.iter().map(|((kind, _), entry)| (*kind, entry))
+    }
+
+    fn add_directory(&mut self, kind: Kind, directory: &Path, problems: &mut Vec<Problem>) -> Result<()> {
+        if !directory.is_dir() {
+            return Ok(());
+        }
+        let context = || format!("cannot read the SQL directory {}", directory.display());
+        for entry in fs::read_dir(directory).context(context())? {
+            let path = entry.context(context())?.path();
+            if path.extension().is_some_and(|extension| extension == "sql") {
+                let text = fs::read_to_string(&path).context(format!("cannot read {}", path.display()))?;
+                self.add(kind, &path.display().to_string(), &text, problems);
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, kind: Kind, file: &str, text: &str, problems: &mut Vec<Problem>) {
+        let name = Path::new(file).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        match NamedSql::parse(name, text) {
+            Ok(named) if kind == Kind::Views && !named.params.is_empty() => problems.push(Problem {
+                file: file.to_owned(),
+                line: None,
+                message: "a view takes no parameters".to_owned(),
+            }),
+            Ok(named) => {
+                self.entries.insert((kind, name.to_owned()), Entry { file: file.to_owned(), named });
+            }
+            Err(error) => {
+                problems.push(Problem { file: file.to_owned(), line: Some(error.line), message: error.message });
+            }
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! SQL over what is committed and what waits: one engine, one table provider, the statistics as
+//! aggregates, and the named SQL files. Read-only by construction; it never writes a table and never
+//! builds SQL from user input.
+
+mod drift;
+mod engine;
+mod error;
+mod functions;
+mod guard;
+mod library;
+mod provider;
+mod report;
+mod write;
+
+pub use drift::{DriftAnswer, DriftRequest, DriftVerdict, Range, Verdict};
+pub use engine::{Engine, QueryParams, Rows, Settings};
+pub use library::{Kind as LibraryKind, Library, Problem};
+pub use write::{Format, Output};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,206 @@
+//! A stored table as the query engine sees it: one snapshot's Parquet files and the buffered rows
+//! that the snapshot does not hold yet. Files that cannot match are left out by their statistics.
+//!
+//! The files mark times as UTC; the table shows them without a zone, which is UTC by definition. The
+//! reader reinterprets, no value changes: grouping zoned times by hour costs several times the query.
+
+use std::{fmt, sync::Arc};
+
+use arrow::{
+    array::{BooleanArray, RecordBatch},
+    datatypes::{DataType, Field, SchemaRef},
+};
+use datafusion::{
+    catalog::{Session, TableProvider},
+    common::{DFSchema, Result, ScalarValue, pruning::PrunableStatistics},
+    datasource::{
+        TableType,
+        listing::PartitionedFile,
+        memory::MemorySourceConfig,
+        physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource},
+        source::DataSourceExec,
+        table_schema::TableSchema,
+    },
+    execution::object_store::ObjectStoreUrl,
+    logical_expr::{Expr, TableProviderFilterPushDown, utils::conjunction},
+    physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr, expressions::Column},
+    physical_optimizer::pruning::PruningPredicateBuilder,
+    physical_plan::{ExecutionPlan, union::UnionExec},
+};
+use object_store::ObjectMeta;
+
+use crate::{
+    buffer::Buffer,
+    lake::{DataFile, LakeTable, query_schema},
+    record::{PARTITION, Table},
+};
+
+/// One stored table.
+pub struct StoredTable {
+    buffer: Arc<Buffer>,
+    lake: Arc<LakeTable>,
+    schema: SchemaRef,
+}
+
+impl StoredTable {
+    /// The table over its buffer and its files.
+    pub fn new(buffer: Arc<Buffer>, lake: Arc<LakeTable>) -> Self {
+        let schema = query_schema(lake.table());
+        Self { buffer, lake, schema }
+    }
+
+    fn table(&self) -> Table {
+        self.lake.table()
+    }
+
+    /// Buffer first, snapshot second: see the buffer's own rule.
+    fn view(&self) -> (Vec<DataFile>, Vec<RecordBatch>) {
+        let buffered = self.buffer.rows(self.table());
+        let snapshot = self.lake.snapshot();
+        let waiting = buffered
+            .into_iter()
+            .filter(|rows| rows.through_seq > snapshot.committed_seq)
+            .flat_map(|rows| rows.batches)
+            .collect();
+        (snapshot.files.clone(), waiting)
+    }
+
+    fn scan_files(
+        &self,
+        state: &dyn Session,
+        files: Vec<DataFile>,
+        projection: Option<&Vec<usize>>,
+        predicate: Option<&Arc<dyn PhysicalExpr>>,
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let partition_column = Arc::new(Field::new(PARTITION, DataType::Date32, false));
+        let table_schema = TableSchema::builder(Arc::clone(self.table().schema()))
+            .with_table_partition_cols(vec![partition_column])
+            .build();
+        let mut source = ParquetSource::new(table_schema)
+            .with_table_parquet_options(state.table_options().parquet.clone())
+            .with_pushdown_filters(false);
+        if let Some(predicate) = predicate {
+            source = source.with_predicate(Arc::clone(predicate));
+        }
+        let time = Column::new_with_schema(self.table().time_column(), &self.schema)?;
+        let ordering = LexOrdering::new([PhysicalSortExpr::new_default(Arc::new(time))]);
+        let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
+            .with_file_groups(groups(files, state.config().target_partitions()))
+            .with_projection_indices(projection.cloned())?
+            .with_output_ordering(ordering.into_iter().collect())
+            .with_limit(limit)
+            .build();
+        Ok(DataSourceExec::from_data_source(config))
+    }
+}
+
+impl fmt::Debug for StoredTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StoredTable({})", self.table().name())
+    }
+}
+
+#[async_trait::async_trait]
+impl TableProvider for StoredTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        // Files are pruned by it; rows are filtered above.
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let (files, waiting) = self.view();
+        let predicate = match conjunction(filters.to_vec()) {
+            Some(filter) => {
+                let schema = DFSchema::try_from(Arc::clone(&self.schema))?;
+                Some(state.create_physical_expr(filter, &schema)?)
+            }
+            None => None,
+        };
+        let files = match &predicate {
+            Some(predicate) => prune(files, predicate, &self.schema),
+            None => files,
+        };
+        let mut parts: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
+        if !files.is_empty() {
+            parts.push(self.scan_files(state, files, projection, predicate.as_ref(), limit)?);
+        }
+        if !waiting.is_empty() || parts.is_empty() {
+            let partitions = spread(waiting, state.config().target_partitions());
+            let memory = MemorySourceConfig::try_new(&partitions, Arc::clone(&self.schema), projection.cloned())?;
+            parts.push(DataSourceExec::from_data_source(memory.with_limit(limit)));
+        }
+        if parts.len() == 1 { Ok(parts.swap_remove(0)) } else { UnionExec::try_new(parts) }
+    }
+}
+
+/// The files whose statistics do not rule the predicate out.
+fn prune(files: Vec<DataFile>, predicate: &Arc<dyn PhysicalExpr>, schema: &SchemaRef) -> Vec<DataFile> {
+    let Ok(pruning) = PruningPredicateBuilder::new().with_file_schema(Arc::clone(schema)).try_build(Arc::clone(predicate)) else { return files };
+    let statistics = files.iter().map(|file| Arc::clone(&file.statistics)).collect();
+    match pruning.prune(&PrunableStatistics::new(statistics, Arc::clone(schema))) {
+        Ok(kept) => files.into_iter().zip(BooleanArray::from(kept).iter()).filter(|(_, keep)| *keep != Some(false)).map(|(file, _)| file).collect(),
+        Err(_) => files,
+    }
+}
+
+/// Groups of about equal bytes, in the order of time, one for each worker.
+fn groups(files: Vec<DataFile>, workers: usize) -> Vec<FileGroup> {
+    let total: u64 = files.iter().map(|file| file.bytes).sum();
+    let share = total.div_ceil(workers.max(1) as u64).max(1);
+    let mut groups = Vec::with_capacity(workers);
+    let mut group = Vec::new();
+    let mut bytes = 0;
+    for file in files {
+        bytes += file.bytes;
+        group.push(partitioned(file));
+        if bytes >= share {
+            groups.push(FileGroup::new(std::mem::take(&mut group)));
+            bytes = 0;
+        }
+    }
+    if !group.is_empty() {
+        groups.push(FileGroup::new(group));
+    }
+    groups
+}
+
+fn partitioned(file: DataFile) -> PartitionedFile {
+    let meta = ObjectMeta {
+        location: file.path,
+        last_modified: chrono::DateTime::UNIX_EPOCH,
+        size: file.bytes,
+        e_tag: None,
+        version: None,
+    };
+    let mut statistics = Arc::unwrap_or_clone(file.statistics);
+    // The engine adds the partition column's statistics itself.
+    statistics.column_statistics.pop();
+    PartitionedFile::new_from_meta(meta)
+        .with_partition_values(vec![ScalarValue::Date32(Some(file.day))])
+        .with_statistics(Arc::new(statistics))
+}
+
+fn spread(batches: Vec<RecordBatch>, workers: usize) -> Vec<Vec<RecordBatch>> {
+    let workers = workers.clamp(1, batches.len().max(1));
+    let mut partitions = vec![Vec::new(); workers];
+    let per_worker = batches.len().div_ceil(workers).max(1);
+    for (index, batch) in batches.into_iter().enumerate() {
+        partitions[index / per_worker].push(batch);
+    }
+    partitions
+}
