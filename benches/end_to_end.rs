@@ -132,12 +132,7 @@ async fn bench(options: &Options) -> Result<()> {
 // ---------------------------------------------------------------------------------------- ingest
 
 /// One round: an empty server takes all bodies. Returns the server, which now holds them.
-async fn ingest_round(
-    directory: &Path,
-    load: &Load,
-    options: &Options,
-    number: usize,
-) -> Result<(Round, Server)> {
+async fn ingest_round(directory: &Path, load: &Load, options: &Options, number: usize) -> Result<(Round, Server)> {
     let server = Server::start(directory, &format!("round-{number}")).await?;
     let began = Instant::now();
     let posted = post_all(&server, &load.bodies, options.clients).await?;
@@ -154,18 +149,11 @@ async fn ingest_round(
 
 /// Requests of one record each, where the cost of an acknowledgement shows most.
 async fn single_run(directory: &Path, load: &Load) -> Result<Round> {
-    let bodies: Vec<Body> = lines(load.text)
-        .take(SINGLE_REQUESTS)
-        .map(|text| Body { text, lines: 1 })
-        .collect();
+    let bodies: Vec<Body> = lines(load.text).take(SINGLE_REQUESTS).map(|text| Body { text, lines: 1 }).collect();
     let server = Server::start(directory, "single").await?;
     let began = Instant::now();
     let posted = post_all(&server, &bodies, SINGLE_CLIENTS).await?;
-    Ok(Round::new(
-        began.elapsed(),
-        posted,
-        server.memory_peak_bytes(),
-    ))
+    Ok(Round::new(began.elapsed(), posted, server.memory_peak_bytes()))
 }
 
 /// Posts all bodies once, each connection taking the next one that is left.
@@ -188,18 +176,11 @@ async fn post_all(server: &Server, bodies: &[Body], connections: usize) -> Resul
 async fn post(client: &Client, url: &Url, body: &Body) -> Result<Posted> {
     let began = Instant::now();
     for refusals in 0..=REFUSALS_MAX {
-        let answer = client
-            .post(url.clone())
-            .header("content-type", "application/x-ndjson")
-            .body(body.text)
-            .send()
-            .await?;
+        let answer =
+            client.post(url.clone()).header("content-type", "application/x-ndjson").body(body.text).send().await?;
         let status = answer.status();
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            let seconds = answer
-                .headers()
-                .get("retry-after")
-                .and_then(|value| value.to_str().ok()?.parse().ok());
+            let seconds = answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
             let wait = Duration::from_secs(seconds.unwrap_or(1)).min(REFUSAL_WAIT_MAX);
             answer.bytes().await?;
             tokio::time::sleep(wait).await;
@@ -215,9 +196,7 @@ async fn post(client: &Client, url: &Url, body: &Body) -> Result<Posted> {
             && answer["rejected"].as_array().is_some_and(Vec::is_empty)
             && answer["duplicate"] != json!(true);
         if !complete {
-            return Err(
-                format!("{} new lines were posted, the answer is {text}", body.lines).into(),
-            );
+            return Err(format!("{} new lines were posted, the answer is {text}", body.lines).into());
         }
         return Ok(Posted { took, refusals });
     }
@@ -249,12 +228,7 @@ impl Round {
         let mut acks_ms: Vec<f64> = posted.iter().map(|posted| milli(posted.took)).collect();
         acks_ms.sort_by(f64::total_cmp);
         let refusals = posted.iter().map(|posted| posted.refusals).sum();
-        Self {
-            took,
-            acks_ms,
-            refusals,
-            memory_peak_bytes,
-        }
+        Self { took, acks_ms, refusals, memory_peak_bytes }
     }
 
     fn rate(&self, amount: f64) -> f64 {
@@ -301,28 +275,17 @@ impl Ingest {
             ("ack p50 ms", 2, self.spread(|round| round.ack_ms(50))),
             ("ack p95 ms", 2, self.spread(|round| round.ack_ms(95))),
             ("ack p99 ms", 2, self.spread(|round| round.ack_ms(99))),
-            (
-                "refused (503)",
-                0,
-                self.spread(|round| f64::from(round.refusals)),
-            ),
+            ("refused 503", 0, self.spread(|round| f64::from(round.refusals))),
             (
                 "server memory peak MB",
                 0,
-                self.spread(|round| {
-                    round
-                        .memory_peak_bytes
-                        .map_or(f64::NAN, |bytes| bytes as f64 / 1e6)
-                }),
+                self.spread(|round| round.memory_peak_bytes.map_or(f64::NAN, |bytes| bytes as f64 / 1e6)),
             ),
         ]
     }
 
     fn print(&self, load: &Load) {
-        println!(
-            "\n{:<24} {:>12} {:>12} {:>12}",
-            "ingest", "median", "min", "max"
-        );
+        println!("\n{:<24} {:>12} {:>12} {:>12}", "ingest", "median", "min", "max");
         for (name, decimals, spread) in self.figures(load) {
             let Spread { median, min, max } = spread;
             println!("{name:<24} {median:>12.decimals$} {min:>12.decimals$} {max:>12.decimals$}");
@@ -344,16 +307,10 @@ impl Ingest {
         let figures: serde_json::Map<String, Value> = self
             .figures(load)
             .into_iter()
-            .map(|(name, _, spread)| (name.to_owned(), spread.json()))
+            .map(|(name, _, spread)| (name.replace('/', "_per_").replace(' ', "_"), spread.json()))
             .collect();
-        let bytes = lines(load.text)
-            .take(SINGLE_REQUESTS)
-            .map(<[u8]>::len)
-            .sum();
-        let rounds = self
-            .rounds
-            .iter()
-            .map(|round| round.json(load.text.len(), load.truth.records));
+        let bytes = lines(load.text).take(SINGLE_REQUESTS).map(<[u8]>::len).sum();
+        let rounds = self.rounds.iter().map(|round| round.json(load.text.len(), load.truth.records));
         json!({
             "figures": figures,
             "rounds": rounds.collect::<Vec<_>>(),
@@ -384,15 +341,7 @@ impl Stored {
         let server = Server::start_in(home).await?;
         let start = began.elapsed();
         load.truth.check(&server).await?;
-        Ok((
-            Self {
-                stop,
-                start,
-                parquet_bytes,
-                parquet_files,
-            },
-            server,
-        ))
+        Ok((Self { stop, start, parquet_bytes, parquet_files }, server))
     }
 
     fn print(&self, load: &Load) {
@@ -451,12 +400,7 @@ async fn time_queries(server: &Server, load: &Load) -> Result<Vec<QueryTimes>> {
     Ok(queries)
 }
 
-async fn time_query(
-    client: &Client,
-    server: &Server,
-    load: &Load,
-    query: &Value,
-) -> Result<QueryTimes> {
+async fn time_query(client: &Client, server: &Server, load: &Load, query: &Value) -> Result<QueryTimes> {
     let name = query["name"].as_str().ok_or("a named query has no name")?;
     let mut url = server.url(&format!("/api/v1/queries/{name}"))?;
     for param in query["params"].as_array().into_iter().flatten() {
@@ -464,9 +408,7 @@ async fn time_query(
         if let Some(value) = load.argument(key) {
             url.query_pairs_mut().append_pair(key, value);
         } else if param["required"] == json!(true) {
-            return Err(
-                format!("query {name} requires {key}, for which the bench has no value").into(),
-            );
+            return Err(format!("query {name} requires {key}, for which the bench has no value").into());
         }
     }
     for _ in 0..QUERY_WARM_UPS {
@@ -480,29 +422,15 @@ async fn time_query(
         times_ms.push(milli(began.elapsed()));
     }
     let rows: Value = serde_json::from_str(&text)?;
-    let rows = rows
-        .as_array()
-        .ok_or_else(|| format!("query {name} answered no array"))?
-        .len();
-    Ok(QueryTimes {
-        name: name.to_owned(),
-        times: Spread::of(times_ms),
-        rows,
-        bytes: text.len(),
-    })
+    let rows = rows.as_array().ok_or_else(|| format!("query {name} answered no array"))?.len();
+    Ok(QueryTimes { name: name.to_owned(), times: Spread::of(times_ms), rows, bytes: text.len() })
 }
 
 fn print_queries(queries: &[QueryTimes]) {
-    println!(
-        "\n{:<40} {:>10} {:>10} {:>8} {:>10}",
-        "named query, over HTTP", "best ms", "median ms", "rows", "bytes"
-    );
+    println!("\n{:<40} {:>10} {:>10} {:>8} {:>10}", "named query, over HTTP", "best ms", "median ms", "rows", "bytes");
     for query in queries {
         let Spread { median, min, .. } = query.times;
-        println!(
-            "{:<40} {min:>10.1} {median:>10.1} {:>8} {:>10}",
-            query.name, query.rows, query.bytes
-        );
+        println!("{:<40} {min:>10.1} {median:>10.1} {:>8} {:>10}", query.name, query.rows, query.bytes);
     }
 }
 
@@ -523,15 +451,7 @@ impl Load {
         let file = directory.join("load.ndjson");
         let rate = options.records.div_ceil(DAYS).to_string();
         let status = Command::new(BINARY)
-            .args([
-                "generate",
-                "--seed",
-                SEED,
-                "--start",
-                START,
-                "--days",
-                &DAYS.to_string(),
-            ])
+            .args(["generate", "--seed", SEED, "--start", START, "--days", &DAYS.to_string()])
             .args(["--rate", &rate, "-o"])
             .arg(&file)
             .stdin(Stdio::null())
@@ -560,21 +480,12 @@ impl Load {
         }
         truth.request_ids = requests.len() as u64;
         let bodies = bodies(text, batch);
-        let middle = bodies
-            .get(bodies.len() / 2)
-            .ok_or("driftline generate wrote no record")?;
-        let record: Value =
-            serde_json::from_slice(lines(middle.text).next().ok_or("a body is empty")?)?;
+        let middle = bodies.get(bodies.len() / 2).ok_or("driftline generate wrote no record")?;
+        let record: Value = serde_json::from_slice(lines(middle.text).next().ok_or("a body is empty")?)?;
         let id = |name: &str| record[name].as_str().map(str::to_owned);
         let session_id = id("session_id").ok_or("the record in the middle has no session_id")?;
         let trace_id = id("trace_id").ok_or("the record in the middle has no trace_id")?;
-        Ok(Self {
-            text,
-            bodies,
-            truth,
-            session_id,
-            trace_id,
-        })
+        Ok(Self { text, bodies, truth, session_id, trace_id })
     }
 
     /// The bench's value for a parameter of a named query.
@@ -643,20 +554,12 @@ impl Truth {
         ];
         for (name, expected) in expected {
             if row[name].as_u64() != Some(expected) {
-                return Err(
-                    format!("{name}: {expected} were sent, the server has {}", row[name]).into(),
-                );
+                return Err(format!("{name}: {expected} were sent, the server has {}", row[name]).into());
             }
         }
-        let stored = row["cost_usd"]
-            .as_f64()
-            .ok_or("sum(cost_usd) is no number")?;
+        let stored = row["cost_usd"].as_f64().ok_or("sum(cost_usd) is no number")?;
         if (stored - self.cost_usd).abs() > 1e-9 * self.cost_usd.abs() {
-            return Err(format!(
-                "cost_usd: {} was sent, the server has {stored}",
-                self.cost_usd
-            )
-            .into());
+            return Err(format!("cost_usd: {} was sent, the server has {stored}", self.cost_usd).into());
         }
         Ok(())
     }
@@ -674,10 +577,7 @@ fn bodies(text: &'static [u8], batch: usize) -> Vec<Body> {
         end += line.len();
         count += 1;
         if count == batch || end == text.len() {
-            bodies.push(Body {
-                text: &text[begin..end],
-                lines: count as u64,
-            });
+            bodies.push(Body { text: &text[begin..end], lines: count as u64 });
             (begin, count) = (end, 0);
         }
     }
@@ -695,9 +595,7 @@ struct Server {
 
 impl Server {
     async fn start(directory: &Path, name: &str) -> Result<Self> {
-        let home = Home {
-            path: directory.join(name),
-        };
+        let home = Home { path: directory.join(name) };
         fs::create_dir_all(&home.path)?;
         Self::start_in(home).await
     }
@@ -712,11 +610,7 @@ impl Server {
             .stderr(fs::File::create(&log)?)
             .spawn()?;
         // From here on, dropping it kills the child.
-        let mut server = Self {
-            child,
-            base: Url::parse("http://127.0.0.1/")?,
-            home,
-        };
+        let mut server = Self { child, base: Url::parse("http://127.0.0.1/")?, home };
         let began = Instant::now();
         loop {
             let text = fs::read_to_string(&log)?;
@@ -726,20 +620,12 @@ impl Server {
             }
             let ended = server.child.try_wait()?;
             if ended.is_some() || began.elapsed() > READY_MAX {
-                return Err(
-                    format!("the server did not start ({ended:?}): {}", tail(&text)).into(),
-                );
+                return Err(format!("the server did not start ({ended:?}): {}", tail(&text)).into());
             }
             tokio::time::sleep(POLL).await;
         }
         let client = client()?;
-        while !client
-            .get(server.url("/readyz")?)
-            .send()
-            .await?
-            .status()
-            .is_success()
-        {
+        while !client.get(server.url("/readyz")?).send().await?.status().is_success() {
             if began.elapsed() > READY_MAX {
                 return Err("the server did not become ready".into());
             }
@@ -750,9 +636,7 @@ impl Server {
 
     /// Asks the server to stop, and waits until it has.
     async fn stop(mut self) -> Result<Home> {
-        let asked = Command::new("kill")
-            .args(["-TERM", &self.child.id().to_string()])
-            .status()?;
+        let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
         if !asked.success() {
             return Err("the server could not be asked to stop".into());
         }
@@ -780,11 +664,7 @@ impl Server {
     /// The most memory the server has held so far, where the system tells.
     fn memory_peak_bytes(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
-        let kibibytes: u64 = field(&status, "VmHWM")?
-            .split_whitespace()
-            .next()?
-            .parse()
-            .ok()?;
+        let kibibytes: u64 = field(&status, "VmHWM")?.split_whitespace().next()?.parse().ok()?;
         Some(kibibytes * 1024)
     }
 }
@@ -820,12 +700,7 @@ fn listening(log: &str) -> Option<&str> {
 
 /// A client with one connection, which it keeps.
 fn client() -> Result<Client> {
-    Ok(Client::builder()
-        .no_proxy()
-        .http1_only()
-        .pool_max_idle_per_host(1)
-        .timeout(ANSWER_MAX)
-        .build()?)
+    Ok(Client::builder().no_proxy().http1_only().pool_max_idle_per_host(1).timeout(ANSWER_MAX).build()?)
 }
 
 async fn get(client: &Client, url: Url) -> Result<String> {
@@ -852,23 +727,14 @@ impl Machine {
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let file_system = file_system(directory).unwrap_or_else(|| "unknown".to_owned());
         if ["tmpfs", "ramfs"].contains(&file_system.as_str()) {
-            return Err(
-                "the data would lie in memory, where fsync costs nothing: choose a --dir on disk"
-                    .into(),
-            );
+            return Err("the data would lie in memory, where fsync costs nothing: choose a --dir on disk".into());
         }
         let unknown = || "unknown".to_owned();
         Ok(Self {
             facts: vec![
                 ("cores", std::thread::available_parallelism()?.to_string()),
-                (
-                    "cpu",
-                    field(&cpu, "model name").map_or_else(unknown, str::to_owned),
-                ),
-                (
-                    "memory",
-                    field(&memory, "MemTotal").map_or_else(unknown, str::to_owned),
-                ),
+                ("cpu", field(&cpu, "model name").map_or_else(unknown, str::to_owned)),
+                ("memory", field(&memory, "MemTotal").map_or_else(unknown, str::to_owned)),
                 ("kernel", kernel.trim().to_owned()),
                 ("file system", file_system),
             ],
@@ -885,10 +751,7 @@ impl Machine {
     }
 
     fn json(&self) -> Value {
-        self.facts
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), json!(value)))
-            .collect()
+        self.facts.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect()
     }
 }
 
@@ -900,18 +763,14 @@ fn file_system(directory: &Path) -> Option<String> {
         let mut words = line.split(' ').skip(1);
         Some((words.next()?, words.next()?))
     });
-    let (_, kind) = mounts
-        .filter(|(path, _)| directory.starts_with(path))
-        .max_by_key(|(path, _)| path.len())?;
+    let (_, kind) = mounts.filter(|(path, _)| directory.starts_with(path)).max_by_key(|(path, _)| path.len())?;
     Some(kind.to_owned())
 }
 
 /// The value of a `name: value` line.
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let mut pairs = text.lines().filter_map(|line| line.split_once(':'));
-    pairs
-        .find(|(key, _)| key.trim() == name)
-        .map(|(_, value)| value.trim())
+    pairs.find(|(key, _)| key.trim() == name).map(|(_, value)| value.trim())
 }
 
 /// Number and bytes of the Parquet files below a directory.
@@ -923,12 +782,7 @@ fn parquet_size(directory: &Path) -> Result<(u64, u64)> {
         if kind.is_dir() && entry.file_name() != "_delta_log" {
             let below = parquet_size(&entry.path())?;
             (files, bytes) = (files + below.0, bytes + below.1);
-        } else if kind.is_file()
-            && entry
-                .path()
-                .extension()
-                .is_some_and(|extension| extension == "parquet")
-        {
+        } else if kind.is_file() && entry.path().extension().is_some_and(|extension| extension == "parquet") {
             (files, bytes) = (files + 1, bytes + entry.metadata()?.len());
         }
     }
@@ -951,10 +805,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir_all(&self.path) {
-            eprintln!(
-                "end_to_end: {} is left behind: {error}",
-                self.path.display()
-            );
+            eprintln!("end_to_end: {} is left behind: {error}", self.path.display());
         }
     }
 }
@@ -984,9 +835,7 @@ impl Options {
         };
         let mut rest = arguments.iter().filter(|argument| *argument != "--bench");
         while let Some(name) = rest.next() {
-            let value = rest
-                .next()
-                .ok_or_else(|| format!("{name} is unknown or has no value"))?;
+            let value = rest.next().ok_or_else(|| format!("{name} is unknown or has no value"))?;
             match name.as_str() {
                 "--records" => options.records = value.parse()?,
                 "--rounds" => options.rounds = value.parse()?,
@@ -998,8 +847,7 @@ impl Options {
             }
             options.command.push_str(&format!(" {name} {value}"));
         }
-        if options.records == 0 || options.rounds == 0 || options.clients == 0 || options.batch == 0
-        {
+        if options.records == 0 || options.rounds == 0 || options.clients == 0 || options.batch == 0 {
             return Err("records, rounds, clients and batch must be at least 1".into());
         }
         Ok(options)
@@ -1022,16 +870,9 @@ impl Spread {
         values.sort_by(f64::total_cmp);
         let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
         let count = values.len();
-        let median = if count % 2 == 1 {
-            at(count / 2)
-        } else {
-            (at((count / 2).wrapping_sub(1)) + at(count / 2)) / 2.0
-        };
-        Self {
-            median,
-            min: at(0),
-            max: at(count.wrapping_sub(1)),
-        }
+        let median =
+            if count % 2 == 1 { at(count / 2) } else { (at((count / 2).wrapping_sub(1)) + at(count / 2)) / 2.0 };
+        Self { median, min: at(0), max: at(count.wrapping_sub(1)) }
     }
 
     fn json(&self) -> Value {

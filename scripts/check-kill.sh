@@ -2,8 +2,9 @@
 # Is every acknowledged record there exactly once after the server was killed in the middle of a load?
 #
 # usage: scripts/check-kill.sh [SEED] [KILLS] [RECORDS]
-# The seed chooses after how many received records each kill comes. Kills that come too late for
-# their load are reported and do not count.
+# The seed chooses after how many received records each kill comes, and whether the server commits all
+# the time or hardly ever, so that kills hit commits as well as a long log to replay. Kills that come
+# too late for their load are reported and do not count.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -12,6 +13,7 @@ SEED=${1:-1}
 KILLS=${2:-6}
 RECORDS=${3:-200000}
 LOADER_SECONDS_MAX=300
+LOADER_GRACE_SECONDS=2
 FINAL_TRIES_MAX=5
 RANDOM=$SEED
 
@@ -32,7 +34,7 @@ start_loader() {
   PIDS=("$LOADER_PID")
 }
 
-# Waits for the loader and returns its exit code; one that outlives its server for long is ended.
+# Waits some seconds for the loader and returns its exit code; one that still tries then is ended.
 loader_status() {
   local pid=$LOADER_PID status=0
   within "$1" ended "$pid" || kill -KILL "$pid" 2>/dev/null || true
@@ -67,6 +69,7 @@ check "the file's own different requests" "$LINES" "$REQUESTS"
 
 killed_midway=0
 for ((kill = 1; kill <= KILLS; kill++)); do
+  export DRIFTLINE_BUFFER_FLUSH_INTERVAL_MS=$((RANDOM % 2 ? 100 : 60000))
   start_server "$WORK/data"
   before=$(received)
   # From 5 % to 84 % of the file, so that the rest is still to come.
@@ -74,15 +77,16 @@ for ((kill = 1; kill <= KILLS; kill++)); do
   start_loader
   within "$LOADER_SECONDS_MAX" received_or_ended $((before + after)) || fail "the load stands still"
   kill_server
-  if loader_status 10; then
+  if loader_status "$LOADER_GRACE_SECONDS"; then
     echo "kill $kill: the load had ended"
   else
     killed_midway=$((killed_midway + 1))
-    echo "kill $kill: after at least $after records"
+    echo "kill $kill: after at least $after records, committing every $DRIFTLINE_BUFFER_FLUSH_INTERVAL_MS ms"
   fi
 done
 check_true "kills in the middle of a load: $killed_midway" test "$killed_midway" -gt 0
 
+unset DRIFTLINE_BUFFER_FLUSH_INTERVAL_MS
 start_server "$WORK/data"
 loaded=no
 for ((try = 1; try <= FINAL_TRIES_MAX; try++)); do

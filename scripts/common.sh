@@ -94,8 +94,8 @@ find_binary() {
     done
   fi
   [[ -n $BINARY ]] || fail "no driftline binary: build it, or name one in DRIFTLINE"
-  BINARY=$(command -v "$BINARY") || fail "$BINARY cannot be run"
-  BINARY=$(realpath "$BINARY")
+  command -v "$BINARY" >/dev/null || fail "$BINARY cannot be run"
+  BINARY=$(realpath "$(command -v "$BINARY")")
   echo "binary: $BINARY"
 }
 
@@ -134,6 +134,7 @@ ready() {
 start_server() {
   SERVERS_STARTED=$((SERVERS_STARTED + 1))
   SERVER_LOG=$WORK/server-$SERVERS_STARTED.log
+  : >"$SERVER_LOG"
   "$BINARY" serve --data "$1" --listen 127.0.0.1:0 >/dev/null 2>"$SERVER_LOG" &
   SERVER_PID=$!
   within "$START_SECONDS_MAX" address_printed || fail "the server printed no address"
@@ -189,6 +190,8 @@ clean_up() {
   rm -rf "$WORK"
 }
 
+# Whatever proxy the environment names, the servers here are on loopback.
+export no_proxy="127.0.0.1${no_proxy:+,$no_proxy}" NO_PROXY="127.0.0.1${NO_PROXY:+,$NO_PROXY}"
 WORK=$(mktemp -d)
 trap clean_up EXIT
 trap 'exit 130' INT

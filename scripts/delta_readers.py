@@ -18,13 +18,14 @@ COLUMNS = ["timestamp", "prompt_tokens", "cost_usd", "session_id"]
 
 
 def by_deltalake(table):
+    import pyarrow
     import pyarrow.compute as pc
 
     rows = deltalake.DeltaTable(table).to_pyarrow_dataset().to_table(columns=COLUMNS)
     times = rows["timestamp"]
     if times.type.tz != "UTC":
         raise SystemExit(f"timestamps are {times.type}, not UTC")
-    micros = times.cast("timestamp[us, tz=UTC]").cast("int64")
+    micros = times.cast(pyarrow.timestamp("us", tz="UTC")).cast("int64")
     return [
         rows.num_rows,
         pc.sum(rows["prompt_tokens"]).as_py(),

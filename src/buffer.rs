@@ -74,11 +74,7 @@ pub struct Buffered {
 impl Buffer {
     /// An empty buffer of bounded size.
     pub fn new(bytes_max: usize) -> Self {
-        Self {
-            space: Arc::new(Semaphore::new(permits_for(bytes_max) as usize)),
-            bytes_max,
-            state: RwLock::default(),
-        }
+        Self { space: Arc::new(Semaphore::new(permits_for(bytes_max) as usize)), bytes_max, state: RwLock::default() }
     }
 
     /// Room for so many bytes; waits for a flush to make some, but not longer than `wait_max`.
@@ -150,9 +146,7 @@ impl Buffer {
     pub fn size(&self) -> (usize, usize) {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         let generations = state.sealed.iter().map(Arc::as_ref).chain([&state.filling]);
-        generations.fold((0, 0), |(bytes, rows), generation| {
-            (bytes + generation.bytes, rows + generation.row_count)
-        })
+        generations.fold((0, 0), |(bytes, rows), generation| (bytes + generation.bytes, rows + generation.row_count))
     }
 
     /// Bytes of the generation that is filling.

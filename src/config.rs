@@ -175,7 +175,8 @@ impl Config {
     ///
     /// [`Kind::Invalid`] that names the file and line, the variable or the setting.
     pub fn load(file: Option<&Path>, flags: &[(&str, String)]) -> Result<Self> {
-        let environment: Vec<(String, String)> = std::env::vars().filter(|(name, _)| name.starts_with(PREFIX)).collect();
+        let environment: Vec<(String, String)> =
+            std::env::vars().filter(|(name, _)| name.starts_with(PREFIX)).collect();
         Self::from_sources(file, &environment, flags)
     }
 
@@ -197,7 +198,9 @@ impl Config {
                 continue;
             }
             let setting = names.iter().find(|(section, field)| {
-                variable.strip_prefix(PREFIX).is_some_and(|name| name.eq_ignore_ascii_case(&format!("{section}_{field}")))
+                variable
+                    .strip_prefix(PREFIX)
+                    .is_some_and(|name| name.eq_ignore_ascii_case(&format!("{section}_{field}")))
             });
             let Some((section, field)) = setting else {
                 return Err(Error::invalid(format!("{variable} is no setting; docs/driftline.toml lists them")));

@@ -116,9 +116,8 @@ impl Daemon {
                  loopback addresses are served"
             )));
         }
-        let listener = TcpListener::bind(listen)
-            .await
-            .kind_context(Kind::Conflict, || format!("cannot listen on {listen}"))?;
+        let listener =
+            TcpListener::bind(listen).await.kind_context(Kind::Conflict, || format!("cannot listen on {listen}"))?;
         let address = listener.local_addr().context("cannot tell the address")?;
         let store = Store::open(config, clock).await?;
         let (stop, stopped) = watch::channel(false);
@@ -182,10 +181,7 @@ fn lock(data: &Path) -> Result<File> {
     FileExt::try_lock(&file).map_err(|_| {
         Error::new(
             Kind::Conflict,
-            format!(
-                "another driftline has {} open: talk to it with --url, or stop it first",
-                data.display()
-            ),
+            format!("another driftline has {} open: talk to it with --url, or stop it first", data.display()),
         )
     })?;
     Ok(file)

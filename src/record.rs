@@ -3,6 +3,7 @@
 //! Three facts live here and nowhere else: the columns of each table and their order (filter
 //! columns first, because Delta statistics cover the leading columns), the unit of each column, and
 //! the rule that a timestamp is µs since the epoch, UTC, **without** a zone in memory and in SQL.
+//! The identity of a batch, [`Receipt`], stands here as well: the log and the catalog both keep it.
 //! This module never parses, stores or queries anything.
 
 use std::sync::{Arc, LazyLock};
@@ -59,6 +60,9 @@ impl Table {
         }
     }
 }
+
+/// What makes a batch the same batch when it is sent again.
+pub type Receipt = [u8; 16];
 
 /// The partition column: the UTC day of the table's time column, `date32`.
 pub const PARTITION: &str = "date";
@@ -194,18 +198,18 @@ static AGENT_LOGS: LazyLock<SchemaRef> = LazyLock::new(|| {
         text(col::EXPERIMENT_ID),
         text(col::VARIANT),
         text(col::TASK_TYPE),
-        int(col::PROMPT_TOKENS),      // tokens, cached ones included
-        int(col::COMPLETION_TOKENS),  // tokens, reasoning included
-        int(col::TOTAL_TOKENS),       // tokens
-        int(col::CACHE_READ_TOKENS),  // tokens, a subset of prompt_tokens
-        int(col::CACHE_WRITE_TOKENS), // tokens, a subset of prompt_tokens
-        int(col::REASONING_TOKENS),   // tokens, a subset of completion_tokens
-        float(col::COST_USD),         // US dollars, as the client reported
+        int(col::PROMPT_TOKENS),       // tokens, cached ones included
+        int(col::COMPLETION_TOKENS),   // tokens, reasoning included
+        int(col::TOTAL_TOKENS),        // tokens
+        int(col::CACHE_READ_TOKENS),   // tokens, a subset of prompt_tokens
+        int(col::CACHE_WRITE_TOKENS),  // tokens, a subset of prompt_tokens
+        int(col::REASONING_TOKENS),    // tokens, a subset of completion_tokens
+        float(col::COST_USD),          // US dollars, as the client reported
         float(col::COST_COMPUTED_USD), // US dollars, by the price list
         text(col::PRICE_ID),
-        float(col::LATENCY_MS),    // milliseconds
-        float(col::TTFT_MS),       // milliseconds
-        float(col::QUEUE_WAIT_MS), // milliseconds
+        float(col::LATENCY_MS),      // milliseconds
+        float(col::TTFT_MS),         // milliseconds
+        float(col::QUEUE_WAIT_MS),   // milliseconds
         text(col::GUARDRAIL_STATUS), // passed, blocked, escalated
         text(col::GUARDRAIL_REASON),
         Field::new_map(

@@ -10,7 +10,7 @@ use sqlx::{
 
 use crate::{
     error::{Context, Error, Kind, Result},
-    wal::Receipt,
+    record::Receipt,
 };
 
 /// What was stored under a receipt.
@@ -93,14 +93,13 @@ impl Catalog {
 
     /// What was stored under the receipt, if it was received at or after `not_before_us`.
     pub async fn receipt(&self, key: &Receipt, not_before_us: i64) -> Result<Option<Stored>> {
-        let row = sqlx::query(
-            "select seq, accepted, rejected, received_at from receipts where key = ? and received_at >= ?",
-        )
-        .bind(key.as_slice())
-        .bind(not_before_us)
-        .fetch_optional(&self.pool)
-        .await
-        .context("cannot look up a batch receipt")?;
+        let row =
+            sqlx::query("select seq, accepted, rejected, received_at from receipts where key = ? and received_at >= ?")
+                .bind(key.as_slice())
+                .bind(not_before_us)
+                .fetch_optional(&self.pool)
+                .await
+                .context("cannot look up a batch receipt")?;
         Ok(row.map(|row| Stored {
             seq: row.get::<i64, _>(0) as u64,
             accepted: row.get::<i64, _>(1) as u32,

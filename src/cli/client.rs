@@ -69,7 +69,8 @@ fn retry_after(response: &Response) -> Option<Duration> {
 async fn refusal(response: Response) -> Error {
     let status = response.status();
     let body: serde_json::Value = response.json().await.unwrap_or_default();
-    let message = body["error"]["message"].as_str().map_or_else(|| format!("the server answered {status}"), str::to_owned);
+    let message =
+        body["error"]["message"].as_str().map_or_else(|| format!("the server answered {status}"), str::to_owned);
     let kind = if status.is_client_error() { Kind::Invalid } else { Kind::Internal };
     Error::new(kind, message)
 }

@@ -40,7 +40,8 @@ const BATCH_BYTES: usize = 2 << 20;
 
 /// Runs the demo until SIGINT.
 pub async fn run(args: DemoArgs) -> Result<ExitCode> {
-    let temporary = tempfile::Builder::new().prefix("driftline-demo-").tempdir().context("cannot make a temporary directory")?;
+    let temporary =
+        tempfile::Builder::new().prefix("driftline-demo-").tempdir().context("cannot make a temporary directory")?;
     let data = args.data.unwrap_or_else(|| temporary.path().to_owned());
     let flags = [("server.data", data.display().to_string()), ("server.listen", args.listen.to_string())];
     let daemon = Daemon::start(&Config::load(None, &flags)?, Clock::System).await?;
@@ -88,12 +89,8 @@ fn batch_until(traffic: &mut std::iter::Peekable<Traffic>, until_us: i64) -> Opt
 }
 
 async fn ingest(ingestor: &Ingestor, batch: Vec<u8>) -> Result<u64> {
-    let request = Request {
-        body: batch.into(),
-        encoding: Encoding::Identity,
-        shape: Shape::Lines,
-        idempotency_key: None,
-    };
+    let request =
+        Request { body: batch.into(), encoding: Encoding::Identity, shape: Shape::Lines, idempotency_key: None };
     Ok(ingestor.ingest(request).await?.accepted)
 }
 

@@ -78,8 +78,7 @@ fn plan(args: &GenerateArgs) -> Result<Plan> {
         Some(text) => parse_time(text, now_us).map_err(|reason| Error::invalid(format!("--start: {reason}")))?,
         None => now_us - (args.days * 86_400e6) as i64,
     };
-    let plan =
-        Plan { seed: args.seed, start_us, days: args.days, calls_per_day: args.rate, incidents: Vec::new() };
+    let plan = Plan { seed: args.seed, start_us, days: args.days, calls_per_day: args.rate, incidents: Vec::new() };
     Ok(plan.with_default_windows(&kinds(&args.incidents)?))
 }
 

@@ -216,14 +216,20 @@ impl Batches {
             if bytes.len() as u64 > DOCUMENT_BYTES_MAX {
                 return Err(Error::new(
                     Kind::TooLarge,
-                    format!("{} is one JSON text of more than {DOCUMENT_BYTES_MAX} bytes: write one record a line", self.name),
+                    format!(
+                        "{} is one JSON text of more than {DOCUMENT_BYTES_MAX} bytes: write one record a line",
+                        self.name
+                    ),
                 ));
             }
             self.done = true;
         }
         while !self.done && bytes.len() < BATCH_BYTES {
             let read = (&mut self.reader).take(DOCUMENT_BYTES_MAX).read_until(b'\n', &mut bytes);
-            if read.kind_context(Kind::Invalid, || format!("cannot read {} after line {}", self.name, self.next_line))? == 0 {
+            if read
+                .kind_context(Kind::Invalid, || format!("cannot read {} after line {}", self.name, self.next_line))?
+                == 0
+            {
                 self.done = true;
             } else {
                 self.next_line += 1;
@@ -234,7 +240,12 @@ impl Batches {
         }
         self.hasher.update(&bytes);
         let shape = if self.is_document { Shape::Detect } else { Shape::Lines };
-        Ok(Some(Batch { bytes: bytes.into(), identity: self.hasher.finalize().to_hex().to_string(), shape, first_line }))
+        Ok(Some(Batch {
+            bytes: bytes.into(),
+            identity: self.hasher.finalize().to_hex().to_string(),
+            shape,
+            first_line,
+        }))
     }
 }
 

@@ -5,8 +5,8 @@ use std::{borrow::Cow, sync::Arc};
 
 use arrow::{
     array::{
-        ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, ListArray, MapArray, NullBufferBuilder,
-        RecordBatch, StringViewBuilder, StructArray, TimestampMicrosecondBuilder,
+        ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, ListArray, MapArray, NullBufferBuilder, RecordBatch,
+        StringViewBuilder, StructArray, TimestampMicrosecondBuilder,
     },
     buffer::OffsetBuffer,
     datatypes::{DataType, Schema},
@@ -16,7 +16,7 @@ use super::{cast, row::Given, row::to_column_unit};
 use crate::record::{RAG_CONTEXT_FIELDS, TOOL_CALL_FIELDS, Table, guardrail_check_entries, tool_call_item};
 
 /// The columns of `agent_logs` that decoding fills: all but `ingest_seq`, which the WAL gives.
-pub const COLUMNS: usize = 54;
+pub const COLUMNS: usize = 53;
 
 /// How much of a value its column could take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -228,13 +228,7 @@ impl Checks {
             unreachable!("the entries of a map are a struct")
         };
         let entries = StructArray::new(fields, vec![self.keys.finish(), self.values.finish()], None);
-        Arc::new(MapArray::new(
-            Arc::new(entries_field),
-            self.rows.offsets(),
-            entries,
-            self.rows.valid.finish(),
-            false,
-        ))
+        Arc::new(MapArray::new(Arc::new(entries_field), self.rows.offsets(), entries, self.rows.valid.finish(), false))
     }
 }
 
@@ -390,11 +384,7 @@ impl Rag {
     fn finish(mut self) -> ArrayRef {
         Arc::new(StructArray::new(
             RAG_CONTEXT_FIELDS.clone(),
-            vec![
-                Arc::new(self.chunks.finish()),
-                Arc::new(self.similarity.finish()),
-                Arc::new(self.latency.finish()),
-            ],
+            vec![Arc::new(self.chunks.finish()), Arc::new(self.similarity.finish()), Arc::new(self.latency.finish())],
             self.valid.finish(),
         ))
     }

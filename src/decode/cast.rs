@@ -45,7 +45,8 @@ pub fn int(raw: &str) -> Option<i64> {
 pub fn float(raw: &str) -> Option<f64> {
     let number = number_text(raw)?;
     let value = number.parse::<f64>().ok().filter(|value| value.is_finite())?;
-    let exact = value.abs() <= EXACT_FLOAT_MAX || number.contains(['.', 'e', 'E']);
+    // A whole number beyond 2^53 may have no double of its own.
+    let exact = value.abs() < EXACT_FLOAT_MAX || number.parse::<i128>().map_or(true, |whole| value as i128 == whole);
     exact.then_some(value)
 }
 
@@ -63,8 +64,8 @@ pub fn flag(raw: &str) -> Option<bool> {
 fn number_text(raw: &str) -> Option<&str> {
     let text = raw.trim_matches('"').trim();
     let first = text.as_bytes().first()?;
-    (first.is_ascii_digit() || matches!(first, b'-' | b'+' | b'.') && text.len() > 1
-        && text.as_bytes()[1].is_ascii_digit())
+    (first.is_ascii_digit()
+        || matches!(first, b'-' | b'+' | b'.') && text.len() > 1 && text.as_bytes()[1].is_ascii_digit())
     .then_some(text)
 }
 

@@ -44,9 +44,10 @@ impl Encoding {
         Ok(match self {
             Self::Identity => Box::new(inner),
             Self::Gzip => Box::new(flate2::read::MultiGzDecoder::new(inner)),
-            Self::Zstd => Box::new(zstd::stream::read::Decoder::new(inner).map_err(|error| {
-                Error::new(Kind::Internal, "cannot start zstd").with_source(error)
-            })?),
+            Self::Zstd => Box::new(
+                zstd::stream::read::Decoder::new(inner)
+                    .map_err(|error| Error::new(Kind::Internal, "cannot start zstd").with_source(error))?,
+            ),
         })
     }
 }
@@ -62,9 +63,7 @@ pub fn decompress(body: &[u8], encoding: Encoding, bytes_max: usize) -> Result<V
         .reader(body)?
         .take(bytes_max as u64 + 1)
         .read_to_end(&mut plain)
-        .map_err(|error| {
-            Error::invalid(format!("the body is not whole {encoding:?} data")).with_source(error)
-        })?;
+        .map_err(|error| Error::invalid(format!("the body is not whole {encoding:?} data")).with_source(error))?;
     if plain.len() > bytes_max {
         return Err(Error::new(
             Kind::TooLarge,

@@ -100,9 +100,8 @@ fn first_line_is_an_object(body: &[u8]) -> bool {
 }
 
 fn whole_text(body: &[u8]) -> Result<&str> {
-    std::str::from_utf8(body).map_err(|error| {
-        Error::invalid(format!("the body is not UTF-8 from byte {} on", error.valid_up_to()))
-    })
+    std::str::from_utf8(body)
+        .map_err(|error| Error::invalid(format!("the body is not UTF-8 from byte {} on", error.valid_up_to())))
 }
 
 fn not_json(text: &str, error: &sonic_rs::Error) -> Error {

@@ -139,8 +139,8 @@ impl Sink {
                 self.options.future_max_us / 3_600_000_000
             ));
         }
-        self.identified &= parsed_time.is_some()
-            && (row.given[places.request_id].is_some() || row.given[places.span_id].is_some());
+        self.identified &=
+            parsed_time.is_some() && (row.given[places.request_id].is_some() || row.given[places.span_id].is_some());
         if let (None, Some(given)) = (parsed_time, sent_time) {
             row.attributes.push((given.path, given.raw));
         }
@@ -201,8 +201,7 @@ impl<'a> Row<'a> {
         }
         let mut end = 1;
         for (position, field) in sonic_rs::to_object_iter(text).enumerate() {
-            let (key, value) =
-                field.map_err(|error| format!("not JSON: {}", first_line(&error.to_string())))?;
+            let (key, value) = field.map_err(|error| format!("not JSON: {}", first_line(&error.to_string())))?;
             let Cow::Borrowed(raw) = value.as_raw_cow() else {
                 return Err("not JSON that can be read in place".to_owned());
             };
@@ -234,11 +233,7 @@ impl<'a> Row<'a> {
         // The text was checked when the record's own object was read.
         for (key, value) in sonic_rs::to_object_iter(raw).flatten() {
             let Cow::Borrowed(raw) = value.as_raw_cow() else { continue };
-            let path = if TRANSPARENT.contains(&prefix) {
-                key
-            } else {
-                Cow::Owned(format!("{prefix}.{key}"))
-            };
+            let path = if TRANSPARENT.contains(&prefix) { key } else { Cow::Owned(format!("{prefix}.{key}")) };
             let target = fields::target(&path);
             self.field(path, raw, target, depth);
         }

@@ -76,7 +76,7 @@ fn parse_common(text: &[u8]) -> Option<i64> {
     let mut us = i64::from(days) * 86_400_000_000
         + (i64::from(hour) * 3_600 + i64::from(minute) * 60 + i64::from(second)) * 1_000_000;
     let mut rest = &text[19..];
-    if let [b'.', fraction @ ..] = rest {
+    if let [b'.' | b',', fraction @ ..] = rest {
         let length = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
         if length == 0 {
             return None;
@@ -89,9 +89,7 @@ fn parse_common(text: &[u8]) -> Option<i64> {
 }
 
 fn digits(text: &[u8]) -> Option<u32> {
-    text.iter().try_fold(0_u32, |value, byte| {
-        byte.is_ascii_digit().then(|| value * 10 + u32::from(byte - b'0'))
-    })
+    text.iter().try_fold(0_u32, |value, byte| byte.is_ascii_digit().then(|| value * 10 + u32::from(byte - b'0')))
 }
 
 #[cfg(test)]

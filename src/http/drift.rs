@@ -37,7 +37,9 @@ pub async fn compare(State(app): State<App>, Query(query): Query<DriftQuery>) ->
 
 fn range(name: &str, text: &str, now_us: i64) -> Result<Range> {
     let (from, to) = text.split_once('/').ok_or_else(|| {
-        Error::invalid(format!("{name}={text} is no range: write FROM/TO, for instance now-8d/now-1d or 2026-05-01/2026-05-08"))
+        Error::invalid(format!(
+            "{name}={text} is no range: write FROM/TO, for instance now-8d/now-1d or 2026-05-01/2026-05-08"
+        ))
     })?;
     let time = |text| parse_time(text, now_us).map_err(|reason| Error::invalid(format!("{name}: {reason}")));
     Ok(Range { from_us: time(from)?, to_us: time(to)? })

@@ -54,7 +54,8 @@ pub async fn ingest(State(app): State<App>, headers: HeaderMap, body: Body) -> R
     };
     let _permit = app.bodies.acquire().await.context("the server is stopping")?;
     let body = to_bytes(body, app.body_bytes_max).await.map_err(|error| {
-        let too_large = std::error::Error::source(&error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
+        let too_large =
+            std::error::Error::source(&error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
         if too_large {
             let message = format!("the body is larger than {} bytes: send smaller batches", app.body_bytes_max);
             Error::new(Kind::TooLarge, message)
@@ -82,8 +83,12 @@ fn shape_of(headers: &HeaderMap) -> Result<Shape> {
     let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(Shape::Detect) };
     let text = value.to_str().unwrap_or_default();
     match text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
-        "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines"
-        | "application/jsonlines" | "application/json-seq" => Ok(Shape::Detect),
+        "application/x-ndjson"
+        | "application/ndjson"
+        | "application/jsonl"
+        | "application/x-jsonlines"
+        | "application/jsonlines"
+        | "application/json-seq" => Ok(Shape::Detect),
         "application/json" | "text/json" | "text/plain" | "application/octet-stream" => Ok(Shape::Detect),
         other => Err(Error::new(
             Kind::UnsupportedMedia,

@@ -56,7 +56,11 @@ fn own_families(app: &App) -> Vec<Family> {
             .with(&[("outcome", "duplicate")], books.duplicate as f64),
         gauge("driftline_buffered_records", "Acknowledged records that wait for their commit.", status.buffered as f64),
         gauge("driftline_committed_records", "Records in the committed table.", status.committed as f64),
-        gauge("driftline_buffer_bytes", "Memory of the records that wait for their commit.", status.buffer_bytes as f64),
+        gauge(
+            "driftline_buffer_bytes",
+            "Memory of the records that wait for their commit.",
+            status.buffer_bytes as f64,
+        ),
         gauge("driftline_wal_bytes", "Size of the write-ahead log.", status.wal_bytes as f64),
         gauge(
             "driftline_wal_failed",

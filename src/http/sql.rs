@@ -50,9 +50,7 @@ pub async fn get(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let params = match query.params {
-        Some(text) => {
-            Some(serde_json::from_str(&text).kind_context(Kind::Invalid, || "params is not JSON".into())?)
-        }
+        Some(text) => Some(serde_json::from_str(&text).kind_context(Kind::Invalid, || "params is not JSON".into())?),
         None => None,
     };
     let q = query.q.ok_or_else(|| Error::invalid("q is missing: the statement goes there"))?;
@@ -66,14 +64,15 @@ pub async fn post(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let body = axum::body::to_bytes(body, STATEMENT_BYTES_MAX).await.map_err(|_| {
-        Error::new(Kind::TooLarge, format!("a statement is limited to {STATEMENT_BYTES_MAX} bytes"))
-    })?;
+    let body = axum::body::to_bytes(body, STATEMENT_BYTES_MAX)
+        .await
+        .map_err(|_| Error::new(Kind::TooLarge, format!("a statement is limited to {STATEMENT_BYTES_MAX} bytes")))?;
     let text = std::str::from_utf8(&body).kind_context(Kind::Invalid, || "the body is not UTF-8".into())?;
     let is_json = headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/json"))
         || text.trim_start().starts_with('{');
     let request = if is_json {
-        serde_json::from_str(text).kind_context(Kind::Invalid, || "the body is not {\"q\", \"params\", \"format\"}".into())?
+        serde_json::from_str(text)
+            .kind_context(Kind::Invalid, || "the body is not {\"q\", \"params\", \"format\"}".into())?
     } else {
         SqlRequest { q: text.to_owned(), params: None, format: query.format }
     };

@@ -16,8 +16,8 @@ use crate::{
     catalog::{Books, Stored},
     error::{Context, Error, Kind, Result},
     metrics::{LiveMetrics, Totals as MetricTotals},
-    record::Table,
-    wal::{Frame, Pending, Receipt, Writer},
+    record::{Receipt, Table},
+    wal::{Frame, Pending, Writer},
 };
 
 /// Requests that wait for their turn; more are held back by the channel.
@@ -85,22 +85,11 @@ pub struct Committer {
 
 impl Committer {
     /// Starts the thread.
-    pub fn start(
-        writer: Writer,
-        buffer: Arc<Buffer>,
-        live: LiveMetrics,
-        books: Books,
-        recent: Recent,
-    ) -> Result<Self> {
+    pub fn start(writer: Writer, buffer: Arc<Buffer>, live: LiveMetrics, books: Books, recent: Recent) -> Result<Self> {
         let (commands, inbox) = mpsc::channel(QUEUE);
         let live = Arc::new(Mutex::new(live));
         let position = writer.position();
-        let state = State {
-            books,
-            wal_bytes: position.bytes,
-            wal_failed: false,
-            last_seq: position.next_seq - 1,
-        };
+        let state = State { books, wal_bytes: position.bytes, wal_failed: false, last_seq: position.next_seq - 1 };
         let state = Arc::new(Mutex::new(state));
         let worker = Worker { writer, buffer, recent, live: Arc::clone(&live), state: Arc::clone(&state) };
         thread::Builder::new()
@@ -275,12 +264,8 @@ impl Worker {
     /// Makes a durable frame visible and counts it.
     fn publish(&mut self, seq: u64, frame: Frame, reservation: Reservation) -> Result<Stored> {
         self.recent.note(seq, &frame);
-        let stored = Stored {
-            seq,
-            accepted: frame.accepted,
-            rejected: frame.rejected,
-            received_at_us: frame.received_at_us,
-        };
+        let stored =
+            Stored { seq, accepted: frame.accepted, rejected: frame.rejected, received_at_us: frame.received_at_us };
         {
             let mut state = lock(&self.state);
             state.books.accepted += u64::from(frame.accepted);

@@ -25,8 +25,8 @@ use crate::{
     error::{Context, Error, Kind, Result},
     lake::LakeTable,
     metrics::{Limits, LiveMetrics},
-    record::Table,
-    wal::{self, Frame, Pending, Receipt, Section, Writer},
+    record::{Receipt, Table},
+    wal::{self, Frame, Pending, Section, Writer},
 };
 
 use committer::{Append, Committer, Sealed};
@@ -193,14 +193,9 @@ impl Ingestor {
             ));
         }
         let plain = self.plain(&request).await?;
-        let reservation =
-            self.parts.buffer.reserve(plain.len() + BATCH_OVERHEAD_BYTES, self.settings.wait_max).await?;
+        let reservation = self.parts.buffer.reserve(plain.len() + BATCH_OVERHEAD_BYTES, self.settings.wait_max).await?;
         let prepared = {
-            let options = Options {
-                received_at_us,
-                future_max_us: self.settings.future_max_us,
-                shape: request.shape,
-            };
+            let options = Options { received_at_us, future_max_us: self.settings.future_max_us, shape: request.shape };
             let key = request.idempotency_key;
             let _permit = self.decoders.acquire().await.context("ingest has stopped")?;
             tokio::task::spawn_blocking(move || Prepared::new(&plain, options, key.as_deref()))

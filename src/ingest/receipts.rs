@@ -3,10 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::{
-    catalog::Stored,
-    wal::{Frame, Receipt},
-};
+use crate::{catalog::Stored, record::Receipt, wal::Frame};
 
 /// Receipts since the last flush but one. The generation before the current one is kept although it
 /// is being saved: a request may have asked SQLite just before and arrive here just after.

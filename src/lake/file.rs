@@ -87,8 +87,8 @@ pub fn encode(table: Table, rows: &RecordBatch) -> Result<Encoded> {
     let batch = with_utc(rows)?;
     let properties = writer_properties(table, rows.num_rows())?;
     let mut bytes = Vec::with_capacity(rows.num_rows() * 100 + 16 * 1024);
-    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties))
-        .context("cannot start a Parquet file")?;
+    let mut writer =
+        ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).context("cannot start a Parquet file")?;
     writer.write(&batch).context("cannot encode a Parquet file")?;
     let metadata = writer.close().context("cannot end a Parquet file")?;
     Ok(Encoded { bytes, metadata: Arc::new(metadata), rows: rows.num_rows() })

@@ -20,14 +20,8 @@ const LEADING_COLUMNS: usize = 32;
 /// Parquet cuts longer text in its statistics; a cut bound is no exact value.
 const EXACT_TEXT_BYTES_MAX: usize = 63;
 /// Ids have no useful bounds.
-const UNBOUNDED: [&str; 6] = [
-    col::REQUEST_ID,
-    col::SESSION_ID,
-    col::TRACE_ID,
-    col::SPAN_ID,
-    col::PARENT_SPAN_ID,
-    col::CORRELATION_ID,
-];
+const UNBOUNDED: [&str; 6] =
+    [col::REQUEST_ID, col::SESSION_ID, col::TRACE_ID, col::SPAN_ID, col::PARENT_SPAN_ID, col::CORRELATION_ID];
 
 /// The `stats` of a Delta `add` action.
 pub fn to_delta(metadata: &ParquetMetaData, schema: &SchemaRef, rows: usize) -> String {
@@ -37,9 +31,7 @@ pub fn to_delta(metadata: &ParquetMetaData, schema: &SchemaRef, rows: usize) -> 
     for field in schema.fields().iter().take(LEADING_COLUMNS) {
         let Some(bounds) = bounds_of(metadata, field.name(), field.data_type()) else { continue };
         nulls.insert(field.name().clone(), json!(bounds.nulls));
-        if let (Some(min), Some(max), false) =
-            (bounds.min, bounds.max, UNBOUNDED.contains(&field.name().as_str()))
-        {
+        if let (Some(min), Some(max), false) = (bounds.min, bounds.max, UNBOUNDED.contains(&field.name().as_str())) {
             least.insert(field.name().clone(), min);
             greatest.insert(field.name().clone(), max);
         }
@@ -50,8 +42,7 @@ pub fn to_delta(metadata: &ParquetMetaData, schema: &SchemaRef, rows: usize) -> 
 /// Statistics for the query engine, one entry a column of `schema` (the table's with its partition
 /// column), from the `stats` of an `add` action and the partition's day.
 pub fn from_delta(stats: Option<&str>, day: i32, schema: &SchemaRef, bytes: u64) -> (Option<usize>, Arc<Statistics>) {
-    let stats: HashMap<String, Value> =
-        stats.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let stats: HashMap<String, Value> = stats.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     let rows = stats.get("numRecords").and_then(Value::as_u64).map(|rows| rows as usize);
     let value_of = |group: &str, name: &str| stats.get(group).and_then(|values| values.get(name));
     let column_statistics = schema

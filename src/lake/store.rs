@@ -16,9 +16,9 @@ use std::{
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use object_store::{
-    CopyMode, CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result as StoreResult, UploadPart,
-    local::LocalFileSystem, path::Path,
+    CopyMode, CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result as StoreResult, UploadPart, local::LocalFileSystem,
+    path::Path,
 };
 use url::Url;
 
@@ -37,9 +37,8 @@ pub struct Storage {
 impl Storage {
     /// Tables under a local directory, which must exist.
     pub fn local(directory: &FilePath) -> Result<Self> {
-        let absolute = directory
-            .canonicalize()
-            .context(format!("cannot find the directory {}", directory.display()))?;
+        let absolute =
+            directory.canonicalize().context(format!("cannot find the directory {}", directory.display()))?;
         let root = Url::from_directory_path(&absolute)
             .map_err(|()| Error::invalid(format!("{} cannot be written as a URL", absolute.display())))?;
         Ok(Self { store: Arc::new(FsyncStore::default()), root })

@@ -156,12 +156,11 @@ impl LakeTable {
             partition_by: Some(vec![PARTITION.to_owned()]),
             predicate: None,
         };
-        let committed =
-            CommitBuilder::from(CommitProperties::default().with_application_transaction(transaction))
-                .with_actions(adds.into_iter().map(Action::Add).collect())
-                .build(Some(state.snapshot()), Arc::clone(&self.log_store), operation)
-                .await
-                .context(format!("cannot commit to the Delta table {}", self.table.name()))?;
+        let committed = CommitBuilder::from(CommitProperties::default().with_application_transaction(transaction))
+            .with_actions(adds.into_iter().map(Action::Add).collect())
+            .build(Some(state.snapshot()), Arc::clone(&self.log_store), operation)
+            .await
+            .context(format!("cannot commit to the Delta table {}", self.table.name()))?;
         *state = committed.snapshot();
         let snapshot = read_snapshot(self.table, &self.prefix, &self.log_store, &state).await?;
         self.publish(snapshot);
@@ -197,14 +196,11 @@ impl LakeTable {
         let bytes = encoded.bytes.len();
         let stats = statistics::to_delta(&encoded.metadata, self.table.schema(), encoded.rows);
         let path = relative.split('/').fold(self.prefix.clone(), |path, part| path.join(part));
-        self.store
-            .put(&path, PutPayload::from(encoded.bytes))
-            .await
-            .map_err(|error| {
-                let full = error_chain(&error).any(|text| text.contains("os error 28") || text.contains("os error 122"));
-                let kind = if full { Kind::Busy } else { Kind::Internal };
-                Error::new(kind, format!("cannot write the data file {path}")).with_source(error)
-            })?;
+        self.store.put(&path, PutPayload::from(encoded.bytes)).await.map_err(|error| {
+            let full = error_chain(&error).any(|text| text.contains("os error 28") || text.contains("os error 122"));
+            let kind = if full { Kind::Busy } else { Kind::Internal };
+            Error::new(kind, format!("cannot write the data file {path}")).with_source(error)
+        })?;
         Ok(Add {
             path: relative,
             partition_values: HashMap::from([(PARTITION.to_owned(), Some(date.to_string()))]),
@@ -246,10 +242,8 @@ async fn read_snapshot(
     log_store: &LogStoreRef,
     state: &DeltaTableState,
 ) -> Result<Snapshot> {
-    let committed = state
-        .transaction_version(log_store.as_ref(), WAL_APP_ID)
-        .await
-        .context("cannot read the committed WAL seq")?;
+    let committed =
+        state.transaction_version(log_store.as_ref(), WAL_APP_ID).await.context("cannot read the committed WAL seq")?;
     let schema = query_schema(table);
     let mut files = Vec::with_capacity(state.log_data().num_files());
     for view in state.log_data().iter() {

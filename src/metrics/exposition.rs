@@ -37,11 +37,7 @@ pub fn encode(families: &[Family], format: Format) -> String {
 
 fn write_metadata(out: &mut String, family: &Family, format: Format) {
     let open_metrics = format == Format::OpenMetrics100;
-    let name = if open_metrics {
-        family.base_name()
-    } else {
-        family.name
-    };
+    let name = if open_metrics { family.base_name() } else { family.name };
     let kind = match family.kind {
         Kind::Counter => "counter",
         Kind::Gauge => "gauge",
@@ -102,23 +98,14 @@ impl<'a> BoundTexts<'a> {
     }
 }
 
-fn push_histogram(
-    out: &mut String,
-    name: &str,
-    labels: &str,
-    histogram: &Histogram,
-    known: &BoundTexts,
-) {
+fn push_histogram(out: &mut String, name: &str, labels: &str, histogram: &Histogram, known: &BoundTexts) {
     debug_assert_eq!(known.bounds, histogram.bounds, "{name}: one set of bounds");
     let separator = if labels.is_empty() { "" } else { "," };
     let bounds = known.texts.iter().map(String::as_str).chain(["+Inf"]);
     let mut cumulative = 0;
     for (bound, count) in bounds.zip(&histogram.counts) {
         cumulative += count;
-        push_all(
-            out,
-            &[name, "_bucket{", labels, separator, "le=\"", bound, "\"} "],
-        );
+        push_all(out, &[name, "_bucket{", labels, separator, "le=\"", bound, "\"} "]);
         push_integer(out, cumulative);
         out.push('\n');
     }
@@ -208,11 +195,7 @@ fn size_hint(family: &Family) -> usize {
         Value::Histogram(histogram) => histogram.counts.len() + 2,
     };
     let sample_bytes = |sample: &Sample| {
-        let labels: usize = sample
-            .labels
-            .iter()
-            .map(|(name, value)| name.len() + value.len() + 4)
-            .sum();
+        let labels: usize = sample.labels.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
         lines(&sample.value) * (family.name.len() + labels + 30)
     };
     200 + family.help.len() + family.samples.iter().map(sample_bytes).sum::<usize>()

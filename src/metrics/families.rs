@@ -36,10 +36,7 @@ impl FamilySpec {
     /// The labels whose values come from rows, in order.
     pub(super) fn free_labels(&self) -> impl Iterator<Item = &'static str> {
         let fixed = self.fixed.as_ref().map(|fixed| fixed.label);
-        self.labels
-            .iter()
-            .copied()
-            .filter(move |label| Some(*label) != fixed)
+        self.labels.iter().copied().filter(move |label| Some(*label) != fixed)
     }
 
     /// The values of the fixed label; one empty value where there is no such label.
@@ -96,10 +93,7 @@ pub(super) static TOKENS: FamilySpec = FamilySpec {
     kind: Kind::Counter,
     help: "Tokens read (input) and written (output) by models.",
     labels: &["agent_id", "model", "tenant_id", "token_type"],
-    fixed: Some(Fixed {
-        label: "token_type",
-        values: TOKEN_TYPES,
-    }),
+    fixed: Some(Fixed { label: "token_type", values: TOKEN_TYPES }),
     bounds: &[],
 };
 
@@ -126,10 +120,7 @@ pub(super) static GUARDRAIL_DECISIONS: FamilySpec = FamilySpec {
     kind: Kind::Counter,
     help: "Guardrail decisions, by outcome and reason.",
     labels: &["agent_id", "decision", "reason"],
-    fixed: Some(Fixed {
-        label: "decision",
-        values: DECISIONS,
-    }),
+    fixed: Some(Fixed { label: "decision", values: DECISIONS }),
     bounds: &[],
 };
 

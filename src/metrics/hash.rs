@@ -28,9 +28,7 @@ impl FastHash {
 impl Default for FastHash {
     fn default() -> Self {
         let random = RandomState::new();
-        Self {
-            seed: [0_u64, 1].map(|position| random.hash_one(position)),
-        }
+        Self { seed: [0_u64, 1].map(|position| random.hash_one(position)) }
     }
 }
 
@@ -97,10 +95,7 @@ fn short(bytes: &[u8]) -> (u64, u64) {
     if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
         (u64::from_le_bytes(*first), u64::from_le_bytes(*last))
     } else if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-        (
-            u64::from(u32::from_le_bytes(*first)),
-            u64::from(u32::from_le_bytes(*last)),
-        )
+        (u64::from(u32::from_le_bytes(*first)), u64::from(u32::from_le_bytes(*last)))
     } else {
         let at = |position| bytes.get(position).copied().map_or(0, u64::from);
         (at(0) | at(1) << 8 | at(2) << 16, 0)

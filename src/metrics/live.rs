@@ -7,16 +7,15 @@
 use std::mem;
 
 use arrow::array::{
-    Array, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch, StringViewArray,
-    TimestampMicrosecondArray,
+    Array, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch, StringViewArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
 
 use crate::record::col;
 
 use super::families::{
-    self, ACTIVE_SESSIONS, COST, ERRORS, FamilySpec, GUARDRAIL_DECISIONS, HALLUCINATION,
-    LABEL_OVERFLOW, REQUEST_DURATION, SKIPPED_VALUES, TOKENS, TTFT,
+    self, ACTIVE_SESSIONS, COST, ERRORS, FamilySpec, GUARDRAIL_DECISIONS, HALLUCINATION, LABEL_OVERFLOW,
+    REQUEST_DURATION, SKIPPED_VALUES, TOKENS, TTFT,
 };
 use super::model::Family;
 use super::routes::{Route, Routes, RowLabels};
@@ -102,10 +101,7 @@ impl LiveMetrics {
     /// Families at the totals of an earlier process, exactly. The error names what does not fit.
     pub fn restore(limits: Limits, totals: Totals) -> Result<Self, String> {
         if totals.version != VERSION {
-            return Err(format!(
-                "totals are of version {}, not {VERSION}",
-                totals.version
-            ));
+            return Err(format!("totals are of version {}, not {VERSION}", totals.version));
         }
         let mut live = Self::new(limits);
         for family in totals.families {
@@ -146,10 +142,7 @@ impl LiveMetrics {
             self.errors.totals(),
             self.sessions.totals(),
         ];
-        Totals {
-            version: VERSION,
-            families,
-        }
+        Totals { version: VERSION, families }
     }
 
     /// The families as they stand. `now_us` ends the window of active sessions.
@@ -189,11 +182,7 @@ impl LiveMetrics {
                 || [&labels.agent, &labels.model, &labels.operation],
                 columns.latency_ms.at(row).map(seconds),
             );
-            self.ttft.observe(
-                &mut slots.ttft,
-                || [&labels.agent, &labels.model],
-                columns.ttft_ms.at(row).map(seconds),
-            );
+            self.ttft.observe(&mut slots.ttft, || [&labels.agent, &labels.model], columns.ttft_ms.at(row).map(seconds));
         }
     }
 
@@ -201,10 +190,8 @@ impl LiveMetrics {
         for &RoutedRow { row, route } in rows {
             let Route { slots, labels } = self.routes.at(route);
             let payer = || -> [&str; 3] { [&labels.agent, &labels.model, &labels.tenant] };
-            self.tokens
-                .add(&mut slots.tokens, payer, columns.tokens(row));
-            self.cost
-                .add(&mut slots.cost, payer, [columns.cost_usd(row)]);
+            self.tokens.add(&mut slots.tokens, payer, columns.tokens(row));
+            self.cost.add(&mut slots.cost, payer, [columns.cost_usd(row)]);
         }
     }
 
@@ -223,8 +210,7 @@ impl LiveMetrics {
                     _ => &mut None,
                 };
                 let variant = families::decision(status);
-                self.guardrail
-                    .count(memo, || [&labels.agent, reason], variant);
+                self.guardrail.count(memo, || [&labels.agent, reason], variant);
             }
             if let Some(error_type) = columns.error_type(row) {
                 let key = || -> [&str; 3] { [&labels.agent, &labels.model, error_type] };
@@ -237,33 +223,19 @@ impl LiveMetrics {
         for &RoutedRow { row, route } in rows {
             if let Some(session_id) = columns.session_id.at(row).filter(|id| !id.is_empty()) {
                 let Route { slots, labels } = self.routes.at(route);
-                self.sessions.seen(
-                    &mut slots.session_agent,
-                    &labels.agent,
-                    session_id,
-                    columns.last_seen_us(row),
-                );
+                self.sessions.seen(&mut slots.session_agent, &labels.agent, session_id, columns.last_seen_us(row));
             }
         }
     }
 
     fn restore_family(&mut self, totals: FamilyTotals) -> Result<(), String> {
         let name = totals.name.as_str();
-        for series in [
-            &mut self.request_duration,
-            &mut self.ttft,
-            &mut self.hallucination,
-        ] {
+        for series in [&mut self.request_duration, &mut self.ttft, &mut self.hallucination] {
             if series.spec.name == name {
                 return series.restore(totals);
             }
         }
-        let counters = [
-            &mut self.tokens,
-            &mut self.cost,
-            &mut self.guardrail,
-            &mut self.errors,
-        ];
+        let counters = [&mut self.tokens, &mut self.cost, &mut self.guardrail, &mut self.errors];
         for series in counters {
             if series.spec.name == name {
                 return series.restore(totals);
@@ -300,10 +272,9 @@ impl LiveMetrics {
 
 /// A counter about families, with a series for each, so that the first increase is seen as one.
 fn per_family(spec: &'static FamilySpec, counts: &[(&FamilySpec, u64)]) -> Family {
-    counts.iter().fold(
-        Family::counter(spec.name, spec.help),
-        |family, (about, count)| family.with(&[("family", about.name)], *count as f64),
-    )
+    counts.iter().fold(Family::counter(spec.name, spec.help), |family, (about, count)| {
+        family.with(&[("family", about.name)], *count as f64)
+    })
 }
 
 fn seconds(milliseconds: f64) -> f64 {
@@ -365,9 +336,7 @@ impl<'a> Columns<'a> {
 
     /// How long after its event time the row arrived.
     fn age_us(&self, row: usize) -> i64 {
-        self.received_at
-            .value(row)
-            .saturating_sub(self.timestamp.value(row))
+        self.received_at.value(row).saturating_sub(self.timestamp.value(row))
     }
 
     /// The event time, but never after arrival: a client whose clock runs ahead would otherwise
@@ -378,24 +347,16 @@ impl<'a> Columns<'a> {
 
     fn labels(&self, row: usize) -> RowLabels<'a> {
         let label = |column: &Text<'a>| column.at(row).unwrap_or_default();
-        RowLabels::new([
-            label(&self.agent_id),
-            label(&self.model),
-            label(&self.operation),
-            label(&self.tenant_id),
-        ])
+        RowLabels::new([label(&self.agent_id), label(&self.model), label(&self.operation), label(&self.tenant_id)])
     }
 
     /// Input and output, in the order of the fixed label's values.
     fn tokens(&self, row: usize) -> [Option<f64>; 2] {
-        [&self.prompt_tokens, &self.completion_tokens]
-            .map(|column| column.at(row).map(|tokens| tokens as f64))
+        [&self.prompt_tokens, &self.completion_tokens].map(|column| column.at(row).map(|tokens| tokens as f64))
     }
 
     fn cost_usd(&self, row: usize) -> Option<f64> {
-        self.cost_usd
-            .at(row)
-            .or_else(|| self.cost_computed_usd.at(row))
+        self.cost_usd.at(row).or_else(|| self.cost_computed_usd.at(row))
     }
 
     /// The error type of a row that is an error.

@@ -83,20 +83,13 @@ impl Family {
     /// Adds one series of a histogram. Label sets must differ within a family.
     pub fn with_histogram(mut self, labels: &[(&'static str, &str)], value: Histogram) -> Self {
         debug_assert_eq!(value.counts.len(), value.bounds.len() + 1);
-        self.samples
-            .push(Sample::new(labels, Value::Histogram(value)));
+        self.samples.push(Sample::new(labels, Value::Histogram(value)));
         self
     }
 
     pub(super) fn new(name: &'static str, kind: Kind, help: &'static str) -> Self {
         debug_assert!(kind == Kind::Counter || !name.ends_with("_total"), "{name}");
-        Self {
-            name,
-            kind,
-            help,
-            unit: unit_suffix(name),
-            samples: Vec::new(),
-        }
+        Self { name, kind, help, unit: unit_suffix(name), samples: Vec::new() }
     }
 
     /// The name without the suffix that only a counter's samples carry in OpenMetrics.
@@ -110,10 +103,7 @@ impl Family {
 
 impl Sample {
     fn new(labels: &[(&'static str, &str)], value: Value) -> Self {
-        let labels = labels
-            .iter()
-            .map(|(name, value)| (*name, (*value).to_owned()))
-            .collect();
+        let labels = labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         Self { labels, value }
     }
 }
@@ -121,8 +111,5 @@ impl Sample {
 /// The base unit a name ends in. OpenMetrics allows a UNIT line only for such names.
 fn unit_suffix(name: &str) -> Option<&'static str> {
     let base = name.strip_suffix("_total").unwrap_or(name);
-    ["seconds", "bytes"].into_iter().find(|unit| {
-        base.strip_suffix(unit)
-            .is_some_and(|rest| rest.ends_with('_'))
-    })
+    ["seconds", "bytes"].into_iter().find(|unit| base.strip_suffix(unit).is_some_and(|rest| rest.ends_with('_')))
 }

@@ -76,12 +76,7 @@ pub(super) struct RouteSlots {
 
 impl Routes {
     pub(super) fn new(routes_max: usize) -> Self {
-        Self {
-            by_hash: HashMap::default(),
-            routes: Vec::new(),
-            routes_max,
-            hash: FastHash::default(),
-        }
+        Self { by_hash: HashMap::default(), routes: Vec::new(), routes_max, hash: FastHash::default() }
     }
 
     /// Keeps the cache bounded, give or take one batch. It starts over when full: keeping what it
@@ -111,15 +106,8 @@ impl Routes {
     fn insert(&mut self, hash: u64, labels: &RowLabels) -> u32 {
         let position = u32::try_from(self.routes.len()).expect("routes are bounded far below u32");
         let [agent, model, operation, tenant] = labels.array().map(Box::from);
-        self.routes.push(Route {
-            slots: RouteSlots::default(),
-            labels: RouteLabels {
-                agent,
-                model,
-                operation,
-                tenant,
-            },
-        });
+        self.routes
+            .push(Route { slots: RouteSlots::default(), labels: RouteLabels { agent, model, operation, tenant } });
         self.by_hash.insert(hash, position);
         position
     }

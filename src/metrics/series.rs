@@ -80,8 +80,8 @@ impl<C: Cell> Series<C> {
         for SeriesTotals { labels, value } in totals.series {
             let slot = self.slots.insert(&labels);
             self.cells.resize_with(self.slots.len(), C::default);
-            self.cells[slot] = C::restore(self.spec, value)
-                .map_err(|reason| format!("{} {labels:?}: {reason}", self.spec.name))?;
+            self.cells[slot] =
+                C::restore(self.spec, value).map_err(|reason| format!("{} {labels:?}: {reason}", self.spec.name))?;
         }
         Ok(())
     }
@@ -95,11 +95,7 @@ impl<C: Cell> Series<C> {
     }
 
     /// The cell of a row. `memo` spares the next row with these labels the lookup.
-    fn cell<'l, const L: usize>(
-        &mut self,
-        memo: &mut Option<u32>,
-        labels: impl FnOnce() -> [&'l str; L],
-    ) -> &mut C {
+    fn cell<'l, const L: usize>(&mut self, memo: &mut Option<u32>, labels: impl FnOnce() -> [&'l str; L]) -> &mut C {
         let slot = self.slots.of_row(memo, labels);
         if slot >= self.cells.len() {
             self.cells.resize_with(slot + 1, C::default);
@@ -180,17 +176,13 @@ pub(super) struct CounterCell {
 impl CounterCell {
     fn present(&self, spec: &FamilySpec) -> impl Iterator<Item = (&'static str, f64)> {
         let variants = spec.variants().iter().copied();
-        variants
-            .zip(self.values)
-            .filter_map(|(variant, value)| Some((variant, value?)))
+        variants.zip(self.values).filter_map(|(variant, value)| Some((variant, value?)))
     }
 }
 
 impl Cell for CounterCell {
     fn values(&self, spec: &FamilySpec) -> Vec<(&'static str, Value)> {
-        self.present(spec)
-            .map(|(variant, value)| (variant, Value::Number(value)))
-            .collect()
+        self.present(spec).map(|(variant, value)| (variant, Value::Number(value))).collect()
     }
 
     fn is_empty(&self) -> bool {
@@ -198,11 +190,7 @@ impl Cell for CounterCell {
     }
 
     fn totals(&self, spec: &FamilySpec) -> CellTotals {
-        CellTotals::Counter(
-            self.present(spec)
-                .map(|(variant, value)| (variant.to_owned(), Exact(value)))
-                .collect(),
-        )
+        CellTotals::Counter(self.present(spec).map(|(variant, value)| (variant.to_owned(), Exact(value))).collect())
     }
 
     fn restore(spec: &FamilySpec, totals: CellTotals) -> Result<Self, String> {
@@ -234,11 +222,8 @@ impl Cell for HistogramCell {
         if self.is_empty() {
             return Vec::new();
         }
-        let histogram = Histogram {
-            bounds: spec.bounds,
-            counts: self.counts[..=spec.bounds.len()].to_vec(),
-            sum: self.sum,
-        };
+        let histogram =
+            Histogram { bounds: spec.bounds, counts: self.counts[..=spec.bounds.len()].to_vec(), sum: self.sum };
         vec![("", Value::Histogram(histogram))]
     }
 
@@ -247,10 +232,7 @@ impl Cell for HistogramCell {
     }
 
     fn totals(&self, spec: &FamilySpec) -> CellTotals {
-        CellTotals::Histogram {
-            buckets: self.counts[..=spec.bounds.len()].to_vec(),
-            sum: Exact(self.sum),
-        }
+        CellTotals::Histogram { buckets: self.counts[..=spec.bounds.len()].to_vec(), sum: Exact(self.sum) }
     }
 
     fn restore(spec: &FamilySpec, totals: CellTotals) -> Result<Self, String> {
@@ -260,10 +242,7 @@ impl Cell for HistogramCell {
         if buckets.len() != spec.bounds.len() + 1 {
             return Err(format!("{} buckets", buckets.len()));
         }
-        let mut cell = Self {
-            sum: sum.storable()?,
-            ..Self::default()
-        };
+        let mut cell = Self { sum: sum.storable()?, ..Self::default() };
         cell.counts[..buckets.len()].copy_from_slice(&buckets);
         Ok(cell)
     }
@@ -340,16 +319,9 @@ impl Slots {
             return *slot as usize;
         }
         let slot = self.labels.len();
-        self.by_key.insert(
-            self.scratch.as_slice().into(),
-            u32::try_from(slot).expect("label sets are bounded far below u32"),
-        );
-        self.labels.push(
-            labels
-                .iter()
-                .map(|label| clip_label(label.as_ref()).into())
-                .collect(),
-        );
+        self.by_key
+            .insert(self.scratch.as_slice().into(), u32::try_from(slot).expect("label sets are bounded far below u32"));
+        self.labels.push(labels.iter().map(|label| clip_label(label.as_ref()).into()).collect());
         slot
     }
 }
@@ -372,21 +344,14 @@ pub(super) fn clip_label(value: &str) -> &str {
 }
 
 /// Free labels and the fixed one, in the order of the list.
-pub(super) fn named_labels(
-    spec: &FamilySpec,
-    free: &[Box<str>],
-    variant: &str,
-) -> Vec<(&'static str, String)> {
+pub(super) fn named_labels(spec: &FamilySpec, free: &[Box<str>], variant: &str) -> Vec<(&'static str, String)> {
     let fixed = spec.fixed.as_ref().map(|fixed| fixed.label);
     let mut free = free.iter();
     spec.labels
         .iter()
         .map(|label| {
-            let value = if Some(*label) == fixed {
-                variant
-            } else {
-                free.next().expect("a slot has a value per free label")
-            };
+            let value =
+                if Some(*label) == fixed { variant } else { free.next().expect("a slot has a value per free label") };
             (*label, value.to_owned())
         })
         .collect()

@@ -46,13 +46,7 @@ impl Sessions {
     }
 
     /// One row of a session. `memo` is the agent's slot.
-    pub(super) fn seen(
-        &mut self,
-        memo: &mut Option<u32>,
-        agent_id: &str,
-        session_id: &str,
-        last_seen_us: i64,
-    ) {
+    pub(super) fn seen(&mut self, memo: &mut Option<u32>, agent_id: &str, session_id: &str, last_seen_us: i64) {
         let agent = self.agents.of_row(memo, || [agent_id]);
         let key = self.hash.strings([agent_id, session_id]);
         self.touch(agent, key, last_seen_us);
@@ -124,13 +118,7 @@ impl Sessions {
             return;
         }
         let agent = agent as u32;
-        self.by_key.insert(
-            key,
-            Session {
-                last_seen_us,
-                agent,
-            },
-        );
+        self.by_key.insert(key, Session { last_seen_us, agent });
         self.by_age.push(Reverse((last_seen_us, key)));
         while self.by_key.len() > self.sessions_max {
             self.forget_oldest();

@@ -7,8 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Float64Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
-    new_null_array,
+    ArrayRef, Float64Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray, new_null_array,
 };
 use arrow::datatypes::{DataType, Field};
 use proptest::prelude::*;
@@ -96,23 +95,9 @@ llm_tokens_total{agent_id="",model="",tenant_id="",token_type="input"} 7
 
 #[test]
 fn guardrail_statuses_have_synonyms() {
-    let words = [
-        "allow",
-        "Allowed",
-        "pass",
-        "PASSED",
-        "block",
-        "blocked",
-        "escalate",
-        "escalated",
-    ];
-    let mut rows: Vec<Json> = words
-        .iter()
-        .map(|word| json!({"agent_id": "a", "guardrail_status": word}))
-        .collect();
-    rows.push(
-        json!({"agent_id": "a", "guardrail_status": "shrugged", "guardrail_reason": "tired"}),
-    );
+    let words = ["allow", "Allowed", "pass", "PASSED", "block", "blocked", "escalate", "escalated"];
+    let mut rows: Vec<Json> = words.iter().map(|word| json!({"agent_id": "a", "guardrail_status": word})).collect();
+    rows.push(json!({"agent_id": "a", "guardrail_status": "shrugged", "guardrail_reason": "tired"}));
     check(
         &rows,
         r#"
@@ -162,10 +147,7 @@ llm_tokens_total{agent_id="",model="",tenant_id="",token_type="output"} 5
 #[test]
 fn a_sum_stays_finite() {
     let rows = vec![json!({"cost_usd": f64::MAX}); 3];
-    let text = format!(
-        "llm_cost_usd_total{{agent_id=\"\",model=\"\",tenant_id=\"\"}} {}",
-        f64::MAX
-    );
+    let text = format!("llm_cost_usd_total{{agent_id=\"\",model=\"\",tenant_id=\"\"}} {}", f64::MAX);
     check(&rows, &text);
 }
 
@@ -188,10 +170,7 @@ llm_cost_usd_total{agent_id="edge",model="",tenant_id=""} 1
 
 #[test]
 fn label_sets_past_the_limit_share_one_series() {
-    let limits = Limits {
-        label_sets_max: 2,
-        ..Limits::default()
-    };
+    let limits = Limits { label_sets_max: 2, ..Limits::default() };
     let row = |agent: &str| {
         json!({"agent_id": agent, "prompt_tokens": 1, "completion_tokens": 2, "session_id": "s",
             "guardrail_status": "passed"})
@@ -262,28 +241,15 @@ llm_active_sessions{agent_id="b"} 1
 #[test]
 fn a_fast_clock_does_not_hold_a_session_active() {
     let then_us = NOW_US - 31 * MINUTE_US;
-    check(
-        &[json!({"session_id": "s", "timestamp": NOW_US * 2, "received_at": then_us})],
-        "",
-    );
+    check(&[json!({"session_id": "s", "timestamp": NOW_US * 2, "received_at": then_us})], "");
 }
 
 #[test]
 fn a_full_session_table_forgets_the_one_unseen_for_longest() {
-    let limits = Limits {
-        sessions_max: 3,
-        ..Limits::default()
-    };
+    let limits = Limits { sessions_max: 3, ..Limits::default() };
     let at = |agent: &str, minute: i64| json!({"agent_id": agent, "session_id": "s", "timestamp": NOW_US - minute * MINUTE_US});
     // `a` comes first but is seen again, so `b` is the one to go; `old` is too old to get in.
-    let rows = [
-        at("a", 9),
-        at("b", 8),
-        at("c", 7),
-        at("a", 1),
-        at("d", 2),
-        at("old", 20),
-    ];
+    let rows = [at("a", 9), at("b", 8), at("c", 7), at("a", 1), at("d", 2), at("old", 20)];
     check_limited(
         limits,
         &rows,
@@ -327,20 +293,14 @@ llm_active_sessions{agent_id="aa"} 6666
 
 #[test]
 fn more_combinations_than_the_route_cache_holds() {
-    let limits = Limits {
-        label_sets_max: 1,
-        ..Limits::default()
-    };
+    let limits = Limits { label_sets_max: 1, ..Limits::default() };
     let rows: Vec<Json> = (0..50)
         .map(|tenant| json!({"agent_id": "a", "tenant_id": format!("t{}", tenant % 25), "ttft_ms": 1e9, "cost_usd": 1.0}))
         .collect();
     let mut live = LiveMetrics::new(limits);
     live.observe(&batch(&rows));
     let text = samples(&live);
-    assert!(
-        text.contains("llm_ttft_seconds_count{agent_id=\"a\",model=\"\"} 50\n"),
-        "{text}"
-    );
+    assert!(text.contains("llm_ttft_seconds_count{agent_id=\"a\",model=\"\"} 50\n"), "{text}");
     assert!(text.contains("tenant_id=\"t0\"} 2\n"), "{text}");
     assert!(text.contains("tenant_id=\"__other__\"} 48\n"), "{text}");
 }
@@ -349,14 +309,8 @@ fn more_combinations_than_the_route_cache_holds() {
 fn whole_expositions() {
     let families = [
         Family::gauge("driftline_wal_bytes", "Bytes in \"the log\",\nwith a \\.").with(&[], 1e21),
-        Family::histogram("http_wait_seconds", "Waits.").with_histogram(
-            &[],
-            Histogram {
-                bounds: &[0.5, 1.0],
-                counts: vec![1, 0, 2],
-                sum: 1e-7,
-            },
-        ),
+        Family::histogram("http_wait_seconds", "Waits.")
+            .with_histogram(&[], Histogram { bounds: &[0.5, 1.0], counts: vec![1, 0, 2], sum: 1e-7 }),
         Family::counter("driftline_ingest_records_total", "Records.")
             .with(&[("table", "b")], 3.0)
             .with(&[("table", "a\"\\\n")], 2.5),
@@ -444,28 +398,13 @@ fn formats_are_negotiated() {
         ("text/html,application/xhtml+xml,*/*;q=0.8", Text004),
         ("application/*", Text004),
         ("application/openmetrics-text", OpenMetrics100),
-        (
-            "Application/OpenMetrics-Text ; Version=\"0.0.1\"",
-            OpenMetrics100,
-        ),
+        ("Application/OpenMetrics-Text ; Version=\"0.0.1\"", OpenMetrics100),
         ("application/openmetrics-text; version=2.0.0", Text004),
         ("application/openmetrics-text;q=0", Text004),
-        (
-            "application/openmetrics-text;q=0.000, text/plain;q=0",
-            Text004,
-        ),
-        (
-            "application/openmetrics-text;q=0.4, text/plain;q=0.5",
-            Text004,
-        ),
-        (
-            "application/openmetrics-text;q=0.5, text/plain;q=0.4",
-            OpenMetrics100,
-        ),
-        (
-            "application/openmetrics-text;q=0.5, text/plain;q=0.4, */*",
-            OpenMetrics100,
-        ),
+        ("application/openmetrics-text;q=0.000, text/plain;q=0", Text004),
+        ("application/openmetrics-text;q=0.4, text/plain;q=0.5", Text004),
+        ("application/openmetrics-text;q=0.5, text/plain;q=0.4", OpenMetrics100),
+        ("application/openmetrics-text;q=0.5, text/plain;q=0.4, */*", OpenMetrics100),
         ("application/openmetrics-text;q=0.5, text/*;q=0.9", Text004),
         ("application/openmetrics-text;q=0.5, */*;q=0.9", Text004),
         ("*/*, application/openmetrics-text", OpenMetrics100),
@@ -483,72 +422,31 @@ fn formats_are_negotiated() {
 
 #[test]
 fn the_list_of_families_passes_lint() {
-    let short = [
-        "s", "ms", "us", "ns", "sec", "b", "kb", "mb", "gb", "tb", "pb", "m", "h", "d",
-    ];
-    let long = [
-        "minutes",
-        "hours",
-        "days",
-        "weeks",
-        "bits",
-        "counter",
-        "gauge",
-        "histogram",
-    ];
+    let short = ["s", "ms", "us", "ns", "sec", "b", "kb", "mb", "gb", "tb", "pb", "m", "h", "d"];
+    let long = ["minutes", "hours", "days", "weeks", "bits", "counter", "gauge", "histogram"];
     for family in FAMILIES {
         let name = family.name;
-        assert_eq!(
-            name.ends_with("_total"),
-            family.kind == Kind::Counter,
-            "{name}"
-        );
-        assert!(
-            name.bytes()
-                .all(|byte| byte == b'_' || byte.is_ascii_lowercase()),
-            "{name}"
-        );
+        assert_eq!(name.ends_with("_total"), family.kind == Kind::Counter, "{name}");
+        assert!(name.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase()), "{name}");
         for segment in name.split('_') {
-            assert!(
-                !short.contains(&segment) && !long.contains(&segment),
-                "{name}"
-            );
+            assert!(!short.contains(&segment) && !long.contains(&segment), "{name}");
         }
         for ending in ["_count", "_sum", "_bucket"] {
             assert!(!name.ends_with(ending), "{name}");
         }
         assert!(!family.help.is_empty(), "{name}");
-        assert!(
-            !family
-                .labels
-                .iter()
-                .any(|label| ["le", "quantile"].contains(label)),
-            "{name}"
-        );
-        assert_eq!(
-            family.bounds.is_empty(),
-            family.kind != Kind::Histogram,
-            "{name}"
-        );
-        assert!(
-            family.bounds.len() <= BOUNDS_MAX && family.bounds.is_sorted(),
-            "{name}"
-        );
+        assert!(!family.labels.iter().any(|label| ["le", "quantile"].contains(label)), "{name}");
+        assert_eq!(family.bounds.is_empty(), family.kind != Kind::Histogram, "{name}");
+        assert!(family.bounds.len() <= BOUNDS_MAX && family.bounds.is_sorted(), "{name}");
         assert!(family.variants().len() <= VARIANTS_MAX, "{name}");
     }
-    let shown: Vec<&str> = families(&LiveMetrics::new(Limits::default()))
-        .iter()
-        .map(|family| family.name)
-        .collect();
+    let shown: Vec<&str> = families(&LiveMetrics::new(Limits::default())).iter().map(|family| family.name).collect();
     assert_eq!(shown, FAMILIES.map(|family| family.name));
 }
 
 #[test]
 fn totals_have_a_stable_form() {
-    let mut live = LiveMetrics::new(Limits {
-        label_sets_max: 1,
-        ..Limits::default()
-    });
+    let mut live = LiveMetrics::new(Limits { label_sets_max: 1, ..Limits::default() });
     live.observe(&batch(&[
         json!({"agent_id": "a", "ttft_ms": 70.0, "prompt_tokens": 12, "cost_usd": 0.1}),
         json!({"agent_id": "b", "ttft_ms": -1.0, "cost_usd": 0.2}),
@@ -584,56 +482,18 @@ fn totals_have_a_stable_form() {
 fn totals_that_do_not_fit_are_refused() {
     let cases: [(&str, Json, &str); 10] = [
         ("/version", json!(2), "totals are of version 2, not 1"),
-        (
-            "/families/0/name",
-            json!("llm_else"),
-            "unknown family \"llm_else\"",
-        ),
-        (
-            "/families/1/bounds",
-            json!(["1"]),
-            "llm_ttft_seconds: bounds were",
-        ),
-        (
-            "/families/1/labels",
-            json!(["agent_id"]),
-            "llm_ttft_seconds: labels were",
-        ),
-        (
-            "/families/7/series/0/labels",
-            json!([]),
-            "llm_active_sessions: label count of",
-        ),
-        (
-            "/families/1/series/0/labels",
-            json!(["a"]),
-            "llm_ttft_seconds: label count of",
-        ),
-        (
-            "/families/1/series/0/value/histogram/buckets",
-            json!([1]),
-            "1 buckets",
-        ),
-        (
-            "/families/1/series/0/value/histogram/sum",
-            json!("-1"),
-            "-1 cannot be a total",
-        ),
-        (
-            "/families/2/series/0/value",
-            json!({"counter": {"x": "1"}}),
-            "unknown value \"x\"",
-        ),
-        (
-            "/families/2/series/0/value",
-            json!({"histogram": {"buckets": [], "sum": "0"}}),
-            "not a counter",
-        ),
+        ("/families/0/name", json!("llm_else"), "unknown family \"llm_else\""),
+        ("/families/1/bounds", json!(["1"]), "llm_ttft_seconds: bounds were"),
+        ("/families/1/labels", json!(["agent_id"]), "llm_ttft_seconds: labels were"),
+        ("/families/7/series/0/labels", json!([]), "llm_active_sessions: label count of"),
+        ("/families/1/series/0/labels", json!(["a"]), "llm_ttft_seconds: label count of"),
+        ("/families/1/series/0/value/histogram/buckets", json!([1]), "1 buckets"),
+        ("/families/1/series/0/value/histogram/sum", json!("-1"), "-1 cannot be a total"),
+        ("/families/2/series/0/value", json!({"counter": {"x": "1"}}), "unknown value \"x\""),
+        ("/families/2/series/0/value", json!({"histogram": {"buckets": [], "sum": "0"}}), "not a counter"),
     ];
     let mut live = LiveMetrics::new(Limits::default());
-    live.observe(&batch(&[
-        json!({"ttft_ms": 70.0, "prompt_tokens": 12, "session_id": "s"}),
-    ]));
+    live.observe(&batch(&[json!({"ttft_ms": 70.0, "prompt_tokens": 12, "session_id": "s"})]));
     let saved = serde_json::to_value(live.totals()).unwrap();
     for (pointer, value, expected) in cases {
         let mut spoiled = saved.clone();
@@ -647,17 +507,10 @@ fn totals_that_do_not_fit_are_refused() {
 #[test]
 fn a_lower_limit_keeps_what_was_saved_and_folds_what_is_new() {
     let mut live = LiveMetrics::new(Limits::default());
-    live.observe(&batch(
-        &["a", "b"].map(|agent| json!({"agent_id": agent, "cost_usd": 1.0})),
-    ));
-    let limits = Limits {
-        label_sets_max: 1,
-        ..Limits::default()
-    };
+    live.observe(&batch(&["a", "b"].map(|agent| json!({"agent_id": agent, "cost_usd": 1.0}))));
+    let limits = Limits { label_sets_max: 1, ..Limits::default() };
     let mut live = LiveMetrics::restore(limits, live.totals()).unwrap();
-    live.observe(&batch(
-        &["b", "c"].map(|agent| json!({"agent_id": agent, "cost_usd": 1.0})),
-    ));
+    live.observe(&batch(&["b", "c"].map(|agent| json!({"agent_id": agent, "cost_usd": 1.0}))));
     assert_eq!(
         samples(&live),
         r#"driftline_metrics_label_overflow_total{family="llm_cost_usd_total"} 1
@@ -709,15 +562,7 @@ proptest! {
 
 /// A row from few labels, so that they meet again, and from any values.
 fn any_row() -> impl Strategy<Value = Json> {
-    let label = || {
-        prop::option::of(prop::sample::select(vec![
-            "a",
-            "b",
-            "c\"\n",
-            "d\0",
-            "__other__",
-        ]))
-    };
+    let label = || prop::option::of(prop::sample::select(vec!["a", "b", "c\"\n", "d\0", "__other__"]));
     let float = || {
         prop::option::of(prop_oneof![
             4 => (0.0..40_000.0_f64).prop_map(|value| json!(value)),
@@ -727,10 +572,7 @@ fn any_row() -> impl Strategy<Value = Json> {
     };
     let labels = (label(), label(), label(), label(), label());
     let floats = (float(), float(), float(), float(), float());
-    let tokens = (
-        prop::option::of(-5..100_000_i64),
-        prop::option::of(any::<i64>()),
-    );
+    let tokens = (prop::option::of(-5..100_000_i64), prop::option::of(any::<i64>()));
     let rest = (label(), label(), label(), 0..70_i64);
     (labels, floats, tokens, rest).prop_map(|(labels, floats, tokens, rest)| {
         json!({
@@ -795,34 +637,26 @@ fn values(live: &LiveMetrics) -> HashMap<String, f64> {
 /// Rows as a batch of `agent_logs`. Missing columns are null, missing times are [`NOW_US`].
 fn batch(rows: &[Json]) -> RecordBatch {
     let schema = Table::AgentLogs.schema();
-    let columns = schema
-        .fields()
-        .iter()
-        .map(|field| column(field, rows))
-        .collect();
+    let columns = schema.fields().iter().map(|field| column(field, rows)).collect();
     RecordBatch::try_new(schema.clone(), columns).unwrap()
 }
 
 fn column(field: &Field, rows: &[Json]) -> ArrayRef {
-    let values = rows
-        .iter()
-        .map(|row| row.get(field.name()).filter(|value| !value.is_null()));
+    let values = rows.iter().map(|row| row.get(field.name()).filter(|value| !value.is_null()));
     match field.data_type() {
         DataType::Timestamp(..) => Arc::new(TimestampMicrosecondArray::from_iter_values(
             values.map(|value| value.map_or(NOW_US, |value| value.as_i64().unwrap())),
         )),
-        DataType::Utf8View => Arc::new(StringViewArray::from_iter(
-            values.map(|value| value.map(|value| value.as_str().unwrap())),
-        )),
-        DataType::Float64 => Arc::new(Float64Array::from_iter(
-            values.map(|value| value.map(any_float)),
-        )),
+        DataType::Utf8View => {
+            Arc::new(StringViewArray::from_iter(values.map(|value| value.map(|value| value.as_str().unwrap()))))
+        }
+        DataType::Float64 => Arc::new(Float64Array::from_iter(values.map(|value| value.map(any_float)))),
         DataType::Int64 if field.name() == col::INGEST_SEQ => {
             Arc::new(Int64Array::from_iter_values(rows.iter().map(|_| 1)))
         }
-        DataType::Int64 => Arc::new(Int64Array::from_iter(
-            values.map(|value| value.map(|value| value.as_i64().unwrap())),
-        )),
+        DataType::Int64 => {
+            Arc::new(Int64Array::from_iter(values.map(|value| value.map(|value| value.as_i64().unwrap()))))
+        }
         other => new_null_array(other, rows.len()),
     }
 }

@@ -45,26 +45,13 @@ pub(super) struct FamilyTotals {
 impl FamilyTotals {
     /// Refuses totals whose series would mean something else today.
     pub(super) fn check_shape(&self, spec: &FamilySpec) -> Result<(), String> {
-        if !self
-            .labels
-            .iter()
-            .map(String::as_str)
-            .eq(spec.free_labels())
-        {
+        if !self.labels.iter().map(String::as_str).eq(spec.free_labels()) {
             return Err(format!("{}: labels were {:?}", spec.name, self.labels));
         }
-        if !self
-            .bounds
-            .iter()
-            .map(|bound| bound.0)
-            .eq(spec.bounds.iter().copied())
-        {
+        if !self.bounds.iter().map(|bound| bound.0).eq(spec.bounds.iter().copied()) {
             return Err(format!("{}: bounds were {:?}", spec.name, self.bounds));
         }
-        let misfit = self
-            .series
-            .iter()
-            .find(|series| series.labels.len() != self.labels.len());
+        let misfit = self.series.iter().find(|series| series.labels.len() != self.labels.len());
         match misfit {
             Some(series) => Err(format!("{}: label count of {:?}", spec.name, series.labels)),
             None => Ok(()),
@@ -98,11 +85,7 @@ pub(super) struct Exact(pub(super) f64);
 impl Exact {
     /// The number, if a cell could have held it.
     pub(super) fn storable(self) -> Result<f64, String> {
-        if self.0.is_finite() && self.0 >= 0.0 {
-            Ok(self.0)
-        } else {
-            Err(format!("{} cannot be a total", self.0))
-        }
+        if self.0.is_finite() && self.0 >= 0.0 { Ok(self.0) } else { Err(format!("{} cannot be a total", self.0)) }
     }
 }
 

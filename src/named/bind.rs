@@ -52,15 +52,8 @@ impl NamedSql {
     ) -> Result<Vec<(String, ParamValue)>, BindError> {
         let mut texts: Vec<Option<&str>> = vec![None; self.params.len()];
         for (name, text) in given {
-            let fail = |message| BindError {
-                param: name.to_owned(),
-                message,
-            };
-            let index = self
-                .params
-                .iter()
-                .position(|param| param.name == name)
-                .ok_or_else(|| fail(self.unknown()))?;
+            let fail = |message| BindError { param: name.to_owned(), message };
+            let index = self.params.iter().position(|param| param.name == name).ok_or_else(|| fail(self.unknown()))?;
             if texts[index].replace(text).is_some() {
                 return Err(fail("given twice".to_owned()));
             }
@@ -69,21 +62,14 @@ impl NamedSql {
             let text = text.filter(|text| !text.trim().is_empty());
             match value(param, text, now_us) {
                 Ok(value) => Ok((param.name.clone(), value)),
-                Err(message) => Err(BindError {
-                    param: param.name.clone(),
-                    message,
-                }),
+                Err(message) => Err(BindError { param: param.name.clone(), message }),
             }
         });
         bound.collect()
     }
 
     fn unknown(&self) -> String {
-        let names: Vec<&str> = self
-            .params
-            .iter()
-            .map(|param| param.name.as_str())
-            .collect();
+        let names: Vec<&str> = self.params.iter().map(|param| param.name.as_str()).collect();
         match names.as_slice() {
             [] => format!("unknown; {} takes no parameters", self.name),
             names => format!("unknown; {} takes {}", self.name, names.join(", ")),
@@ -93,9 +79,7 @@ impl NamedSql {
 
 fn value(param: &Param, text: Option<&str>, now_us: i64) -> Result<ParamValue, String> {
     match (text, param.default.as_deref()) {
-        (Some("null"), Some("null")) if param.kind != ParamKind::Text => {
-            Ok(ParamValue::Null(param.kind))
-        }
+        (Some("null"), Some("null")) if param.kind != ParamKind::Text => Ok(ParamValue::Null(param.kind)),
         (Some(text), _) => argument(param.kind, text, now_us),
         (None, Some(default)) => default_value(param.kind, default, now_us),
         (None, None) => Err(format!("required; accepted: {}", param.kind.accepts())),
@@ -121,20 +105,10 @@ fn argument(kind: ParamKind, text: &str, now_us: i64) -> Result<ParamValue, Stri
         }
         ParamKind::Text => Some(ParamValue::Text(text.to_owned())),
         ParamKind::Int => trimmed.parse().ok().map(ParamValue::Int),
-        ParamKind::Float => trimmed
-            .parse()
-            .ok()
-            .filter(|value: &f64| value.is_finite())
-            .map(ParamValue::Float),
+        ParamKind::Float => trimmed.parse().ok().filter(|value: &f64| value.is_finite()).map(ParamValue::Float),
         ParamKind::Bool => trimmed.parse().ok().map(ParamValue::Bool),
     };
-    value.ok_or_else(|| {
-        format!(
-            "{} is no {kind}; accepted: {}",
-            shown(trimmed),
-            kind.accepts()
-        )
-    })
+    value.ok_or_else(|| format!("{} is no {kind}; accepted: {}", shown(trimmed), kind.accepts()))
 }
 
 /// The length of the quoted text that `text` starts with; `None` if it has no end. A doubled quote
@@ -185,16 +159,10 @@ mod tests {
             Err(error) => error.to_string(),
             Ok(bound) => {
                 let changed = bound.iter().filter(|value| !plain.contains(value));
-                changed
-                    .map(|(name, value)| format!("{name}={value:?}"))
-                    .collect::<Vec<_>>()
-                    .join(" ")
+                changed.map(|(name, value)| format!("{name}={value:?}")).collect::<Vec<_>>().join(" ")
             }
         };
-        assert!(
-            got.starts_with(expect) && got.is_empty() == expect.is_empty(),
-            "{given:?}\n got {got}"
-        );
+        assert!(got.starts_with(expect) && got.is_empty() == expect.is_empty(), "{given:?}\n got {got}");
     }
 
     #[test]
@@ -222,60 +190,22 @@ mod tests {
         check(&[("deep", "true"), ("name", "n")], "deep=Bool(true)");
         check(&[("cap", "3"), ("name", "n")], "cap=Int(3)");
         check(&[("cap", "null"), ("name", "n")], "");
-        check(
-            &[("tenant_id", "null"), ("name", "n")],
-            "tenant_id=Text(\"null\")",
-        );
-        check(
-            &[("tenant_id", "'; drop table x"), ("name", "n")],
-            "tenant_id=Text(\"'; drop table x\")",
-        );
-        check(
-            &[
-                ("tenant_id", ""),
-                ("limit", ""),
-                ("region", " "),
-                ("name", "n"),
-            ],
-            "",
-        );
+        check(&[("tenant_id", "null"), ("name", "n")], "tenant_id=Text(\"null\")");
+        check(&[("tenant_id", "'; drop table x"), ("name", "n")], "tenant_id=Text(\"'; drop table x\")");
+        check(&[("tenant_id", ""), ("limit", ""), ("region", " "), ("name", "n")], "");
         check(&[("name", " n ")], "name=Text(\" n \")");
     }
 
     #[test]
     fn what_does_not_fit_is_told() {
         check(&[], "parameter `name`: required; accepted: any text");
-        check(
-            &[("name", "")],
-            "parameter `name`: required; accepted: any text",
-        );
-        check(
-            &[("to", "now")],
-            "parameter `to`: unknown; file takes from, name, tenant_id, region, limit,",
-        );
-        check(
-            &[("name", "a"), ("name", "b")],
-            "parameter `name`: given twice",
-        );
-        check(
-            &[("name", "n"), ("from", "soon")],
-            "parameter `from`: `soon` is no time; accepted: now,",
-        );
-        check(
-            &[("name", "n"), ("limit", "1.5")],
-            "parameter `limit`: `1.5` is no int; accepted: a whole number",
-        );
-        check(
-            &[("name", "n"), ("limit", "null")],
-            "parameter `limit`: `null` is no int",
-        );
-        check(
-            &[("name", "n"), ("share", "inf")],
-            "parameter `share`: `inf` is no float; accepted: a number",
-        );
-        check(
-            &[("name", "n"), ("deep", "1")],
-            "parameter `deep`: `1` is no bool; accepted: true or false",
-        );
+        check(&[("name", "")], "parameter `name`: required; accepted: any text");
+        check(&[("to", "now")], "parameter `to`: unknown; file takes from, name, tenant_id, region, limit,");
+        check(&[("name", "a"), ("name", "b")], "parameter `name`: given twice");
+        check(&[("name", "n"), ("from", "soon")], "parameter `from`: `soon` is no time; accepted: now,");
+        check(&[("name", "n"), ("limit", "1.5")], "parameter `limit`: `1.5` is no int; accepted: a whole number");
+        check(&[("name", "n"), ("limit", "null")], "parameter `limit`: `null` is no int");
+        check(&[("name", "n"), ("share", "inf")], "parameter `share`: `inf` is no float; accepted: a number");
+        check(&[("name", "n"), ("deep", "1")], "parameter `deep`: `1` is no bool; accepted: true or false");
     }
 }

@@ -135,13 +135,8 @@ impl NamedSql {
 
 impl ParamKind {
     /// Every type, in the order they are listed to people.
-    pub const ALL: [ParamKind; 5] = [
-        ParamKind::Timestamp,
-        ParamKind::Text,
-        ParamKind::Int,
-        ParamKind::Float,
-        ParamKind::Bool,
-    ];
+    pub const ALL: [ParamKind; 5] =
+        [ParamKind::Timestamp, ParamKind::Text, ParamKind::Int, ParamKind::Float, ParamKind::Bool];
 
     /// The name in a header.
     pub fn name(self) -> &'static str {
@@ -182,10 +177,7 @@ impl std::error::Error for HeaderError {}
 
 impl HeaderError {
     fn new(line: usize, message: impl Into<String>) -> Self {
-        HeaderError {
-            line,
-            message: message.into(),
-        }
+        HeaderError { line, message: message.into() }
     }
 }
 
@@ -201,16 +193,14 @@ fn check_params(declared: &[At<Param>], used: &[At<&str>]) -> Result<(), HeaderE
     for at in used {
         if !declared.iter().any(|param| param.value.name == at.value) {
             let name = at.value;
-            let message =
-                format!("`${name}` is used, but no `-- param: {name} …` line declares it");
+            let message = format!("`${name}` is used, but no `-- param: {name} …` line declares it");
             return Err(HeaderError::new(at.line, message));
         }
     }
     for param in declared {
         let name = &param.value.name;
         if !used.iter().any(|at| at.value == name) {
-            let message =
-                format!("parameter `{name}` is declared, but the SQL never uses `${name}`");
+            let message = format!("parameter `{name}` is declared, but the SQL never uses `${name}`");
             return Err(HeaderError::new(param.line, message));
         }
     }
@@ -236,9 +226,7 @@ mod tests {
     /// A file is accepted (`Ok`), or refused with this message.
     #[track_caller]
     fn check(text: &str, expect: Result<(), &str>) {
-        let got = NamedSql::parse("file", text)
-            .map(drop)
-            .map_err(|error| error.to_string());
+        let got = NamedSql::parse("file", text).map(drop).map_err(|error| error.to_string());
         match (got, expect) {
             (Ok(()), Ok(())) => {}
             (Err(got), Err(expect)) if got.starts_with(expect) => {}
@@ -250,31 +238,13 @@ mod tests {
     fn declared_and_used_parameters_agree() {
         check("-- question: q\nselect 1", Ok(()));
         check("-- question: q\n-- param: a int\nselect $a + $a", Ok(()));
-        check(
-            "-- question: q\r\n-- param: a int\r\n\r\nselect $a\r\n",
-            Ok(()),
-        );
+        check("-- question: q\r\n-- param: a int\r\n\r\nselect $a\r\n", Ok(()));
         check("\u{feff}-- question: q\nselect 1", Ok(()));
-        check(
-            "-- question: q\n\nselect\n  $b",
-            Err("line 4: `$b` is used, but no"),
-        );
-        check(
-            "-- question: q\nselect $1",
-            Err("line 2: `$1` is used, but no"),
-        );
-        check(
-            "-- question: q\n-- param: a int\nselect 1",
-            Err("line 2: parameter `a` is declared, but"),
-        );
-        check(
-            "-- question: q\n-- param: a int\nselect '$a' -- $a",
-            Err("line 2: parameter `a` is declared"),
-        );
-        check(
-            "-- question: q\nselect '$a', \"$b\", $x$ $c $x$ /* $d */ -- $e",
-            Ok(()),
-        );
+        check("-- question: q\n\nselect\n  $b", Err("line 4: `$b` is used, but no"));
+        check("-- question: q\nselect $1", Err("line 2: `$1` is used, but no"));
+        check("-- question: q\n-- param: a int\nselect 1", Err("line 2: parameter `a` is declared, but"));
+        check("-- question: q\n-- param: a int\nselect '$a' -- $a", Err("line 2: parameter `a` is declared"));
+        check("-- question: q\nselect '$a', \"$b\", $x$ $c $x$ /* $d */ -- $e", Ok(()));
     }
 
     #[test]
@@ -295,11 +265,7 @@ mod tests {
                     doc: "one".into(),
                     required: false,
                 }],
-                columns: vec![ColumnDoc {
-                    name: "x".into(),
-                    unit: "USD".into(),
-                    doc: "money".into()
-                }],
+                columns: vec![ColumnDoc { name: "x".into(), unit: "USD".into(), doc: "money".into() }],
                 other: vec![("for".into(), "5m".into())],
                 sql: text.into(),
             }
@@ -316,27 +282,11 @@ mod tests {
                 let name = path.file_stem().unwrap().to_str().unwrap();
                 let file = NamedSql::parse(name, &std::fs::read_to_string(&path).unwrap())
                     .unwrap_or_else(|error| panic!("{folder}/{name}: {error}"));
-                assert!(
-                    file.question.ends_with('?'),
-                    "{folder}/{name}: {}",
-                    file.question
-                );
-                assert!(
-                    file.grain.is_some() && !file.columns.is_empty(),
-                    "{folder}/{name}"
-                );
-                assert!(
-                    file.params.iter().all(|param| !param.doc.is_empty()),
-                    "{folder}/{name}"
-                );
-                assert!(
-                    file.columns.iter().all(|column| !column.doc.is_empty()),
-                    "{folder}/{name}"
-                );
-                assert!(
-                    folder != "views" || file.params.is_empty(),
-                    "{folder}/{name}"
-                );
+                assert!(file.question.ends_with('?'), "{folder}/{name}: {}", file.question);
+                assert!(file.grain.is_some() && !file.columns.is_empty(), "{folder}/{name}");
+                assert!(file.params.iter().all(|param| !param.doc.is_empty()), "{folder}/{name}");
+                assert!(file.columns.iter().all(|column| !column.doc.is_empty()), "{folder}/{name}");
+                assert!(folder != "views" || file.params.is_empty(), "{folder}/{name}");
                 files += 1;
             }
         }

@@ -5,40 +5,25 @@ use super::{At, HeaderError};
 
 /// The placeholders in the order of the text, repeated as often as they are used.
 pub(super) fn scan(text: &str) -> Result<Vec<At<&str>>, HeaderError> {
-    let mut scanner = Scanner {
-        text,
-        at: 0,
-        has_sql: false,
-    };
+    let mut scanner = Scanner { text, at: 0, has_sql: false };
     let mut found = Vec::new();
     while scanner.at < text.len() {
         let start = scanner.at;
-        if let Some(name) = scanner.step().map_err(|what| {
-            HeaderError::new(
-                line_of(text, start),
-                format!("{what} that opens here is never closed"),
-            )
-        })? {
-            found.push(At {
-                line: line_of(text, start),
-                value: name,
-            });
+        if let Some(name) = scanner
+            .step()
+            .map_err(|what| HeaderError::new(line_of(text, start), format!("{what} that opens here is never closed")))?
+        {
+            found.push(At { line: line_of(text, start), value: name });
         }
     }
     if !scanner.has_sql {
-        return Err(HeaderError::new(
-            text.lines().count().max(1),
-            "there is no SQL under the header",
-        ));
+        return Err(HeaderError::new(text.lines().count().max(1), "there is no SQL under the header"));
     }
     Ok(found)
 }
 
 fn line_of(text: &str, at: usize) -> usize {
-    1 + text.as_bytes()[..at]
-        .iter()
-        .filter(|byte| **byte == b'\n')
-        .count()
+    1 + text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count()
 }
 
 /// A position in the text, always between two characters: every byte that is acted on is ASCII, and
@@ -78,10 +63,7 @@ impl<'a> Scanner<'a> {
 
     /// `$name`, or a text between two `$$` or `$tag$`.
     fn dollar(&mut self, rest: &'a str) -> Result<Option<&'a str>, &'static str> {
-        let name = rest[1..]
-            .split(|c: char| c == '$' || !is_name_part(c))
-            .next()
-            .unwrap_or_default();
+        let name = rest[1..].split(|c: char| c == '$' || !is_name_part(c)).next().unwrap_or_default();
         let end = 1 + name.len();
         if rest[end..].starts_with('$') {
             self.at += delimited_len(rest, &rest[..=end]).ok_or("a dollar-quoted text")?;
@@ -94,9 +76,7 @@ impl<'a> Scanner<'a> {
 
 /// The length of a text that starts and ends with `mark`.
 fn delimited_len(rest: &str, mark: &str) -> Option<usize> {
-    rest[mark.len()..]
-        .find(mark)
-        .map(|len| len + 2 * mark.len())
+    rest[mark.len()..].find(mark).map(|len| len + 2 * mark.len())
 }
 
 /// The length of a comment, which may hold others.
@@ -123,8 +103,7 @@ fn comment_len(rest: &str) -> Option<usize> {
 
 /// The length of a name or number. A `$` within belongs to it.
 fn name_len(rest: &str) -> usize {
-    rest.find(|c: char| c != '$' && !is_name_part(c))
-        .unwrap_or(rest.len())
+    rest.find(|c: char| c != '$' && !is_name_part(c)).unwrap_or(rest.len())
 }
 
 fn is_name_part(c: char) -> bool {
@@ -139,11 +118,7 @@ mod tests {
     #[track_caller]
     fn check(text: &str, expect: &str) {
         let got = match scan(text) {
-            Ok(found) => found
-                .iter()
-                .map(|at| format!("{}:{}", at.line, at.value))
-                .collect::<Vec<_>>()
-                .join(" "),
+            Ok(found) => found.iter().map(|at| format!("{}:{}", at.line, at.value)).collect::<Vec<_>>().join(" "),
             Err(error) => error.to_string(),
         };
         assert_eq!(got, expect, "{text}");
@@ -165,26 +140,11 @@ mod tests {
 
     #[test]
     fn what_has_no_end_is_told_with_its_line() {
-        check(
-            "select\n'$a\n",
-            "line 2: a text that opens here is never closed",
-        );
-        check(
-            "select \"$a",
-            "line 1: a quoted name that opens here is never closed",
-        );
-        check(
-            "select /* /* */",
-            "line 1: a comment that opens here is never closed",
-        );
-        check(
-            "select $t$ $a $",
-            "line 1: a dollar-quoted text that opens here is never closed",
-        );
-        check(
-            "-- question: q\n\n-- a comment\n",
-            "line 3: there is no SQL under the header",
-        );
+        check("select\n'$a\n", "line 2: a text that opens here is never closed");
+        check("select \"$a", "line 1: a quoted name that opens here is never closed");
+        check("select /* /* */", "line 1: a comment that opens here is never closed");
+        check("select $t$ $a $", "line 1: a dollar-quoted text that opens here is never closed");
+        check("-- question: q\n\n-- a comment\n", "line 3: there is no SQL under the header");
         check(" ; /* */", "line 1: there is no SQL under the header");
         check("", "line 1: there is no SQL under the header");
     }

@@ -36,11 +36,7 @@ pub fn parse_time(text: &str, now_us: i64) -> Result<i64, String> {
 
 fn refusal(text: &str) -> String {
     // A client that leaves a plus sign in its URL as it is sends a space.
-    let hint = if text.contains(' ') {
-        " (in a URL, + is written %2B)"
-    } else {
-        ""
-    };
+    let hint = if text.contains(' ') { " (in a URL, + is written %2B)" } else { "" };
     format!("{} is no time{hint}; accepted: {ACCEPTED}", shown(text))
 }
 
@@ -52,15 +48,10 @@ fn relative(text: &str, now_us: i64) -> Option<i64> {
         ("yesterday", today_us.checked_sub(DAY_US)),
         ("tomorrow", today_us.checked_add(DAY_US)),
     ];
-    let (mut rest, start) = starts
-        .into_iter()
-        .find_map(|(word, start)| Some((text.strip_prefix(word)?, start)))?;
+    let (mut rest, start) = starts.into_iter().find_map(|(word, start)| Some((text.strip_prefix(word)?, start)))?;
     let mut time_us = start?;
     while let Some(sign) = rest.chars().next() {
-        let digits = rest[sign.len_utf8()..]
-            .bytes()
-            .take_while(u8::is_ascii_digit)
-            .count();
+        let digits = rest[sign.len_utf8()..].bytes().take_while(u8::is_ascii_digit).count();
         let (count, after) = rest[sign.len_utf8()..].split_at(digits);
         let unit = after.chars().next()?;
         time_us = match sign {
@@ -113,27 +104,16 @@ fn epoch(text: &str) -> Option<i64> {
 
 fn calendar(text: &str) -> Option<i64> {
     const ZONED: [&str; 2] = ["%Y-%m-%dT%H:%M%:z", "%Y-%m-%d %H:%M%:z"];
-    const PLAIN: [&str; 4] = [
-        "%Y-%m-%dT%H:%M:%S%.f",
-        "%Y-%m-%dT%H:%M",
-        "%Y-%m-%d %H:%M:%S%.f",
-        "%Y-%m-%d %H:%M",
-    ];
+    const PLAIN: [&str; 4] = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M"];
 
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Some(time.timestamp_micros());
     }
-    if let Some(time) = ZONED
-        .iter()
-        .find_map(|form| DateTime::parse_from_str(text, form).ok())
-    {
+    if let Some(time) = ZONED.iter().find_map(|form| DateTime::parse_from_str(text, form).ok()) {
         return Some(time.timestamp_micros());
     }
     let plain = text.strip_suffix(['Z', 'z']).unwrap_or(text);
-    if let Some(time) = PLAIN
-        .iter()
-        .find_map(|form| NaiveDateTime::parse_from_str(plain, form).ok())
-    {
+    if let Some(time) = PLAIN.iter().find_map(|form| NaiveDateTime::parse_from_str(plain, form).ok()) {
         return Some(time.and_utc().timestamp_micros());
     }
     let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
@@ -150,19 +130,14 @@ mod tests {
     const NOW: &str = "2026-05-14T13:30:15.25Z";
 
     fn now_us() -> i64 {
-        DateTime::parse_from_rfc3339(NOW)
-            .unwrap()
-            .timestamp_micros()
+        DateTime::parse_from_rfc3339(NOW).unwrap().timestamp_micros()
     }
 
     /// The text is this time, or, where `expect` is empty, none.
     #[track_caller]
     fn check(text: &str, expect: &str) {
         let got = match parse_time(text, now_us()) {
-            Ok(us) => DateTime::from_timestamp_micros(us)
-                .unwrap()
-                .format("%FT%T%.f")
-                .to_string(),
+            Ok(us) => DateTime::from_timestamp_micros(us).unwrap().format("%FT%T%.f").to_string(),
             Err(message) => {
                 assert!(message.contains("accepted: now, today"), "{message}");
                 String::new()
@@ -199,10 +174,7 @@ mod tests {
         check("2026-05-14T10:00+02:00", "2026-05-14T08:00:00");
         check("2026-05-14T10:00:05", "2026-05-14T10:00:05");
         check("2026-05-14T10:00:05.123456", "2026-05-14T10:00:05.123456");
-        check(
-            "2026-05-14T10:00:05.123456789Z",
-            "2026-05-14T10:00:05.123456",
-        );
+        check("2026-05-14T10:00:05.123456789Z", "2026-05-14T10:00:05.123456");
         check("2026-05-14T10:00:05-03:30", "2026-05-14T13:30:05");
         check("0", "1970-01-01T00:00:00");
         check("1778752800", "2026-05-14T10:00:00");

@@ -181,9 +181,8 @@ impl Engine {
             .await
             .map_err(|error| from_engine("cannot find agent_logs", error))?;
         let schema = table.schema();
-        let field = schema.field_with_name(column).map_err(|_| {
-            Error::invalid(format!("agent_logs has no column {column}"))
-        })?;
+        let field =
+            schema.field_with_name(column).map_err(|_| Error::invalid(format!("agent_logs has no column {column}")))?;
         match field.data_type() {
             data_type if data_type.is_numeric() => Ok(true),
             DataType::Utf8 | DataType::Utf8View | DataType::Boolean => Ok(false),
@@ -200,13 +199,9 @@ impl Engine {
             .map(|row| {
                 let TestRow { statistic, p_value, effect_size, n_reference, n_current } = row.test;
                 let outcome = match (statistic, p_value, effect_size) {
-                    (Some(statistic), Some(p_value), Some(effect_size)) => Outcome::Tested(TwoSampleTest {
-                        statistic,
-                        p_value,
-                        effect_size,
-                        n_reference,
-                        n_current,
-                    }),
+                    (Some(statistic), Some(p_value), Some(effect_size)) => {
+                        Outcome::Tested(TwoSampleTest { statistic, p_value, effect_size, n_reference, n_current })
+                    }
                     _ => Outcome::Insufficient { n_reference, n_current },
                 };
                 (row.group, outcome)
@@ -234,10 +229,7 @@ impl Engine {
                 _ => groups.push((row.group, vec![(row.reference, row.current)])),
             }
         }
-        Ok(groups
-            .into_iter()
-            .map(|(group, counts)| (group, chi2_test(&pool_rare(&counts, EXPECTED_MIN))))
-            .collect())
+        Ok(groups.into_iter().map(|(group, counts)| (group, chi2_test(&pool_rare(&counts, EXPECTED_MIN)))).collect())
     }
 
     /// Rows of both ranges, grouped by the `by` column and `more`, sorted by the group.

@@ -1,12 +1,7 @@
 //! Plans and runs statements within their bounds: concurrency, time, memory, rows.
 //! Holds no rows itself and never changes a table.
 
-use std::{
-    collections::HashMap,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 use arrow::{
     array::RecordBatch,
@@ -18,7 +13,7 @@ use datafusion::{
     common::{ParamValues, ScalarValue},
     error::DataFusionError,
     execution::{
-        SessionStateBuilder, SendableRecordBatchStream,
+        SendableRecordBatchStream, SessionStateBuilder,
         context::{SQLOptions, SessionContext},
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
         memory_pool::FairSpillPool,
@@ -114,9 +109,8 @@ impl Engine {
         let (library, mut problems) = Library::load(settings.sql_directory.as_deref())?;
         let context = session(&settings)?;
         let stored = Arc::new(MemorySchemaProvider::new());
-        let catalog = context
-            .catalog(CATALOG)
-            .ok_or_else(|| Error::new(Kind::Internal, "the session has no default catalog"))?;
+        let catalog =
+            context.catalog(CATALOG).ok_or_else(|| Error::new(Kind::Internal, "the session has no default catalog"))?;
         catalog
             .register_schema("stored", stored)
             .map_err(|error| from_engine("cannot register the stored tables", error))?;
@@ -274,13 +268,7 @@ impl Engine {
 
     async fn run(&self, plan: LogicalPlan, permit: OwnedSemaphorePermit) -> Result<Rows> {
         let deadline = Instant::now() + self.settings.timeout;
-        let started = async {
-            self.context
-                .execute_logical_plan(plan)
-                .await?
-                .execute_stream()
-                .await
-        };
+        let started = async { self.context.execute_logical_plan(plan).await?.execute_stream().await };
         let stream = timeout_at(deadline, started)
             .await
             .map_err(|_| timed_out(self.settings.timeout))?
@@ -335,9 +323,8 @@ impl Rows {
     /// All rows as values of a type that reads row objects.
     pub async fn collect_as<T: DeserializeOwned>(self) -> Result<Vec<T>> {
         let batches = self.collect().await?;
-        let builder = WriterBuilder::new()
-            .with_explicit_nulls(true)
-            .with_timestamp_format("%Y-%m-%dT%H:%M:%S%.6fZ".to_owned());
+        let builder =
+            WriterBuilder::new().with_explicit_nulls(true).with_timestamp_format("%Y-%m-%dT%H:%M:%S%.6fZ".to_owned());
         let mut writer: ArrayWriter<Vec<u8>> = builder.build::<_, JsonArray>(Vec::new());
         writer.write_batches(&batches.iter().collect::<Vec<_>>()).context("cannot read the rows")?;
         writer.finish().context("cannot read the rows")?;
@@ -373,11 +360,8 @@ fn session(settings: &Settings) -> Result<SessionContext> {
         .with_collect_statistics(false);
     config.options_mut().sql_parser.collect_spans = true;
     config.options_mut().execution.parquet.pushdown_filters = false;
-    let mut state = SessionStateBuilder::new()
-        .with_config(config)
-        .with_runtime_env(runtime)
-        .with_default_features()
-        .build();
+    let mut state =
+        SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build();
     datafusion_functions_json::register_all(&mut state)
         .map_err(|error| from_engine("cannot register the JSON functions", error))?;
     let context = SessionContext::new_with_state(state);

@@ -4,12 +4,21 @@ use datafusion::error::DataFusionError;
 
 use crate::error::{Error, Kind};
 
+/// The setting that the engine names when spilled bytes reach their limit; it has no kind of its own.
+const SPILL_LIMIT: &str = "max_temp_directory_size";
+
 /// Wraps an engine error; the context says what was asked for.
 pub fn from_engine(context: &str, error: DataFusionError) -> Error {
     let (kind, text) = {
         let root = error.find_root();
         (kind_of(root), message(root))
     };
+    if text.contains(SPILL_LIMIT) {
+        return Error::new(
+            Kind::Exhausted,
+            format!("{context}: it needs more memory and more spill space than it may have"),
+        );
+    }
     let text = if text.is_empty() { error.to_string() } else { text };
     match kind {
         Kind::Internal => Error::new(kind, format!("{context}: {text}")).with_source(error),

@@ -1,9 +1,6 @@
 //! What a statement may be: one that reads. Decided on the parsed statement, never on its text.
 
-use datafusion::{
-    logical_expr::sqlparser::ast::Statement as SqlStatement,
-    sql::parser::Statement,
-};
+use datafusion::{logical_expr::sqlparser::ast::Statement as SqlStatement, sql::parser::Statement};
 
 use crate::error::{Error, Result};
 

@@ -132,8 +132,8 @@ impl TableProvider for StoredTable {
             None => None,
         };
         let files = match &predicate {
-            Some(predicate) => prune(files, predicate, &self.schema),
-            None => files,
+            Some(predicate) if !files.is_empty() => prune(files, predicate, &self.schema),
+            _ => files,
         };
         let mut parts: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
         if !files.is_empty() {
@@ -150,10 +150,19 @@ impl TableProvider for StoredTable {
 
 /// The files whose statistics do not rule the predicate out.
 fn prune(files: Vec<DataFile>, predicate: &Arc<dyn PhysicalExpr>, schema: &SchemaRef) -> Vec<DataFile> {
-    let Ok(pruning) = PruningPredicateBuilder::new().with_file_schema(Arc::clone(schema)).try_build(Arc::clone(predicate)) else { return files };
+    let Ok(pruning) =
+        PruningPredicateBuilder::new().with_file_schema(Arc::clone(schema)).try_build(Arc::clone(predicate))
+    else {
+        return files;
+    };
     let statistics = files.iter().map(|file| Arc::clone(&file.statistics)).collect();
     match pruning.prune(&PrunableStatistics::new(statistics, Arc::clone(schema))) {
-        Ok(kept) => files.into_iter().zip(BooleanArray::from(kept).iter()).filter(|(_, keep)| *keep != Some(false)).map(|(file, _)| file).collect(),
+        Ok(kept) => files
+            .into_iter()
+            .zip(BooleanArray::from(kept).iter())
+            .filter(|(_, keep)| *keep != Some(false))
+            .map(|(file, _)| file)
+            .collect(),
         Err(_) => files,
     }
 }

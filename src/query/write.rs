@@ -110,9 +110,8 @@ impl Output {
                 if batch.num_rows() == 0 {
                     return Ok(());
                 }
-                let builder = WriterBuilder::new()
-                    .with_explicit_nulls(true)
-                    .with_timestamp_format(TIMESTAMP_FORMAT.to_owned());
+                let builder =
+                    WriterBuilder::new().with_explicit_nulls(true).with_timestamp_format(TIMESTAMP_FORMAT.to_owned());
                 let mut writer = builder.build::<_, JsonArray>(Vec::new());
                 writer.write(batch).context(context)?;
                 writer.finish().context(context)?;
@@ -125,9 +124,8 @@ impl Output {
                 bytes.extend_from_slice(&text[1..text.len() - 1]);
             }
             Encoder::JsonLines(bytes) => {
-                let builder = WriterBuilder::new()
-                    .with_explicit_nulls(true)
-                    .with_timestamp_format(TIMESTAMP_FORMAT.to_owned());
+                let builder =
+                    WriterBuilder::new().with_explicit_nulls(true).with_timestamp_format(TIMESTAMP_FORMAT.to_owned());
                 let mut writer = builder.build::<_, LineDelimited>(bytes);
                 writer.write(batch).context(context)?;
                 writer.finish().context(context)?;
@@ -149,7 +147,9 @@ impl Output {
     /// The bytes that are ready.
     pub fn take(&mut self) -> Vec<u8> {
         match &mut self.encoder {
-            Encoder::Json { bytes, .. } | Encoder::JsonLines(bytes) | Encoder::Csv { bytes, .. } => std::mem::take(bytes),
+            Encoder::Json { bytes, .. } | Encoder::JsonLines(bytes) | Encoder::Csv { bytes, .. } => {
+                std::mem::take(bytes)
+            }
             Encoder::Arrow(writer) => std::mem::take(writer.get_mut()),
             // A Parquet file is small until its row group ends; its footer counts offsets itself.
             Encoder::Parquet(_) => Vec::new(),
@@ -208,8 +208,7 @@ fn nested_text(column: &arrow::array::ArrayRef) -> Result<arrow::array::ArrayRef
     let options = arrow::util::display::FormatOptions::default();
     let formatter = arrow::util::display::ArrayFormatter::try_new(column, &options)
         .context("cannot show a nested value as text")?;
-    let texts: arrow::array::StringArray = (0..column.len())
-        .map(|row| column.is_valid(row).then(|| formatter.value(row).to_string()))
-        .collect();
+    let texts: arrow::array::StringArray =
+        (0..column.len()).map(|row| column.is_valid(row).then(|| formatter.value(row).to_string())).collect();
     Ok(Arc::new(texts))
 }

@@ -116,8 +116,7 @@ impl Comparison {
     /// Compares with the days from `first` to `last` days ago.
     fn new(day: &DayFigures, history: &[DayFigures], first: u64, last: u64) -> Self {
         let (from, to) = (days_before(day.date, first), days_before(day.date, last));
-        let baseline: Vec<_> =
-            history.iter().filter(|row| (from..=to).contains(&row.date)).collect();
+        let baseline: Vec<_> = history.iter().filter(|row| (from..=to).contains(&row.date)).collect();
         let costs: Vec<f64> = baseline.iter().filter_map(|row| row.cost_usd).collect();
         let calls = baseline.iter().map(|row| row.calls).sum();
         let cost_usd = (!costs.is_empty()).then(|| costs.iter().sum::<f64>() / costs.len() as f64);

@@ -12,9 +12,7 @@ use super::{
 
 const HEADER: [&str; 5] = ["section", "name", "metric", "value", "unit"];
 
-pub(super) fn render(
-    report: &CostReport,
-) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+pub(super) fn render(report: &CostReport) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
     let mut lines = Lines(vec![]);
     head(&mut lines, report);
     day(&mut lines, "total", &report.totals);
@@ -105,11 +103,7 @@ fn inert(text: &str) -> String {
     // Tab, carriage return and line feed are skipped before a formula by some; the full-width signs
     // are read as the ASCII ones by others.
     let starts = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
-    if text.trim_start_matches(' ').starts_with(starts) {
-        format!("'{text}")
-    } else {
-        text.to_owned()
-    }
+    if text.trim_start_matches(' ').starts_with(starts) { format!("'{text}") } else { text.to_owned() }
 }
 
 fn head(lines: &mut Lines, report: &CostReport) {
@@ -142,11 +136,7 @@ fn day(lines: &mut Lines, section: &'static str, of: &DayFigures) {
         .number("cost_per_call", real(of.cost_per_call_usd), "USD/call")
         .number("cost_per_session", real(of.cost_per_session_usd), "USD/session");
     part(&mut group, ["errors", "error_call_share", "error_cost", "error_cost_share"], &of.errors);
-    part(
-        &mut group,
-        ["retries", "retry_call_share", "retry_cost", "retry_cost_share"],
-        &of.retries,
-    );
+    part(&mut group, ["retries", "retry_call_share", "retry_cost", "retry_cost_share"], &of.retries);
 }
 
 fn part(group: &mut Group<'_>, metrics: [&str; 4], of: &Part) {

@@ -276,9 +276,7 @@ impl Rest {
         let cost_usd = known(day.cost_usd.map(|cost| cost - listed), calls_with_cost);
         (calls > 0).then(|| Self {
             calls,
-            total_tokens: rows
-                .iter()
-                .fold(day.total_tokens, |left, row| left.saturating_sub(row.total_tokens)),
+            total_tokens: rows.iter().fold(day.total_tokens, |left, row| left.saturating_sub(row.total_tokens)),
             calls_with_cost,
             cost_usd,
             cost_share: share(cost_usd, day.cost_usd),

@@ -145,9 +145,7 @@ impl CostReport {
             Format::Text => Ok(text::render(&Document::new(self))),
             Format::Markdown => Ok(markdown::render(&Document::new(self))),
             Format::Html => html::render(&Document::new(self)).map_err(in_format(format)),
-            Format::Json => serde_json::to_string_pretty(self)
-                .map(|json| json + "\n")
-                .map_err(in_format(format)),
+            Format::Json => serde_json::to_string_pretty(self).map(|json| json + "\n").map_err(in_format(format)),
             Format::Csv => csv::render(self).map_err(in_format(format)),
         }
     }
@@ -160,8 +158,7 @@ impl CostReport {
 
 impl Format {
     /// Every format, as listed to users.
-    pub const ALL: [Format; 5] =
-        [Format::Text, Format::Markdown, Format::Html, Format::Json, Format::Csv];
+    pub const ALL: [Format; 5] = [Format::Text, Format::Markdown, Format::Html, Format::Json, Format::Csv];
 
     /// The name users give it.
     pub fn name(self) -> &'static str {
@@ -185,10 +182,7 @@ impl FromStr for Format {
     type Err = UnknownFormat;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        Format::ALL
-            .into_iter()
-            .find(|format| format.name() == name)
-            .ok_or_else(|| UnknownFormat(name.to_owned()))
+        Format::ALL.into_iter().find(|format| format.name() == name).ok_or_else(|| UnknownFormat(name.to_owned()))
     }
 }
 
@@ -212,9 +206,7 @@ impl fmt::Display for UnknownFormat {
 
 impl StdError for UnknownFormat {}
 
-fn in_format<E: Into<Box<dyn StdError + Send + Sync>>>(
-    format: Format,
-) -> impl Fn(E) -> RenderError {
+fn in_format<E: Into<Box<dyn StdError + Send + Sync>>>(format: Format) -> impl Fn(E) -> RenderError {
     move |source| RenderError { format, source: source.into() }
 }
 

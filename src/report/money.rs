@@ -60,10 +60,8 @@ fn unsigned_money(usd: f64) -> String {
         return "$0".to_owned();
     }
     // The exponent after rounding to three digits, so $0.9999 reads $1.00 and not $1.000.
-    let exponent: i32 = format!("{usd:.2e}")
-        .split_once('e')
-        .and_then(|(_, exponent)| exponent.parse().ok())
-        .unwrap_or(0);
+    let exponent: i32 =
+        format!("{usd:.2e}").split_once('e').and_then(|(_, exponent)| exponent.parse().ok()).unwrap_or(0);
     match exponent {
         0.. => format!("${}", decimal(usd, 2)),
         -9..0 => format!("${usd:.*}", usize::from(exponent.unsigned_abs() as u16) + 2),

@@ -14,10 +14,7 @@ pub(super) fn time<S: Serializer>(at: &DateTime<Utc>, to: S) -> Result<S::Ok, S:
 }
 
 /// Writes an instant as RFC 3339, or null.
-pub(super) fn optional_time<S: Serializer>(
-    at: &Option<DateTime<Utc>>,
-    to: S,
-) -> Result<S::Ok, S::Error> {
+pub(super) fn optional_time<S: Serializer>(at: &Option<DateTime<Utc>>, to: S) -> Result<S::Ok, S::Error> {
     match at {
         Some(at) => time(at, to),
         None => to.serialize_none(),

@@ -21,19 +21,13 @@ pub(super) fn totals(day: &DayFigures) -> Section {
     const COLUMNS: &[Column] = &[words("figure"), figure("value"), words("unit"), words("made of")];
     let priced = format!("{} with a known cost", counted(day.calls_with_cost, "call"));
     let all = counted(day.calls, "call");
-    let row = |figure: &str, value: String, unit: &str, sample: &str| {
-        vec![own(figure), own(value), own(unit), own(sample)]
-    };
+    let row =
+        |figure: &str, value: String, unit: &str, sample: &str| vec![own(figure), own(value), own(unit), own(sample)];
     let in_sessions = counted(day.sessions, "session");
     let rows = vec![
         row("cost", optional(day.cost_usd, money), "USD", &priced),
         row("cost per call", optional(day.cost_per_call_usd, money), "USD / call", &priced),
-        row(
-            "cost per session",
-            optional(day.cost_per_session_usd, money),
-            "USD / session",
-            &in_sessions,
-        ),
+        row("cost per session", optional(day.cost_per_session_usd, money), "USD / session", &in_sessions),
         row("calls", count(day.calls), "calls", &all),
         row("sessions", count(day.sessions), "sessions", &all),
         row("prompt tokens", tokens(day.prompt_tokens), "tokens", &all),
@@ -70,8 +64,7 @@ pub(super) fn comparisons(report: &CostReport) -> Section {
 }
 
 fn comparison(against: &str, to: &Comparison) -> Vec<Cell> {
-    let days =
-        if to.from == to.to { to.from.to_string() } else { format!("{} to {}", to.from, to.to) };
+    let days = if to.from == to.to { to.from.to_string() } else { format!("{} to {}", to.from, to.to) };
     let cost = match to.status {
         Comparability::NoBaselineData => "no data".to_owned(),
         Comparability::BaselineCostUnknown => "unknown".to_owned(),
@@ -93,13 +86,8 @@ fn comparison(against: &str, to: &Comparison) -> Vec<Cell> {
 }
 
 pub(super) fn parts(day: &DayFigures) -> Section {
-    const COLUMNS: &[Column] = &[
-        words("part"),
-        figure("calls"),
-        figure("of all calls"),
-        figure("cost"),
-        figure("of all cost"),
-    ];
+    const COLUMNS: &[Column] =
+        &[words("part"), figure("calls"), figure("of all calls"), figure("cost"), figure("of all cost")];
     let row = |name: &str, part: &Part| {
         vec![
             own(name),
@@ -111,11 +99,9 @@ pub(super) fn parts(day: &DayFigures) -> Section {
     };
     let rows = vec![row("calls with an error", &day.errors), row("retries", &day.retries)];
     let note = match day.cost_usd {
-        Some(cost) => format!(
-            "Of {} and {}. A retry that failed is in both rows.",
-            counted(day.calls, "call"),
-            money(cost),
-        ),
+        Some(cost) => {
+            format!("Of {} and {}. A retry that failed is in both rows.", counted(day.calls, "call"), money(cost),)
+        }
         None => format!("Of {}.", counted(day.calls, "call")),
     };
     Section { notes: vec![note], ..section("Errors and retries", COLUMNS, rows) }
@@ -313,10 +299,7 @@ pub(super) fn calls(of: &[CallFigures]) -> Section {
     };
     let rows = of.iter().enumerate().map(row).collect();
     let note = "Of the calls whose cost is known; times in UTC.";
-    Section {
-        notes: vec![note.to_owned()],
-        ..section(most_expensive("call", of.len()), COLUMNS, rows)
-    }
+    Section { notes: vec![note.to_owned()], ..section(most_expensive("call", of.len()), COLUMNS, rows) }
 }
 
 fn most_expensive(noun: &str, rows: usize) -> String {

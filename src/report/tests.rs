@@ -235,9 +235,8 @@ no cost: calls without a known cost, absent from the cost; * marks such a cost.
 
 #[test]
 fn verdicts_need_a_baseline() {
-    let before = |days: u64, cost: f64| {
-        (0..days).map(|day| totals(&format!("2026-03-0{}", 9 - day), 10, 0, cost)).collect()
-    };
+    let before =
+        |days: u64, cost: f64| (0..days).map(|day| totals(&format!("2026-03-0{}", 9 - day), 10, 0, cost)).collect();
     let verdict = |mut days: Vec<Value>, day: Value| {
         days.push(day);
         report(only(days)).verdict()
@@ -383,8 +382,7 @@ fn html_is_one_safe_file() {
         assert!(!html.contains(outside), "{outside}");
     }
     for tag in ["table", "tr", "td", "th", "div", "p", "h2", "body", "html"] {
-        let opened =
-            html.matches(&format!("<{tag}>")).count() + html.matches(&format!("<{tag} ")).count();
+        let opened = html.matches(&format!("<{tag}>")).count() + html.matches(&format!("<{tag} ")).count();
         assert_eq!(opened, html.matches(&format!("</{tag}>")).count(), "{tag}");
     }
 }

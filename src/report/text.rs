@@ -107,10 +107,7 @@ fn natural(section: &Section, index: usize, column: &Column) -> Fitted {
 
 fn shrink_words(fitted: &mut [Fitted]) {
     let excess = total(fitted).saturating_sub(COLUMNS_MAX);
-    let widest = fitted
-        .iter_mut()
-        .filter(|column| column.place == Place::Words)
-        .max_by_key(|column| column.width);
+    let widest = fitted.iter_mut().filter(|column| column.place == Place::Words).max_by_key(|column| column.width);
     if let Some(column) = widest {
         let least = WORDS_WIDTH_MIN.min(column.width);
         column.width = column.width.saturating_sub(excess).max(least);

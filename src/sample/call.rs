@@ -175,19 +175,9 @@ impl Call {
             line.text(reason.name());
         }
         let checks = [
-            (
-                r#"","guardrail_checks":{"prompt_injection":""#,
-                Reason::PromptInjection,
-                "clean",
-                "detected",
-            ),
+            (r#"","guardrail_checks":{"prompt_injection":""#, Reason::PromptInjection, "clean", "detected"),
             (r#"","pii_detection":""#, Reason::Pii, "no_pii", "pii_found"),
-            (
-                r#"","topic_filter":""#,
-                Reason::OffTopic,
-                "in_scope",
-                "out_of_scope",
-            ),
+            (r#"","topic_filter":""#, Reason::OffTopic, "in_scope", "out_of_scope"),
             (r#"","toxicity":""#, Reason::Toxicity, "clean", "toxic"),
         ];
         for (key, check, clean, found) in checks {
@@ -200,19 +190,11 @@ impl Call {
     fn write_tools(&self, line: &mut Line<'_>) {
         line.text(r#","tool_calls":["#);
         for (index, call) in self.tools.iter().enumerate() {
-            line.text(if index == 0 {
-                r#"{"name":""#
-            } else {
-                r#",{"name":""#
-            });
+            line.text(if index == 0 { r#"{"name":""# } else { r#",{"name":""# });
             line.text(call.tool.name);
             line.text(r#"","latency_ms":"#);
             line.number(call.latency_ms.into());
-            line.text(if call.failed {
-                r#","status":"error"}"#
-            } else {
-                r#","status":"success"}"#
-            });
+            line.text(if call.failed { r#","status":"error"}"# } else { r#","status":"success"}"# });
         }
         line.text(r#"],"rag_context":"#);
         let Some(retrieval) = &self.retrieval else {
@@ -256,8 +238,7 @@ impl Call {
     }
 
     fn escalated(&self) -> bool {
-        matches!(self.guardrail, Guardrail::Escalated(_))
-            || self.ending.is_some_and(|ending| ending.escalated)
+        matches!(self.guardrail, Guardrail::Escalated(_)) || self.ending.is_some_and(|ending| ending.escalated)
     }
 
     fn write_outcome(&self, line: &mut Line<'_>) {
@@ -295,12 +276,7 @@ impl Call {
             }
             Failure::Tool => {
                 line.text("tool failed: ");
-                line.text(
-                    self.tools
-                        .iter()
-                        .find(|call| call.failed)
-                        .map_or("none", |call| call.tool.name),
-                );
+                line.text(self.tools.iter().find(|call| call.failed).map_or("none", |call| call.tool.name));
             }
             Failure::Provider => {
                 line.text(self.model.provider);
@@ -518,10 +494,7 @@ impl Line<'_> {
             *digit = b'0' + (fraction % 10) as u8;
             fraction /= 10;
         }
-        let used = digits
-            .iter()
-            .rposition(|digit| *digit != b'0')
-            .map_or(1, |last| last + 1);
+        let used = digits.iter().rposition(|digit| *digit != b'0').map_or(1, |last| last + 1);
         self.0.push(b'.');
         self.0.extend_from_slice(&digits[..used]);
     }
@@ -605,17 +578,9 @@ fn civil(day: i64) -> (u64, u64, u64) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let from_march = (5 * of_year + 2) / 153;
     let day_of_month = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 {
-        from_march + 3
-    } else {
-        from_march - 9
-    };
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (
-        year.clamp(0, 9999) as u64,
-        month as u64,
-        day_of_month as u64,
-    )
+    (year.clamp(0, 9999) as u64, month as u64, day_of_month as u64)
 }
 
 #[cfg(test)]
@@ -656,10 +621,7 @@ mod tests {
     fn timestamps_agree_with_chrono() {
         let (year_1, year_9999): (i64, i64) = (-62_135_596_800_000_000, 253_402_300_799_999_999);
         let step = (year_9999 - year_1) / 1999;
-        for time in (0..=1999)
-            .map(|n| year_1 + n * step)
-            .chain([0, -1, year_9999])
-        {
+        for time in (0..=1999).map(|n| year_1 + n * step).chain([0, -1, year_9999]) {
             let expected = chrono::DateTime::from_timestamp_micros(time).unwrap();
             let expected = expected.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
             assert_eq!(written(|line| line.timestamp(time)), expected);

@@ -7,8 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::world::{
-    Agent, CODE_ASSISTANT, RAG_AGENT, RESEARCH_AGENT, SQL_ANALYST, SUPPORT_TRIAGE, TENANTS, Tenant,
-    VOICE_AGENT,
+    Agent, CODE_ASSISTANT, RAG_AGENT, RESEARCH_AGENT, SQL_ANALYST, SUPPORT_TRIAGE, TENANTS, Tenant, VOICE_AGENT,
 };
 
 /// A kind of trouble.
@@ -93,12 +92,8 @@ impl IncidentKind {
             Self::ModelReplaced => "avg(completion_tokens)",
             Self::HallucinationRise => "avg(hallucination_probability)",
             Self::LatencyDegradation => "avg(ttft_ms)",
-            Self::GuardrailSurge => {
-                "avg(case when guardrail_status = 'blocked' then 1.0 else 0.0 end)"
-            }
-            Self::ContextOverflow => {
-                "avg(case when error_type = 'context_length_exceeded' then 1.0 else 0.0 end)"
-            }
+            Self::GuardrailSurge => "avg(case when guardrail_status = 'blocked' then 1.0 else 0.0 end)",
+            Self::ContextOverflow => "avg(case when error_type = 'context_length_exceeded' then 1.0 else 0.0 end)",
         }
     }
 
@@ -124,12 +119,7 @@ impl FromStr for IncidentKind {
     type Err = UnknownIncident;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.name() == name)
-            .ok_or_else(|| UnknownIncident {
-                name: name.to_owned(),
-            })
+        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| UnknownIncident { name: name.to_owned() })
     }
 }
 
@@ -178,12 +168,7 @@ pub(super) struct Effects {
 
 impl Effects {
     /// What holds for a call of this agent and tenant at this time.
-    pub(super) fn at(
-        incidents: &[Incident],
-        agent: &'static Agent,
-        tenant: &'static Tenant,
-        time_us: i64,
-    ) -> Self {
+    pub(super) fn at(incidents: &[Incident], agent: &'static Agent, tenant: &'static Tenant, time_us: i64) -> Self {
         let mut effects = Self::default();
         for incident in incidents.iter().filter(|incident| incident.covers(time_us)) {
             if !std::ptr::eq(incident.kind.agent(), agent) {
@@ -213,11 +198,7 @@ mod tests {
             assert_eq!(kind.to_string().parse(), Ok(kind));
         }
         let error = "retry-lop".parse::<IncidentKind>().unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with(r#"unknown incident "retry-lop"; known are retry-loop, "#)
-        );
+        assert!(error.to_string().starts_with(r#"unknown incident "retry-lop"; known are retry-loop, "#));
     }
 
     #[test]

@@ -43,16 +43,8 @@ impl Plan {
         for (index, &kind) in kinds.iter().enumerate() {
             let part_start_us = end_us - third_us + index as i64 * part_us;
             let window = busiest_window(&rhythm, part_start_us, part_us);
-            let end_us = if kind == IncidentKind::ModelReplaced {
-                end_us
-            } else {
-                window.1
-            };
-            self.incidents.push(Incident {
-                kind,
-                start_us: window.0,
-                end_us,
-            });
+            let end_us = if kind == IncidentKind::ModelReplaced { end_us } else { window.1 };
+            self.incidents.push(Incident { kind, start_us: window.0, end_us });
         }
         self
     }
@@ -68,11 +60,7 @@ impl Plan {
             line.text(if index == 0 { "\n" } else { ",\n" });
             write_label(&mut line, incident);
         }
-        line.text(if self.incidents.is_empty() {
-            "]\n"
-        } else {
-            "\n]\n"
-        });
+        line.text(if self.incidents.is_empty() { "]\n" } else { "\n]\n" });
         // Only ASCII was written.
         String::from_utf8_lossy(&out).into_owned()
     }
@@ -96,11 +84,7 @@ fn busiest_window(rhythm: &Rhythm, part_start_us: i64, part_us: i64) -> (i64, i6
     const PLACES: i64 = 24;
     let length_us = WINDOW_MAX_US.min(part_us / 10 * 7);
     let slack_us = part_us - length_us;
-    let activity = |start_us: i64| -> f64 {
-        (0..=6)
-            .map(|sixth| rhythm.at(start_us + length_us / 6 * sixth))
-            .sum()
-    };
+    let activity = |start_us: i64| -> f64 { (0..=6).map(|sixth| rhythm.at(start_us + length_us / 6 * sixth)).sum() };
     let places = (0..=PLACES).map(|place| part_start_us + slack_us / PLACES * place);
     let start_us = places.max_by(|a, b| activity(*a).total_cmp(&activity(*b)));
     let start_us = start_us.unwrap_or(part_start_us);
@@ -131,14 +115,7 @@ mod tests {
     const START_US: i64 = 1_778_716_800_000_000;
 
     fn plan(days: f64, kinds: &[IncidentKind]) -> Plan {
-        Plan {
-            seed: 1,
-            start_us: START_US,
-            days,
-            calls_per_day: 1000.0,
-            incidents: vec![],
-        }
-        .with_default_windows(kinds)
+        Plan { seed: 1, start_us: START_US, days, calls_per_day: 1000.0, incidents: vec![] }.with_default_windows(kinds)
     }
 
     #[test]
@@ -165,10 +142,7 @@ mod tests {
     fn long_plans_have_windows_in_working_hours() {
         let rhythm = Rhythm::new();
         let plan = plan(28.0, &IncidentKind::ALL);
-        let busy = plan
-            .incidents
-            .iter()
-            .filter(|incident| rhythm.at(incident.start_us) > 0.6);
+        let busy = plan.incidents.iter().filter(|incident| rhythm.at(incident.start_us) > 0.6);
         assert!(busy.count() >= 5, "{:?}", plan.incidents);
     }
 
@@ -188,13 +162,6 @@ mod tests {
             assert_eq!(time("to").timestamp_micros(), incident.end_us);
             assert!(text("what").ends_with('.') && !text("query").is_empty());
         }
-        assert_eq!(
-            Plan {
-                incidents: vec![],
-                ..plan
-            }
-            .labels_json(),
-            "[]\n"
-        );
+        assert_eq!(Plan { incidents: vec![], ..plan }.labels_json(), "[]\n");
     }
 }

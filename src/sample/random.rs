@@ -104,8 +104,7 @@ impl Random {
             let v = root * root * root;
             let u = self.uniform();
             let squared = x * x;
-            if u < 1.0 - 0.0331 * squared * squared || ln(u) < 0.5 * squared + d * (1.0 - v + ln(v))
-            {
+            if u < 1.0 - 0.0331 * squared * squared || ln(u) < 0.5 * squared + d * (1.0 - v + ln(v)) {
                 return d * v;
             }
         }
@@ -162,36 +161,28 @@ fn normal_quantile(probability: f64) -> f64 {
     }
     let q = probability - 0.5;
     let r = q * q;
-    let above = ((((-3.969683028665376e1 * r + 2.209460984245205e2) * r - 2.759285104469687e2)
-        * r
-        + 1.38357751867269e2)
-        * r
-        - 3.066479806614716e1)
-        * r
-        + 2.506628277459239;
-    let below = ((((-5.447609879822406e1 * r + 1.615858368580409e2) * r - 1.556989798598866e2)
-        * r
-        + 6.680131188771972e1)
-        * r
-        - 1.328068155288572e1)
-        * r
-        + 1.0;
+    let above =
+        ((((-3.969683028665376e1 * r + 2.209460984245205e2) * r - 2.759285104469687e2) * r + 1.38357751867269e2) * r
+            - 3.066479806614716e1)
+            * r
+            + 2.506628277459239;
+    let below =
+        ((((-5.447609879822406e1 * r + 1.615858368580409e2) * r - 1.556989798598866e2) * r + 6.680131188771972e1) * r
+            - 1.328068155288572e1)
+            * r
+            + 1.0;
     q * above / below
 }
 
 fn normal_tail(probability: f64) -> f64 {
     let q = (-2.0 * ln(probability)).sqrt();
-    let above = ((((-7.784894002430293e-3 * q - 3.223964580411365e-1) * q - 2.400758277161838)
-        * q
-        - 2.549732539343734)
-        * q
-        + 4.374664141464968)
-        * q
-        + 2.938163982698783;
-    let below = (((7.784695709041462e-3 * q + 3.224671290700398e-1) * q + 2.445134137142996) * q
-        + 3.754408661907416)
-        * q
-        + 1.0;
+    let above =
+        ((((-7.784894002430293e-3 * q - 3.223964580411365e-1) * q - 2.400758277161838) * q - 2.549732539343734) * q
+            + 4.374664141464968)
+            * q
+            + 2.938163982698783;
+    let below =
+        (((7.784695709041462e-3 * q + 3.224671290700398e-1) * q + 2.445134137142996) * q + 3.754408661907416) * q + 1.0;
     above / below
 }
 
@@ -203,10 +194,7 @@ mod tests {
     fn functions_agree_with_the_library() {
         for step in 1..4000 {
             let x = f64::from(step) * 0.01;
-            assert!(
-                (ln(x) - x.ln()).abs() < 1e-12 * (1.0 + x.ln().abs()),
-                "ln {x}"
-            );
+            assert!((ln(x) - x.ln()).abs() < 1e-12 * (1.0 + x.ln().abs()), "ln {x}");
             let y = x - 20.0;
             assert!((exp(y) / y.exp() - 1.0).abs() < 1e-12, "exp {y}");
         }
@@ -220,9 +208,7 @@ mod tests {
             let error = (mean - expected).abs() / (sd / f64::from(n).sqrt());
             assert!(error < 4.0, "{name}: {mean} against {expected}");
         };
-        let mut mean = |draw: fn(&mut Random) -> f64| {
-            (0..n).map(|_| draw(&mut random)).sum::<f64>() / f64::from(n)
-        };
+        let mut mean = |draw: fn(&mut Random) -> f64| (0..n).map(|_| draw(&mut random)).sum::<f64>() / f64::from(n);
         check("uniform", mean(Random::uniform), 0.5, 0.289);
         check("normal", mean(Random::normal), 0.0, 1.0);
         check("normal squared", mean(|r| r.normal().powi(2)), 1.0, 1.414);

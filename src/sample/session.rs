@@ -7,10 +7,7 @@
 //! other agents, one after the other, with the root as their parent. A failed call is tried again
 //! up to three times.
 
-use super::call::{
-    Call, Ending, Failure, Guardrail, Ids, Quality, Reason, Retrieval, Share, Timing, ToolCall,
-    Tools,
-};
+use super::call::{Call, Ending, Failure, Guardrail, Ids, Quality, Reason, Retrieval, Share, Timing, ToolCall, Tools};
 use super::incident::{Effects, Incident};
 use super::random::{Random, exp, ln, mix};
 use super::world::{Agent, ENVIRONMENTS, Experiment, Model, Tenant};
@@ -26,12 +23,7 @@ const FAILURES: [(Failure, u32); 5] = [
     (Failure::RateLimit, 33),
     (Failure::Tool, 20),
     (Failure::Provider, 18),
-    (
-        Failure::ContextLength {
-            requested_tokens: 0,
-        },
-        4,
-    ),
+    (Failure::ContextLength { requested_tokens: 0 }, 4),
 ];
 const RETRYABLE: f64 = 0.96;
 
@@ -95,12 +87,7 @@ struct Step {
 
 impl Session {
     /// A session of a tenant's person with an agent.
-    pub(super) fn new(
-        mut random: Random,
-        tenant: &'static Tenant,
-        agent: &'static Agent,
-        turns: u16,
-    ) -> Self {
+    pub(super) fn new(mut random: Random, tenant: &'static Tenant, agent: &'static Agent, turns: u16) -> Self {
         let user = draw_user(&mut random, tenant);
         let environment = random.pick(&ENVIRONMENTS);
         let id = random.bits();
@@ -138,28 +125,15 @@ impl Session {
     }
 
     fn draw_call(&mut self, now_us: i64, effects: Effects) -> Call {
-        let Self {
-            random, step, turn, ..
-        } = self;
+        let Self { random, step, turn, .. } = self;
         let Step { agent, model, .. } = *step;
-        let treated = agent
-            .experiment
-            .is_some_and(|experiment| is_treated(experiment, self.user));
+        let treated = agent.experiment.is_some_and(|experiment| is_treated(experiment, self.user));
         let improved = treated && agent.experiment.is_some_and(|experiment| experiment.works);
 
         let outcome = Outcome::draw(random, step, effects, improved);
-        let Outcome {
-            failure,
-            guardrail,
-            prompt_tokens,
-            completion_tokens,
-        } = outcome;
+        let Outcome { failure, guardrail, prompt_tokens, completion_tokens } = outcome;
         let tools = match outcome.was_answered() {
-            true => draw_tools(
-                random,
-                agent,
-                effects.looping || failure == Some(Failure::Tool),
-            ),
+            true => draw_tools(random, agent, effects.looping || failure == Some(Failure::Tool)),
             false => Tools::default(),
         };
         let cached_tokens = if self.is_first_turn || !random.chance(0.8) {
@@ -176,13 +150,11 @@ impl Session {
             Some(failure) if !failure.has_answer() => draw_failed_timing(random, failure),
             _ => draw_timing(random, model, (prompt_tokens, completion_tokens), effects),
         };
-        let quality = (failure.is_none() && !outcome.is_blocked())
-            .then(|| draw_quality(random, agent, effects, improved));
+        let quality =
+            (failure.is_none() && !outcome.is_blocked()).then(|| draw_quality(random, agent, effects, improved));
         let user_satisfaction = quality
             .filter(|_| random.chance(REPLIES_WITH_SATISFACTION))
-            .map(|(_, liked)| {
-                Share::new(liked + 0.12 * random.normal() + f64::from(improved) * 0.05)
-            });
+            .map(|(_, liked)| Share::new(liked + 0.12 * random.normal() + f64::from(improved) * 0.05));
         let span = random.bits();
         if step.is_root && step.attempt == 0 && step.repeats == 0 {
             turn.root_span = span;
@@ -223,9 +195,7 @@ impl Session {
 
     /// Moves on to what follows a call and says when it happens.
     fn advance(&mut self, call: &Call, effects: Effects) -> Option<i64> {
-        let Self {
-            random, step, turn, ..
-        } = self;
+        let Self { random, step, turn, .. } = self;
         let end_us = call.timestamp_us + i64::from(call.timing.latency_ms) * 1000;
         let after = |seconds: f64| Some(end_us + (seconds * 1e6) as i64);
 
@@ -235,9 +205,7 @@ impl Session {
             return after(backoff_s * random.between(0.8, 1.2));
         }
         if effects.looping {
-            let left = *step
-                .repeats_left
-                .get_or_insert_with(|| 13 + random.below(8) as u8);
+            let left = *step.repeats_left.get_or_insert_with(|| 13 + random.below(8) as u8);
             if left > 0 {
                 step.repeats_left = Some(left - 1);
                 step.repeats += 1;
@@ -259,11 +227,7 @@ impl Session {
         self.is_first_turn = false;
         *turn = Turn::new(random, self.agent);
         *step = Step::new(random, self.agent, scores, true);
-        after(
-            random
-                .log_normal(self.agent.think_s, THINK_SIGMA)
-                .min(THINK_MAX_S),
-        )
+        after(random.log_normal(self.agent.think_s, THINK_SIGMA).min(THINK_MAX_S))
     }
 }
 
@@ -286,10 +250,9 @@ impl Step {
         is_root: bool,
     ) -> Self {
         let (shared, own) = (SESSION_VARIANCE.sqrt(), (1.0 - SESSION_VARIANCE).sqrt());
-        let (prompt_tokens, completion_tokens) = agent.tokens.tokens(
-            shared * prompt_score + own * random.normal(),
-            shared * completion_score + own * random.normal(),
-        );
+        let (prompt_tokens, completion_tokens) = agent
+            .tokens
+            .tokens(shared * prompt_score + own * random.normal(), shared * completion_score + own * random.normal());
         Self {
             agent,
             model: random.pick(agent.models),
@@ -320,10 +283,7 @@ impl Step {
         if effects.overflowing {
             prompt = window * random.between(0.85, 1.06);
         }
-        (
-            prompt.round().max(1.0) as u32,
-            completion.round().max(1.0) as u32,
-        )
+        (prompt.round().max(1.0) as u32, completion.round().max(1.0) as u32)
     }
 }
 
@@ -348,12 +308,7 @@ impl Outcome {
             (_, Guardrail::Blocked(_)) => (prompt_tokens, 14 + random.below(30)),
             _ => (prompt_tokens, completion_tokens),
         };
-        Self {
-            failure,
-            guardrail,
-            prompt_tokens,
-            completion_tokens,
-        }
+        Self { failure, guardrail, prompt_tokens, completion_tokens }
     }
 
     fn is_blocked(&self) -> bool {
@@ -370,43 +325,29 @@ impl Outcome {
 fn draw_user(random: &mut Random, tenant: &'static Tenant) -> u64 {
     let people = f64::from(tenant.users + 1);
     let rank = exp(random.uniform() * ln(people)) as u64;
-    let number = tenant
-        .id
-        .bytes()
-        .fold(rank, |hash, byte| mix(hash ^ u64::from(byte)));
+    let number = tenant.id.bytes().fold(rank, |hash, byte| mix(hash ^ u64::from(byte)));
     mix(number)
 }
 
 /// Half of the people are treated, always the same ones per experiment.
 fn is_treated(experiment: &Experiment, user: u64) -> bool {
-    let hash = experiment
-        .id
-        .bytes()
-        .fold(user, |hash, byte| mix(hash ^ u64::from(byte)));
+    let hash = experiment.id.bytes().fold(user, |hash, byte| mix(hash ^ u64::from(byte)));
     hash & 1 == 1
 }
 
 fn draw_failure(random: &mut Random, step: &Step, prompt_tokens: u32) -> Option<Failure> {
     let window = step.model.window_tokens;
     if prompt_tokens > window {
-        return Some(Failure::ContextLength {
-            requested_tokens: prompt_tokens,
-        });
+        return Some(Failure::ContextLength { requested_tokens: prompt_tokens });
     }
-    let probability = if step.attempt == 0 {
-        FAILURE
-    } else {
-        FAILURE_AGAIN
-    };
+    let probability = if step.attempt == 0 { FAILURE } else { FAILURE_AGAIN };
     if !random.chance(probability) {
         return None;
     }
     Some(match random.pick(&FAILURES) {
         Failure::ContextLength { .. } => {
             let requested = f64::from(window) * random.between(1.001, 1.2);
-            Failure::ContextLength {
-                requested_tokens: requested as u32,
-            }
+            Failure::ContextLength { requested_tokens: requested as u32 }
         }
         Failure::Tool if step.agent.tools.is_empty() => Failure::Provider,
         failure => failure,
@@ -414,11 +355,7 @@ fn draw_failure(random: &mut Random, step: &Step, prompt_tokens: u32) -> Option<
 }
 
 fn draw_guardrail(random: &mut Random, effects: Effects) -> Guardrail {
-    let blocked = if effects.attacked {
-        BLOCKED_UNDER_ATTACK
-    } else {
-        BLOCKED
-    };
+    let blocked = if effects.attacked { BLOCKED_UNDER_ATTACK } else { BLOCKED };
     let draw = random.uniform();
     if draw > blocked + ESCALATED {
         return Guardrail::Passed;
@@ -430,11 +367,7 @@ fn draw_guardrail(random: &mut Random, effects: Effects) -> Guardrail {
         (Reason::OffTopic, 30),
         (Reason::Toxicity, 12),
     ]);
-    if draw < blocked {
-        Guardrail::Blocked(reason)
-    } else {
-        Guardrail::Escalated(reason)
-    }
+    if draw < blocked { Guardrail::Blocked(reason) } else { Guardrail::Escalated(reason) }
 }
 
 fn draw_tools(random: &mut Random, agent: &'static Agent, last_fails: bool) -> Tools {
@@ -446,11 +379,7 @@ fn draw_tools(random: &mut Random, agent: &'static Agent, last_fails: bool) -> T
     for _ in 0..count {
         let tool = random.pick(agent.tools);
         let latency_ms = random.log_normal(tool.latency_ms, 0.45).round().max(1.0) as u32;
-        tools.push(ToolCall {
-            tool,
-            latency_ms,
-            failed: random.chance(0.01),
-        });
+        tools.push(ToolCall { tool, latency_ms, failed: random.chance(0.01) });
     }
     if last_fails {
         tools.fail_last();
@@ -473,11 +402,7 @@ fn draw_timing(
     effects: Effects,
 ) -> Timing {
     let slowness = if effects.slow { 4.0 } else { 1.0 };
-    let (ttft_factor, speed_factor) = if effects.replaced {
-        (0.45, 2.4)
-    } else {
-        (1.0, 1.0)
-    };
+    let (ttft_factor, speed_factor) = if effects.replaced { (0.45, 2.4) } else { (1.0, 1.0) };
     let queue_wait_ms = random.log_normal(12.0, 0.7) * slowness;
     let reading = 1.0 + f64::from(prompt_tokens) / 40_000.0;
     let ttft_ms = random.log_normal(model.ttft_ms, 0.35) * reading * ttft_factor * slowness;
@@ -506,12 +431,7 @@ fn draw_failed_timing(random: &mut Random, failure: Failure) -> Timing {
 }
 
 /// The scores of an answer, and how much people like such an answer on average.
-fn draw_quality(
-    random: &mut Random,
-    agent: &'static Agent,
-    effects: Effects,
-    improved: bool,
-) -> (Quality, f64) {
+fn draw_quality(random: &mut Random, agent: &'static Agent, effects: Effects, improved: bool) -> (Quality, f64) {
     let mut shapes = agent.quality;
     if effects.replaced {
         shapes.hallucination *= 2.2;
@@ -536,8 +456,5 @@ fn draw_quality(
         hallucination: Share::new(hallucination),
         relevance: Share::new(relevance),
     };
-    (
-        quality,
-        0.15 + 0.45 * relevance + 0.3 * groundedness - 0.5 * hallucination,
-    )
+    (quality, 0.15 + 0.45 * relevance + 0.3 * groundedness - 0.5 * hallucination)
 }

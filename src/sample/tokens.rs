@@ -40,10 +40,7 @@ impl TokenTable {
     /// Tokens of a prompt and its completion, from two independent standard normal scores.
     pub(super) fn tokens(&self, prompt_score: f64, own_score: f64) -> (f64, f64) {
         let completion_score = self.correlation * prompt_score + self.independence * own_score;
-        (
-            quantile(&self.prompt, prompt_score),
-            quantile(&self.completion, completion_score),
-        )
+        (quantile(&self.prompt, prompt_score), quantile(&self.completion, completion_score))
     }
 }
 
@@ -58,13 +55,12 @@ fn quantile(table: &Quantiles, score: f64) -> f64 {
 /// Code completion: prompts of up to a fixed limit, answers of a few tokens.
 pub(super) static CODE: TokenTable = TokenTable {
     prompt: [
-        3, 6, 6, 7, 10, 12, 16, 23, 40, 57, 80, 110, 173, 250, 430, 676, 917, 1136, 1469, 1818,
-        2189, 2587, 3050, 3742, 4677, 5932, 6981, 7435, 7436, 7436, 7436, 7436, 7436, 7437, 7437,
-        7437, 7437,
+        3, 6, 6, 7, 10, 12, 16, 23, 40, 57, 80, 110, 173, 250, 430, 676, 917, 1136, 1469, 1818, 2189, 2587, 3050, 3742,
+        4677, 5932, 6981, 7435, 7436, 7436, 7436, 7436, 7436, 7437, 7437, 7437, 7437,
     ],
     completion: [
-        6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 7, 8, 9, 9, 10, 12, 13, 15, 18, 22, 28, 37, 49, 64, 85,
-        112, 153, 208, 274, 382, 595, 785, 848, 928, 1141,
+        6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 7, 8, 9, 9, 10, 12, 13, 15, 18, 22, 28, 37, 49, 64, 85, 112, 153, 208, 274,
+        382, 595, 785, 848, 928, 1141,
     ],
     correlation: -0.022,
     independence: 0.999_757_970,
@@ -73,13 +69,12 @@ pub(super) static CODE: TokenTable = TokenTable {
 /// Conversation.
 pub(super) static CHAT: TokenTable = TokenTable {
     prompt: [
-        2, 7, 7, 8, 10, 16, 25, 49, 120, 181, 181, 202, 215, 374, 390, 400, 412, 906, 1020, 1060,
-        1100, 1154, 1313, 1714, 2480, 4073, 4081, 4088, 4094, 4116, 4157, 4893, 5384, 5977, 6417,
-        7019, 7209,
+        2, 7, 7, 8, 10, 16, 25, 49, 120, 181, 181, 202, 215, 374, 390, 400, 412, 906, 1020, 1060, 1100, 1154, 1313,
+        1714, 2480, 4073, 4081, 4088, 4094, 4116, 4157, 4893, 5384, 5977, 6417, 7019, 7209,
     ],
     completion: [
-        11, 12, 12, 12, 12, 14, 14, 18, 27, 36, 43, 50, 58, 69, 79, 88, 95, 107, 129, 163, 221,
-        391, 398, 411, 419, 429, 446, 484, 531, 576, 612, 646, 716, 939, 982, 1000, 1000,
+        11, 12, 12, 12, 12, 14, 14, 18, 27, 36, 43, 50, 58, 69, 79, 88, 95, 107, 129, 163, 221, 391, 398, 411, 419,
+        429, 446, 484, 531, 576, 612, 646, 716, 939, 982, 1000, 1000,
     ],
     correlation: 0.076,
     independence: 0.997_107_818,
@@ -88,13 +83,13 @@ pub(super) static CHAT: TokenTable = TokenTable {
 /// A coding agent that carries whole files in its context.
 pub(super) static LONG_CONTEXT: TokenTable = TokenTable {
     prompt: [
-        63, 63, 63, 64, 68, 78, 79, 79, 79, 142, 706, 1711, 2346, 3563, 4770, 6353, 7696, 8878,
-        10012, 11756, 14086, 16530, 19493, 23201, 26518, 30341, 33949, 38224, 41943, 44654, 49272,
-        56681, 70179, 73993, 76826, 82901, 172_977,
+        63, 63, 63, 64, 68, 78, 79, 79, 79, 142, 706, 1711, 2346, 3563, 4770, 6353, 7696, 8878, 10012, 11756, 14086,
+        16530, 19493, 23201, 26518, 30341, 33949, 38224, 41943, 44654, 49272, 56681, 70179, 73993, 76826, 82901,
+        172_977,
     ],
     completion: [
-        1, 1, 2, 3, 5, 9, 9, 10, 14, 23, 33, 46, 73, 102, 135, 172, 217, 273, 330, 406, 503, 612,
-        735, 879, 1079, 1313, 1636, 2038, 2561, 3067, 3811, 5205, 7116, 7674, 10215, 11408, 13245,
+        1, 1, 2, 3, 5, 9, 9, 10, 14, 23, 33, 46, 73, 102, 135, 172, 217, 273, 330, 406, 503, 612, 735, 879, 1079, 1313,
+        1636, 2038, 2561, 3067, 3811, 5205, 7116, 7674, 10215, 11408, 13245,
     ],
     correlation: 0.395,
     independence: 0.918_681_120,
@@ -116,11 +111,7 @@ mod tests {
     #[test]
     fn a_score_finds_its_quantile() {
         assert_eq!(CODE.tokens(0.0, 0.0).0, 1469.0);
-        assert_eq!(
-            CODE.tokens(0.1, 0.0).0.round(),
-            1644.0,
-            "halfway to the next entry"
-        );
+        assert_eq!(CODE.tokens(0.1, 0.0).0.round(), 1644.0, "halfway to the next entry");
         assert_eq!(CODE.tokens(-9.0, 0.0).0, 3.0);
         assert_eq!(CODE.tokens(9.0, 0.0).0, 7437.0);
     }

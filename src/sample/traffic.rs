@@ -53,11 +53,7 @@ impl Traffic {
 
     fn admit_arrivals(&mut self) {
         while let Some(arrival_us) = self.arrivals.next_us(self.end_us) {
-            if self
-                .due
-                .peek()
-                .is_some_and(|Reverse((due_us, ..))| *due_us < arrival_us)
-            {
+            if self.due.peek().is_some_and(|Reverse((due_us, ..))| *due_us < arrival_us) {
                 return;
             }
             let (number, session) = self.arrivals.admit();
@@ -166,10 +162,7 @@ impl Arrivals {
         let mut random = Random::new(self.seed, self.admitted);
         let agent: &'static Agent = random.pick(&AGENTS);
         let turns = self.turns.draw(&mut random, agent.turns_max);
-        (
-            self.admitted,
-            Session::new(random, &TENANTS[tenant].0, agent, turns),
-        )
+        (self.admitted, Session::new(random, &TENANTS[tenant].0, agent, turns))
     }
 }
 
@@ -193,20 +186,14 @@ struct TurnCounts {
 
 impl TurnCounts {
     fn new() -> Self {
-        let longest = AGENTS
-            .iter()
-            .map(|(agent, _)| agent.turns_max)
-            .max()
-            .unwrap_or(1);
+        let longest = AGENTS.iter().map(|(agent, _)| agent.turns_max).max().unwrap_or(1);
         let mut sum = 0.0;
         let weights = (1..=longest).map(|turns| exp(-TURNS_EXPONENT * ln(f64::from(turns))));
         let cumulative = weights.map(|weight| {
             sum += weight;
             sum
         });
-        Self {
-            cumulative: cumulative.collect(),
-        }
+        Self { cumulative: cumulative.collect() }
     }
 
     fn draw(&self, random: &mut Random, turns_max: u16) -> u16 {
@@ -224,9 +211,9 @@ impl TurnCounts {
 
     /// The mean number of calls that a session makes in a quiet world.
     fn calls_per_session(&self) -> f64 {
-        let weighted = AGENTS.iter().map(|(agent, share)| {
-            f64::from(*share) * self.mean(agent.turns_max) * (1.0 + delegates_mean(agent))
-        });
+        let weighted = AGENTS
+            .iter()
+            .map(|(agent, share)| f64::from(*share) * self.mean(agent.turns_max) * (1.0 + delegates_mean(agent)));
         let shares: u32 = AGENTS.iter().map(|(_, share)| share).sum();
         weighted.sum::<f64>() / f64::from(shares) * attempts_mean()
     }
@@ -234,8 +221,7 @@ impl TurnCounts {
 
 fn delegates_mean(agent: &Agent) -> f64 {
     let counts = agent.delegate_counts.iter();
-    let (sum, weights) = counts.fold((0, 0), |(sum, weights), &(count, weight)| {
-        (sum + u32::from(count) * weight, weights + weight)
-    });
+    let (sum, weights) =
+        counts.fold((0, 0), |(sum, weights), &(count, weight)| (sum + u32::from(count) * weight, weights + weight));
     f64::from(sum) / f64::from(weights)
 }

@@ -17,11 +17,7 @@ pub(super) struct Tenant {
 }
 
 const fn tenant(id: &'static str, users: u32, utc_offset_hours: i64) -> Tenant {
-    Tenant {
-        id,
-        users,
-        utc_offset_hours,
-    }
+    Tenant { id, users, utc_offset_hours }
 }
 
 /// The customers and their shares of the sessions, which follow Zipf's law with exponent 1.
@@ -35,8 +31,7 @@ pub(super) static TENANTS: [(Tenant, u32); 6] = [
 ];
 
 /// Where sessions run, with their shares in percent.
-pub(super) static ENVIRONMENTS: [(&str, u32); 3] =
-    [("production", 93), ("staging", 5), ("development", 2)];
+pub(super) static ENVIRONMENTS: [(&str, u32); 3] = [("production", 93), ("staging", 5), ("development", 2)];
 
 /// A model as the provider sells it.
 #[derive(Debug)]
@@ -64,11 +59,7 @@ pub(super) struct Price {
 }
 
 const fn price(input: u64, cached: u64, output: u64) -> Price {
-    Price {
-        input,
-        cached,
-        output,
-    }
+    Price { input, cached, output }
 }
 
 static GPT_4O: Model = Model {
@@ -173,12 +164,7 @@ pub(super) struct QualityShapes {
 }
 
 const fn quality(hallucination: f64, support: f64, miss: f64, relevance: f64) -> QualityShapes {
-    QualityShapes {
-        hallucination,
-        support,
-        miss,
-        relevance,
-    }
+    QualityShapes { hallucination, support, miss, relevance }
 }
 
 /// An experiment that splits an agent's users in two halves.
@@ -250,14 +236,8 @@ static FETCH_PAGE: Tool = tool("fetch_page", 480.0);
 static DELEGATE_TASK: Tool = tool("delegate_task", 25.0);
 static CHECK_CALENDAR: Tool = tool("check_calendar", 110.0);
 
-static EXPERIMENT_RERANK: Experiment = Experiment {
-    id: "exp-rerank-07",
-    works: false,
-};
-static EXPERIMENT_BRIEF: Experiment = Experiment {
-    id: "exp-brief-summary-12",
-    works: true,
-};
+static EXPERIMENT_RERANK: Experiment = Experiment { id: "exp-rerank-07", works: false };
+static EXPERIMENT_BRIEF: Experiment = Experiment { id: "exp-brief-summary-12", works: true };
 
 const NO_TOOLS: &[(u8, u32)] = &[(0, 1)];
 const ALONE: &[(u8, u32)] = &[(0, 1)];
@@ -298,11 +278,7 @@ pub(super) static SUPPORT_TRIAGE: Agent = Agent {
     prompt_scale: 1.0,
     completion_scale: 1.0,
     cached_share: 0.45,
-    tasks: &[
-        ("classification", 55),
-        ("question_answering", 30),
-        ("routing", 15),
-    ],
+    tasks: &[("classification", 55), ("question_answering", 30), ("routing", 15)],
     tools: &[(&LOOKUP_CUSTOMER, 70), (&CREATE_TICKET, 30)],
     tool_counts: &[(0, 45), (1, 45), (2, 10)],
     retrieves: false,
@@ -413,13 +389,7 @@ pub(super) static PLANNER: Agent = Agent {
     escalates: 0.01,
     experiment: None,
     delegate_counts: &[(1, 25), (2, 25), (3, 25), (4, 25)],
-    delegates: &[
-        (&RAG_AGENT, 30),
-        (&SUMMARIZER, 25),
-        (&RESEARCH_AGENT, 15),
-        (&SQL_ANALYST, 15),
-        (&CODE_ASSISTANT, 15),
-    ],
+    delegates: &[(&RAG_AGENT, 30), (&SUMMARIZER, 25), (&RESEARCH_AGENT, 15), (&SQL_ANALYST, 15), (&CODE_ASSISTANT, 15)],
 };
 
 pub(super) static RESEARCH_AGENT: Agent = Agent {
@@ -458,11 +428,7 @@ pub(super) static VOICE_AGENT: Agent = Agent {
     prompt_scale: 0.8,
     completion_scale: 0.4,
     cached_share: 0.0,
-    tasks: &[
-        ("appointment", 60),
-        ("small_talk", 15),
-        ("question_answering", 25),
-    ],
+    tasks: &[("appointment", 60), ("small_talk", 15), ("question_answering", 25)],
     tools: &[(&CHECK_CALENDAR, 60), (&LOOKUP_CUSTOMER, 40)],
     tool_counts: &[(0, 65), (1, 30), (2, 5)],
     retrieves: false,
@@ -486,37 +452,13 @@ mod tests {
         assert_eq!(sum(&mut AGENTS.iter().map(|(_, share)| *share)), 100);
         assert_eq!(sum(&mut ENVIRONMENTS.iter().map(|(_, share)| *share)), 100);
         for (agent, _) in AGENTS {
-            assert_eq!(
-                sum(&mut agent.models.iter().map(|(_, share)| *share)),
-                100,
-                "{}",
-                agent.id
-            );
-            let QualityShapes {
-                hallucination,
-                support,
-                miss,
-                relevance,
-            } = agent.quality;
-            assert!(
-                [hallucination, support, miss, relevance]
-                    .iter()
-                    .all(|shape| *shape >= 1.0)
-            );
+            assert_eq!(sum(&mut agent.models.iter().map(|(_, share)| *share)), 100, "{}", agent.id);
+            let QualityShapes { hallucination, support, miss, relevance } = agent.quality;
+            assert!([hallucination, support, miss, relevance].iter().all(|shape| *shape >= 1.0));
             let delegates_most = agent.delegate_counts.iter().map(|(count, _)| *count).max();
-            assert_eq!(
-                agent.delegates.is_empty(),
-                delegates_most == Some(0),
-                "{}",
-                agent.id
-            );
+            assert_eq!(agent.delegates.is_empty(), delegates_most == Some(0), "{}", agent.id);
             let tools_most = agent.tool_counts.iter().map(|(count, _)| *count).max();
-            assert_eq!(
-                agent.tools.is_empty(),
-                tools_most == Some(0),
-                "{}",
-                agent.id
-            );
+            assert_eq!(agent.tools.is_empty(), tools_most == Some(0), "{}", agent.id);
             assert!(tools_most <= Some(3), "a call has room for three");
         }
     }
@@ -524,12 +466,8 @@ mod tests {
     #[test]
     fn the_models_that_incidents_change_belong_to_one_agent() {
         for model in [&GEMINI_2_5_PRO, &LLAMA_3_3_70B] {
-            let users = AGENTS.iter().filter(|(agent, _)| {
-                agent
-                    .models
-                    .iter()
-                    .any(|(used, _)| std::ptr::eq(*used, model))
-            });
+            let users =
+                AGENTS.iter().filter(|(agent, _)| agent.models.iter().any(|(used, _)| std::ptr::eq(*used, model)));
             assert_eq!(users.count(), 1, "{}", model.name);
         }
     }

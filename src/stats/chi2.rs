@@ -20,10 +20,7 @@ use super::{Outcome, TwoSampleTest};
 pub fn chi2_test(counts: &[(u64, u64)]) -> Outcome {
     let (n_reference, n_current) = totals(counts);
     if n_reference == 0 || n_current == 0 {
-        return Outcome::Insufficient {
-            n_reference,
-            n_current,
-        };
+        return Outcome::Insufficient { n_reference, n_current };
     }
     let categories = counts.iter().filter(|count| **count != (0, 0)).count();
     let statistic = pearson(counts, n_reference, n_current);
@@ -57,10 +54,7 @@ pub fn pool_rare(counts: &[(u64, u64)], expected_min: f64) -> Vec<(u64, u64)> {
         if expected >= expected_min && (reference, current) != (0, 0) {
             kept.push((reference, current));
         } else {
-            other = (
-                other.0.saturating_add(reference),
-                other.1.saturating_add(current),
-            );
+            other = (other.0.saturating_add(reference), other.1.saturating_add(current));
         }
     }
     if other != (0, 0) {
@@ -71,10 +65,7 @@ pub fn pool_rare(counts: &[(u64, u64)], expected_min: f64) -> Vec<(u64, u64)> {
 
 fn totals(counts: &[(u64, u64)]) -> (u64, u64) {
     counts.iter().fold((0, 0), |(reference, current), count| {
-        (
-            reference.saturating_add(count.0),
-            current.saturating_add(count.1),
-        )
+        (reference.saturating_add(count.0), current.saturating_add(count.1))
     })
 }
 
@@ -123,33 +114,21 @@ mod tests {
     fn check_tables(tables: &Value) {
         for case in gold::rows(tables) {
             let table = gold::rows(&case["table"]);
-            let row = |index: usize| {
-                gold::rows(&table[index])
-                    .iter()
-                    .map(|count| count.as_u64().unwrap())
-            };
+            let row = |index: usize| gold::rows(&table[index]).iter().map(|count| count.as_u64().unwrap());
             let counts: Vec<(u64, u64)> = row(0).zip(row(1)).collect();
             let label = case["table"].to_string();
             let test = gold::tested(&label, chi2_test(&counts));
             let expected = gold::numbers(&case["chi2_corr_False_pearson"]);
             gold::assert_close(&label, test.statistic, expected[0]);
             gold::assert_close(&label, test.p_value, expected[1]);
-            gold::assert_close(
-                &label,
-                test.effect_size,
-                case["cramers_v"].as_f64().unwrap(),
-            );
+            gold::assert_close(&label, test.effect_size, case["cramers_v"].as_f64().unwrap());
         }
     }
 
     /// Checks rows of `[x, degrees of freedom, sf]`.
     fn check_tails(tails: &Value) {
         for row in gold::rows(tails).iter().map(gold::numbers) {
-            gold::assert_close(
-                &format!("{row:?}"),
-                chi2_sf(row[0], row[1] as usize),
-                row[2],
-            );
+            gold::assert_close(&format!("{row:?}"), chi2_sf(row[0], row[1] as usize), row[2]);
         }
     }
 
@@ -170,10 +149,7 @@ mod tests {
 
     #[test]
     fn an_empty_side_is_insufficient() {
-        let outcome = |n_reference, n_current| Outcome::Insufficient {
-            n_reference,
-            n_current,
-        };
+        let outcome = |n_reference, n_current| Outcome::Insufficient { n_reference, n_current };
         assert_eq!(chi2_test(&[]), outcome(0, 0));
         assert_eq!(chi2_test(&[(0, 0)]), outcome(0, 0));
         assert_eq!(chi2_test(&[(3, 0), (4, 0)]), outcome(7, 0));
@@ -183,24 +159,15 @@ mod tests {
     #[test]
     fn one_category_cannot_differ() {
         let test = gold::tested("one category", chi2_test(&[(3, 9), (0, 0)]));
-        assert_eq!(
-            (test.statistic, test.p_value, test.effect_size),
-            (0.0, 1.0, 0.0)
-        );
+        assert_eq!((test.statistic, test.p_value, test.effect_size), (0.0, 1.0, 0.0));
     }
 
     #[test]
     fn rare_categories_are_pooled_at_the_end() {
         // 200 observations, half on each side: an expected count of 5 needs 10 in the row.
         let counts = [(3, 2), (60, 40), (0, 0), (5, 5), (1, 3), (31, 50)];
-        assert_eq!(
-            pool_rare(&counts, 5.0),
-            vec![(60, 40), (5, 5), (31, 50), (4, 5)]
-        );
-        assert_eq!(
-            pool_rare(&counts, 0.0),
-            vec![(3, 2), (60, 40), (5, 5), (1, 3), (31, 50)]
-        );
+        assert_eq!(pool_rare(&counts, 5.0), vec![(60, 40), (5, 5), (31, 50), (4, 5)]);
+        assert_eq!(pool_rare(&counts, 0.0), vec![(3, 2), (60, 40), (5, 5), (1, 3), (31, 50)]);
         assert_eq!(pool_rare(&[], 5.0), vec![]);
         assert_eq!(pool_rare(&[(0, 0)], 5.0), vec![]);
     }

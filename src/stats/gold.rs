@@ -12,15 +12,8 @@ use super::{Outcome, TwoSampleTest};
 
 /// Asserts equality to 1e-9 relative; a gold value of at most 1e-300 only asks for as tiny a value.
 pub fn assert_close(label: &str, actual: f64, expected: f64) {
-    let tolerance = if expected.abs() > 1e-300 {
-        1e-9 * expected.abs()
-    } else {
-        1e-300
-    };
-    assert!(
-        (actual - expected).abs() <= tolerance,
-        "{label}: got {actual:e}, gold {expected:e}"
-    );
+    let tolerance = if expected.abs() > 1e-300 { 1e-9 * expected.abs() } else { 1e-300 };
+    assert!((actual - expected).abs() <= tolerance, "{label}: got {actual:e}, gold {expected:e}");
 }
 
 /// The result inside, or a failed test.
@@ -45,11 +38,7 @@ pub fn shared_path(name: &str) -> Option<PathBuf> {
 /// null; no value compared here is one.
 pub fn shared() -> Option<Value> {
     let text = fs::read_to_string(shared_path("scipy-gold.json")?).unwrap();
-    Some(parse(
-        &["-Infinity", "Infinity", "NaN"]
-            .iter()
-            .fold(text, |text, word| text.replace(word, "null")),
-    ))
+    Some(parse(&["-Infinity", "Infinity", "NaN"].iter().fold(text, |text, word| text.replace(word, "null"))))
 }
 
 /// JSON text as a value.
@@ -64,8 +53,5 @@ pub fn rows(value: &Value) -> &[Value] {
 
 /// A JSON array of numbers.
 pub fn numbers(value: &Value) -> Vec<f64> {
-    rows(value)
-        .iter()
-        .map(|number| number.as_f64().unwrap())
-        .collect()
+    rows(value).iter().map(|number| number.as_f64().unwrap()).collect()
 }

@@ -36,11 +36,7 @@ pub fn kolmogorov_sf(n: u64, d: f64) -> f64 {
 
     let squared = scaled * d;
     if n <= MATRIX_ONLY_MAX {
-        return if squared > 4.0 {
-            2.0 * one_sided_sf(n, d)
-        } else {
-            (1.0 - durbin_matrix_cdf(n, d)).clamp(0.0, 1.0)
-        };
+        return if squared > 4.0 { 2.0 * one_sided_sf(n, d) } else { (1.0 - durbin_matrix_cdf(n, d)).clamp(0.0, 1.0) };
     }
     if squared >= 370.0 {
         // Below the smallest positive number.
@@ -90,9 +86,7 @@ fn smallest_distances_cdf(n: u64, scaled: f64) -> f64 {
     if n > MATRIX_ONLY_MAX {
         return 0.0;
     }
-    (1..=n)
-        .map(|i| i as f64 / n as f64 * (2.0 * scaled - 1.0))
-        .product()
+    (1..=n).map(|i| i as f64 / n as f64 * (2.0 * scaled - 1.0)).product()
 }
 
 /// P(D⁺ ≥ d), the one-sided tail, with 0 < d < 1.
@@ -177,10 +171,7 @@ fn durbin_matrix_cdf(n: u64, d: f64) -> f64 {
     let center = k as usize - 1;
     let mut square = Matrix::durbin(2 * center + 1, k - scaled);
 
-    let mut row = Scaled {
-        values: vec![0.0; square.columns],
-        exponent: 0,
-    };
+    let mut row = Scaled { values: vec![0.0; square.columns], exponent: 0 };
     row.values[center] = 1.0;
     let mut remaining = n;
     loop {
@@ -260,44 +251,24 @@ impl Matrix {
         let power = columns as i32;
         let corner = 1.0 - 2.0 * h.powi(power) + (2.0 * h - 1.0).max(0.0).powi(power);
         values[last * columns] = corner * inverse_factorials[columns];
-        Self {
-            columns,
-            entries: Scaled {
-                values,
-                exponent: 0,
-            },
-        }
+        Self { columns, entries: Scaled { values, exponent: 0 } }
     }
 
     fn left_multiplied(&self, row: &Scaled) -> Scaled {
         let values = self.row_times(&row.values);
-        Scaled {
-            values,
-            exponent: row.exponent + self.entries.exponent,
-        }
-        .normalized()
+        Scaled { values, exponent: row.exponent + self.entries.exponent }.normalized()
     }
 
     fn squared(&self) -> Self {
         let rows = self.entries.values.chunks_exact(self.columns);
         let values = rows.flat_map(|row| self.row_times(row)).collect();
-        let entries = Scaled {
-            values,
-            exponent: 2 * self.entries.exponent,
-        }
-        .normalized();
-        Self {
-            columns: self.columns,
-            entries,
-        }
+        let entries = Scaled { values, exponent: 2 * self.entries.exponent }.normalized();
+        Self { columns: self.columns, entries }
     }
 
     fn row_times(&self, row: &[f64]) -> Vec<f64> {
         let mut product = vec![0.0; self.columns];
-        for (factor, entries) in row
-            .iter()
-            .zip(self.entries.values.chunks_exact(self.columns))
-        {
+        for (factor, entries) in row.iter().zip(self.entries.values.chunks_exact(self.columns)) {
             for (sum, entry) in product.iter_mut().zip(entries) {
                 *sum += factor * entry;
             }
@@ -320,9 +291,8 @@ fn pelz_good_cdf(size: f64, d: f64) -> f64 {
 
     let k0 = half_integer_sum(z, |_| 1.0) / z;
     let k1 = half_integer_sum(z, |w| w - z2) / (6.0 * z4);
-    let k2 = half_integer_sum(z, |w| {
-        (6.0 * z6 + 2.0 * z4) + w * (2.0 * z4 - 5.0 * z2) + w * w * (1.0 - 2.0 * z2)
-    }) / (72.0 * z4 * z3)
+    let k2 = half_integer_sum(z, |w| (6.0 * z6 + 2.0 * z4) + w * (2.0 * z4 - 5.0 * z2) + w * w * (1.0 - 2.0 * z2))
+        / (72.0 * z4 * z3)
         - integer_sum(z, |w| w) / (36.0 * z3);
     let k3 = half_integer_sum(z, |w| {
         let cubic = 5.0 - 30.0 * z2;
@@ -362,18 +332,12 @@ mod tests {
     use serde_json::Value;
 
     use super::super::gold;
-    use super::{
-        durbin_matrix_cdf, kolmogorov_limit_sf, kolmogorov_sf, one_sided_sf, pelz_good_cdf,
-    };
+    use super::{durbin_matrix_cdf, kolmogorov_limit_sf, kolmogorov_sf, one_sided_sf, pelz_good_cdf};
 
     /// Checks rows of `[d, n, sf]` and of `[x, sf]`.
     fn check(finite: &Value, limit: &Value) {
         for row in gold::rows(finite).iter().map(gold::numbers) {
-            gold::assert_close(
-                &format!("{row:?}"),
-                kolmogorov_sf(row[1] as u64, row[0]),
-                row[2],
-            );
+            gold::assert_close(&format!("{row:?}"), kolmogorov_sf(row[1] as u64, row[0]), row[2]);
         }
         for row in gold::rows(limit).iter().map(gold::numbers) {
             gold::assert_close(&format!("{row:?}"), kolmogorov_limit_sf(row[0]), row[1]);
@@ -415,11 +379,7 @@ mod tests {
     #[test]
     fn the_methods_agree_where_they_meet() {
         let two_sided = |n, d| 2.0 * one_sided_sf(n, d);
-        gold::assert_close(
-            "matrix and sum at one half",
-            1.0 - durbin_matrix_cdf(9, 0.5),
-            two_sided(9, 0.5),
-        );
+        gold::assert_close("matrix and sum at one half", 1.0 - durbin_matrix_cdf(9, 0.5), two_sided(9, 0.5));
         let d = (2.2_f64 / 400.0).sqrt();
         let difference = 1.0 - pelz_good_cdf(400.0, d) - (1.0 - durbin_matrix_cdf(400, d));
         assert!(difference.abs() < 1e-7, "{difference:e}");

@@ -19,10 +19,7 @@ use super::{Outcome, TwoSampleTest};
 pub fn ks_test(reference: &mut [f64], current: &mut [f64]) -> Outcome {
     let (n_reference, n_current) = (reference.len() as u64, current.len() as u64);
     if n_reference == 0 || n_current == 0 {
-        return Outcome::Insufficient {
-            n_reference,
-            n_current,
-        };
+        return Outcome::Insufficient { n_reference, n_current };
     }
     reference.sort_unstable_by(f64::total_cmp);
     current.sort_unstable_by(f64::total_cmp);
@@ -104,11 +101,7 @@ impl Grid {
         };
         // Rounding of a sum can leave the unit interval; the exact value is then of no more use
         // than the asymptotic one.
-        if (0.0..=1.0).contains(&exact) {
-            exact
-        } else {
-            self.asymptotic(statistic)
-        }
+        if (0.0..=1.0).contains(&exact) { exact } else { self.asymptotic(statistic) }
     }
 
     /// The one-sample distribution at the effective size n·m/(n+m), rounded half to even.
@@ -190,10 +183,7 @@ fn outside_square(n: u64, distance: u64) -> f64 {
 /// How many of the leading values equal `value`, which is not above the first of them. Both orders
 /// are asked: `==` makes the two zeros one value, `total_cmp` makes a NaN equal to itself.
 fn leading_ties(sorted: &[f64], value: f64) -> usize {
-    sorted
-        .iter()
-        .take_while(|&&other| other == value || other.total_cmp(&value).is_eq())
-        .count()
+    sorted.iter().take_while(|&&other| other == value || other.total_cmp(&value).is_eq()).count()
 }
 
 fn greatest_common_divisor(mut left: u64, mut right: u64) -> u64 {
@@ -222,30 +212,18 @@ mod tests {
         gold::assert_close(label, test.statistic, expected[0]);
         gold::assert_close(label, test.p_value, expected[1]);
         assert_eq!(test.effect_size, test.statistic, "{label}");
-        assert_eq!(
-            (test.n_reference, test.n_current),
-            (reference.len() as u64, current.len() as u64)
-        );
+        assert_eq!((test.n_reference, test.n_current), (reference.len() as u64, current.len() as u64));
     }
 
     fn rows_of(value: &Value) -> Vec<f64> {
-        gold::rows(value)
-            .iter()
-            .take(2)
-            .map(|number| number.as_f64().unwrap())
-            .collect()
+        gold::rows(value).iter().take(2).map(|number| number.as_f64().unwrap()).collect()
     }
 
     /// A sample written as `[n, multiplier, modulus, shift]`: the values i·multiplier mod modulus +
     /// shift for i below n. A modulus below n makes ties.
     fn sample(recipe: &Value) -> Vec<f64> {
-        let recipe: Vec<i64> = gold::rows(recipe)
-            .iter()
-            .map(|number| number.as_i64().unwrap())
-            .collect();
-        (0..recipe[0])
-            .map(|i| (i * recipe[1] % recipe[2] + recipe[3]) as f64)
-            .collect()
+        let recipe: Vec<i64> = gold::rows(recipe).iter().map(|number| number.as_i64().unwrap()).collect();
+        (0..recipe[0]).map(|i| (i * recipe[1] % recipe[2] + recipe[3]) as f64).collect()
     }
 
     #[test]
@@ -253,12 +231,7 @@ mod tests {
         let cases = gold::parse(include_str!("../../testdata/stats/ks.json"));
         for case in gold::rows(&cases) {
             let label = case["name"].as_str().unwrap();
-            check(
-                label,
-                sample(&case["reference"]),
-                sample(&case["current"]),
-                &case["ks"],
-            );
+            check(label, sample(&case["reference"]), sample(&case["current"]), &case["ks"]);
         }
     }
 
@@ -278,19 +251,13 @@ mod tests {
     #[test]
     fn matches_on_production_requests() {
         let Some(gold) = gold::shared() else { return };
-        let (Some(conv), Some(code)) = (
-            requests("azure-conv.ndjson.gz"),
-            requests("azure-code.ndjson.gz"),
-        ) else {
+        let (Some(conv), Some(code)) = (requests("azure-conv.ndjson.gz"), requests("azure-code.ndjson.gz")) else {
             return;
         };
         for case in gold::rows(&gold["two_sample_azure"]) {
             let label = case["name"].as_str().unwrap();
             let (column, slices) = label.split_once(':').unwrap();
-            let column = ["ContextTokens", "GeneratedTokens"]
-                .iter()
-                .position(|name| *name == column)
-                .unwrap();
+            let column = ["ContextTokens", "GeneratedTokens"].iter().position(|name| *name == column).unwrap();
             let (conv, code) = (&conv[column], &code[column]);
             let (reference, current) = match slices {
                 "conv_vs_code" => (&conv[..], &code[..]),
@@ -300,12 +267,7 @@ mod tests {
                 "code_first3000_vs_last3000" => (&code[..3000], &code[code.len() - 3000..]),
                 unknown => panic!("no such slices: {unknown}"),
             };
-            check(
-                label,
-                reference.to_vec(),
-                current.to_vec(),
-                &case["ks_two-sided_auto"],
-            );
+            check(label, reference.to_vec(), current.to_vec(), &case["ks_two-sided_auto"]);
         }
     }
 
@@ -329,10 +291,7 @@ mod tests {
 
     #[test]
     fn an_empty_sample_is_insufficient() {
-        let outcome = |n_reference, n_current| Outcome::Insufficient {
-            n_reference,
-            n_current,
-        };
+        let outcome = |n_reference, n_current| Outcome::Insufficient { n_reference, n_current };
         assert_eq!(ks_test(&mut [], &mut []), outcome(0, 0));
         assert_eq!(ks_test(&mut [1.0], &mut []), outcome(1, 0));
         assert_eq!(ks_test(&mut [], &mut [1.0, 2.0]), outcome(0, 2));
@@ -344,10 +303,7 @@ mod tests {
             gold::tested("odd values", ks_test(&mut left, &mut right)).statistic
         };
         assert_eq!(distance(vec![0.0, -0.0], vec![-0.0, 0.0, 0.0]), 0.0);
-        assert_eq!(
-            distance(vec![f64::INFINITY, 1.0], vec![1.0, f64::INFINITY]),
-            0.0
-        );
+        assert_eq!(distance(vec![f64::INFINITY, 1.0], vec![1.0, f64::INFINITY]), 0.0);
         assert_eq!(distance(vec![f64::NAN, 1.0], vec![f64::NAN, 1.0]), 0.0);
         assert_eq!(distance(vec![f64::NAN, -f64::NAN], vec![1.0]), 0.5);
     }

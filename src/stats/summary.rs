@@ -16,11 +16,7 @@ pub fn mean(values: &[f64]) -> Option<f64> {
     let mut lost = 0.0_f64;
     for &value in values {
         let next = sum + value;
-        lost += if sum.abs() >= value.abs() {
-            (sum - next) + value
-        } else {
-            (value - next) + sum
-        };
+        lost += if sum.abs() >= value.abs() { (sum - next) + value } else { (value - next) + sum };
         sum = next;
     }
     // An infinite sum has no rounding to correct, and ∞ − ∞ above would make it NaN.
@@ -60,11 +56,7 @@ pub fn quantile_of_sorted(values: &[f64], q: f64) -> Option<f64> {
     }
     // From the nearer neighbour, so that the result is monotone in `q` under rounding.
     let step = high - low;
-    Some(if share < 0.5 {
-        low + step * share
-    } else {
-        high - step * (1.0 - share)
-    })
+    Some(if share < 0.5 { low + step * share } else { high - step * (1.0 - share) })
 }
 
 #[cfg(test)]
@@ -81,11 +73,7 @@ mod tests {
         for case in gold::rows(&cases) {
             let values = gold::numbers(&case["values"]);
             let label = format!("{values:?}");
-            gold::assert_close(
-                &label,
-                mean(&values).unwrap(),
-                case["mean"].as_f64().unwrap(),
-            );
+            gold::assert_close(&label, mean(&values).unwrap(), case["mean"].as_f64().unwrap());
             let median = case["median"].as_f64().unwrap();
             gold::assert_close(&label, median_of_sorted(&values).unwrap(), median);
             for row in gold::rows(&case["quantiles"]).iter().map(gold::numbers) {

@@ -14,11 +14,8 @@ use arrow::{
 
 use crate::{
     error::{Context, Error, Kind, Result},
-    record::Table,
+    record::{Receipt, Table},
 };
-
-/// What makes a batch the same batch when it is sent again.
-pub type Receipt = [u8; 16];
 
 /// One accepted request.
 #[derive(Debug, Clone)]
@@ -47,8 +44,7 @@ pub struct Section {
 impl Frame {
     /// The payload.
     pub fn encode(&self) -> Result<Vec<u8>> {
-        let rows_bytes: usize =
-            self.sections.iter().map(|section| section.batch.get_array_memory_size()).sum();
+        let rows_bytes: usize = self.sections.iter().map(|section| section.batch.get_array_memory_size()).sum();
         let mut payload = Vec::with_capacity(rows_bytes + 4_096);
         payload.extend_from_slice(&self.received_at_us.to_le_bytes());
         payload.push(u8::from(self.receipt.is_some()));
@@ -92,8 +88,8 @@ impl Section {
         let length_at = payload.len();
         payload.extend_from_slice(&[0; 4]);
         // 8-byte alignment is the least the format allows: a one-line request stays small.
-        let options = IpcWriteOptions::try_new(8, false, MetadataVersion::V5)
-            .context("cannot set up the WAL's encoding")?;
+        let options =
+            IpcWriteOptions::try_new(8, false, MetadataVersion::V5).context("cannot set up the WAL's encoding")?;
         let mut writer = StreamWriter::try_new_with_options(&mut *payload, &batch.schema(), options)
             .context("cannot start a WAL section")?;
         writer.write(&batch).context("cannot encode a WAL section")?;
@@ -109,7 +105,9 @@ impl Section {
         let table = Table::from_wal_tag(tag).ok_or_else(|| {
             Error::new(
                 Kind::Conflict,
-                format!("the WAL holds a table (tag {tag}) that this version does not know: start the version that wrote it"),
+                format!(
+                    "the WAL holds a table (tag {tag}) that this version does not know: start the version that wrote it"
+                ),
             )
         })?;
         let rows = u32::from_le_bytes(cursor.array()?) as usize;

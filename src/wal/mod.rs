@@ -40,7 +40,7 @@ mod frame;
 mod reader;
 mod writer;
 
-pub use frame::{Frame, Receipt, Section};
+pub use frame::{Frame, Section};
 pub use reader::{Recovered, recover};
 pub use writer::{Pending, Position, Writer};
 

@@ -9,8 +9,7 @@ use std::{
 use super::{
     frame::Frame,
     writer::{
-        FRAME_HEAD_BYTES, FRAME_MAGIC, SEGMENT_HEAD_BYTES, SEGMENT_MAGIC, SEGMENT_VERSION, SegmentFile,
-        segment_head,
+        FRAME_HEAD_BYTES, FRAME_MAGIC, SEGMENT_HEAD_BYTES, SEGMENT_MAGIC, SEGMENT_VERSION, SegmentFile, segment_head,
     },
 };
 use crate::error::{Context, Error, Kind, Result};
@@ -33,11 +32,7 @@ pub struct Recovered {
 ///
 /// [`Kind::Corrupt`] with file and offset when acknowledged data is damaged or a seq is missing;
 /// whatever `visit` returns.
-pub fn recover(
-    directory: &Path,
-    after_seq: u64,
-    mut visit: impl FnMut(u64, Frame) -> Result<()>,
-) -> Result<Recovered> {
+pub fn recover(directory: &Path, after_seq: u64, mut visit: impl FnMut(u64, Frame) -> Result<()>) -> Result<Recovered> {
     let mut recovered = Recovered { segments: Vec::new(), last_seq: 0, cut: Vec::new() };
     let paths = segment_paths(directory)?;
     for (index, path) in paths.iter().enumerate() {

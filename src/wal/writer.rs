@@ -81,14 +81,7 @@ impl Writer {
     /// Goes on after the segments that recovery found; the next group opens a new one, so bytes that
     /// recovery has seen are never written over.
     pub fn new(directory: &Path, segment_bytes_max: u64, segments: Vec<SegmentFile>, next_seq: u64) -> Self {
-        Self {
-            directory: directory.to_owned(),
-            segment_bytes_max,
-            segments,
-            active: None,
-            next_seq,
-            poisoned: false,
-        }
+        Self { directory: directory.to_owned(), segment_bytes_max, segments, active: None, next_seq, poisoned: false }
     }
 
     /// The log's end.

@@ -1,0 +1,57 @@
+//! `GET /api/v1/drift`: says what changed, and what it cannot say.
+
+use serde_json::json;
+
+use crate::app::{TestApp, failure, json as json_of, record};
+
+#[tokio::test]
+async fn a_change_is_found_and_too_little_is_said() {
+    let app = TestApp::start().await;
+    let mut body = String::new();
+    for index in 0..200 {
+        // Slow agents got slower, steady ones did not, rare ones are too few to tell.
+        let line = |second: i64, agent: &str, latency: i64| {
+            record(second, &format!("{agent}{second}"), agent, 0.1)
+                .replace("\"latency_ms\":", &format!("\"latency_ms\":{latency},\"was\":"))
+        };
+        body += &line(-100_000 - index, "slower", 500 + index % 50);
+        body += &line(-1_000 - index, "slower", 900 + index % 50);
+        body += &line(-100_000 - index, "steady", 500 + index % 50);
+        body += &line(-1_000 - index, "steady", 500 + (index * 7) % 50);
+        if index < 10 {
+            body += &line(-100_000 - index, "rare", 500);
+            body += &line(-1_000 - index, "rare", 9_000);
+        }
+    }
+    app.logs(body).await;
+    let query = [("reference", "now-2d/now-1d"), ("current", "now-1d/now")];
+    let answer =
+        json_of(app.get("/api/v1/drift").query(&query).query(&[("column", "latency_ms"), ("by", "agent_id")])).await;
+    let verdict = |group: &str| {
+        let verdicts = answer["verdicts"].as_array().unwrap();
+        verdicts.iter().find(|verdict| verdict["group"] == group).unwrap().clone()
+    };
+    assert_eq!(verdict("slower")["verdict"], "drift");
+    assert_eq!(verdict("slower")["effect_size"], 1.0);
+    assert_eq!((&verdict("steady")["verdict"], &verdict("steady")["n_current"]), (&json!("stable"), &json!(200)));
+    assert_eq!(verdict("rare")["verdict"], "insufficient");
+    assert_eq!((&answer["tests"], &answer["test"]), (&json!(2), &json!("kolmogorov_smirnov")));
+    let categories = json_of(app.get("/api/v1/drift").query(&query).query(&[("column", "model")])).await;
+    assert_eq!((&categories["test"], &categories["verdicts"][0]["verdict"]), (&json!("chi_squared"), &json!("stable")));
+}
+
+#[tokio::test]
+async fn wrong_questions_are_named() {
+    let app = TestApp::start().await;
+    let check = async |query: &[(&str, &str)], words: &str| {
+        let (status, message) = failure(app.get("/api/v1/drift").query(query)).await;
+        assert_eq!((status, message.contains(words)), (400, true), "{message}");
+    };
+    check(&[], "column").await;
+    check(&[("column", "nothing")], "nothing").await;
+    check(&[("column", "tool_calls")], "tool_calls").await;
+    check(&[("column", "model"), ("by", "latency_ms")], "latency_ms").await;
+    check(&[("column", "model"), ("reference", "now-2d/now"), ("current", "now-1d/now")], "overlap").await;
+    check(&[("column", "model"), ("reference", "now-2d")], "FROM/TO").await;
+    check(&[("column", "model"), ("reference", "now/now-1d")], "end after").await;
+}

@@ -1,0 +1,142 @@
+//! The way in: bodies, encodings, refusals, receipts, the books.
+
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use crate::app::{NOW_US, TestApp, failure, json as json_of, record};
+
+#[tokio::test]
+async fn a_batch_is_answered_and_visible() {
+    let app = TestApp::start().await;
+    let body = format!("{}not json\n{}[1]\n", record(-2, "a", "rag", 0.5), record(-1, "b", "rag", 0.25));
+    let answer = app.logs(body).await;
+    assert_eq!(answer["accepted"], 2);
+    assert_eq!(answer["seq"], 1);
+    let lines: Vec<&Value> = answer["rejected"].as_array().unwrap().iter().map(|reject| &reject["line"]).collect();
+    assert_eq!(lines, [2, 4]);
+    let rows = app.sql("select request_id, cost, date, ingest_seq from agent_logs order by timestamp").await;
+    assert_eq!(
+        rows,
+        json!([
+            {"request_id": "a", "cost": 0.5, "date": "2026-05-14", "ingest_seq": 1},
+            {"request_id": "b", "cost": 0.25, "date": "2026-05-14", "ingest_seq": 1},
+        ])
+    );
+    let rejected = app.sql("select line, raw from rejected_logs order by line").await;
+    assert_eq!(rejected, json!([{"line": 2, "raw": "not json"}, {"line": 4, "raw": "[1]"}]));
+}
+
+#[tokio::test]
+async fn every_form_of_body_is_taken() {
+    let app = TestApp::start().await;
+    let line = |id: &str| record(-1, id, "rag", 0.1);
+    let gzip = |text: &str| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    };
+    let bodies: Vec<(&str, Option<&str>, Vec<u8>)> = vec![
+        ("application/x-ndjson", None, line("1").into_bytes()),
+        ("application/json", None, format!("[{},{}]", line("2").trim(), line("3").trim()).into_bytes()),
+        ("application/json", None, line("4").replace(',', ",\n  ").into_bytes()),
+        ("application/x-ndjson", Some("gzip"), gzip(&line("5"))),
+        ("application/x-ndjson; charset=utf-8", Some("zstd"), zstd::encode_all(line("6").as_bytes(), 1).unwrap()),
+    ];
+    for (content_type, encoding, body) in bodies {
+        let mut request = app.post("/api/v1/logs").header("content-type", content_type).body(body);
+        if let Some(encoding) = encoding {
+            request = request.header("content-encoding", encoding);
+        }
+        assert_eq!(json_of(request).await["rejected"], json!([]));
+    }
+    let rows = app.sql("select string_agg(request_id, '' order by request_id) as ids from agent_logs").await;
+    assert_eq!(rows, json!([{"ids": "123456"}]));
+}
+
+#[tokio::test]
+async fn refusals_name_the_reason_and_store_nothing() {
+    let app = TestApp::start_with(|config| config.ingest.body_bytes_max = 10_000).await;
+    let check = async |content_type: &str, encoding: &str, body: Vec<u8>, status: u16, words: &str| {
+        let request = app
+            .post("/api/v1/logs")
+            .header("content-type", content_type)
+            .header("content-encoding", encoding)
+            .body(body);
+        let (found, message) = failure(request).await;
+        assert_eq!(found, status, "{message}");
+        assert!(message.contains(words), "{message}");
+    };
+    check("application/x-ndjson", "identity", b"hello\nworld".to_vec(), 400, "JSON").await;
+    check("application/json", "identity", b"[{\"a\":1},{\"a\"".to_vec(), 400, "JSON").await;
+    check("application/json", "identity", Vec::new(), 400, "empty").await;
+    check("application/x-www-form-urlencoded", "identity", b"{}".to_vec(), 415, "x-ndjson").await;
+    check("application/json", "br", b"{}".to_vec(), 415, "br").await;
+    check("application/json", "identity", vec![b' '; 10_001], 413, "10000").await;
+    check("application/json", "zstd", zstd::encode_all(&[b' '; 50_000][..], 1).unwrap(), 413, "decompressed").await;
+    check("application/json", "gzip", b"{}".to_vec(), 400, "Gzip").await;
+    assert_eq!(app.sql("select count(*) as n from agent_logs").await, json!([{"n": 0}]));
+    let books = &json_of(app.get("/api/v1/status")).await["books"];
+    assert_eq!(books["received"], 0);
+}
+
+#[tokio::test]
+async fn a_full_buffer_is_busy_until_it_is_flushed() {
+    let app = TestApp::start_with(|config| {
+        config.buffer.bytes_max = 40 * 1024;
+        config.ingest.wait_ms_max = 1;
+    })
+    .await;
+    app.logs(record(-1, "a", "rag", 0.1)).await;
+    app.logs(record(-1, "b", "rag", 0.1)).await;
+    let response = app.post("/api/v1/logs").body(record(-1, "c", "rag", 0.1)).send().await.unwrap();
+    assert_eq!(response.status(), 503);
+    assert!(response.headers().contains_key("retry-after"));
+    assert_eq!(app.sql("select count(*) as n from agent_logs").await, json!([{"n": 2}]));
+    app.flush().await;
+    app.logs(record(-1, "c", "rag", 0.1)).await;
+    assert_eq!(app.sql("select count(*) as n from agent_logs").await, json!([{"n": 3}]));
+}
+
+#[tokio::test]
+async fn a_batch_sent_twice_is_stored_once() {
+    let mut app = TestApp::start().await;
+    let batch = record(-1, "a", "rag", 0.1) + &record(-1, "b", "rag", 0.1);
+    let heartbeat = "{\"agent_id\":\"rag\",\"level\":\"INFO\"}\n";
+    let keyed = |key: &str| app.post("/api/v1/logs").header("idempotency-key", key).body(heartbeat);
+    let requests = [keyed("k1"), keyed("k1"), keyed("k2")];
+    app.logs(batch.clone()).await;
+    for heartbeats in 1..=2 {
+        let answer = app.logs(batch.clone()).await;
+        assert_eq!((&answer["duplicate"], &answer["seq"], &answer["accepted"]), (&json!(true), &json!(1), &json!(2)));
+        // Nothing tells two heartbeats apart, so both count.
+        assert!(app.logs(heartbeat).await.get("duplicate").is_none());
+        let expected = json!([{"n": 2 + heartbeats}]);
+        assert_eq!(app.sql("select count(*) as n from agent_logs").await, expected);
+        app.flush().await;
+    }
+    for (request, duplicate) in requests.into_iter().zip([false, true, false]) {
+        assert_eq!(json_of(request).await["duplicate"].as_bool().unwrap_or(false), duplicate);
+    }
+    app.restart().await;
+    assert_eq!(app.logs(batch.clone()).await["duplicate"], true);
+    let books = json_of(app.get("/api/v1/status")).await["books"].clone();
+    assert_eq!(
+        books,
+        json!({"received": 13, "accepted": 6, "rejected": 0, "duplicate": 7, "committed": 6, "buffered": 0})
+    );
+    // Past the horizon the same bytes are a new batch.
+    app.clock.set(NOW_US + 25 * 3_600_000_000);
+    assert!(app.logs(batch).await.get("duplicate").is_none());
+}
+
+#[tokio::test]
+async fn concurrent_copies_of_a_batch_are_stored_once() {
+    let app = TestApp::start().await;
+    let batch: String = (0..50).map(|index| record(-1, &index.to_string(), "rag", 0.1)).collect();
+    let copies = (0..16).map(|_| app.logs(batch.clone()));
+    let answers = futures::future::join_all(copies).await;
+    assert_eq!(answers.iter().filter(|answer| answer.get("duplicate").is_none()).count(), 1);
+    assert!(answers.iter().all(|answer| answer["seq"] == 1 && answer["accepted"] == 50));
+    assert_eq!(app.sql("select count(*) as n from agent_logs").await, json!([{"n": 50}]));
+}

@@ -1,0 +1,14 @@
+//! One integration binary: a real daemon on a real directory, spoken to over a real socket.
+
+#![allow(clippy::unwrap_used)]
+
+mod app;
+mod drift;
+mod ingest;
+mod metrics;
+mod queries;
+mod real_data;
+mod report;
+mod restart;
+mod sql;
+mod tidy;

@@ -1,0 +1,113 @@
+//! What survives a stop and a crash: rows, once; receipts; counters; the books.
+
+use driftline::{clock::Clock, config::Config, daemon::Store, error::Kind};
+use serde_json::json;
+
+use crate::app::{TestApp, json as json_of, record};
+
+const TOTALS: &str = "select count(*) as n, count(distinct request_id) as ids, sum(cost) as cost, max(ingest_seq) as seq from agent_logs";
+
+#[tokio::test]
+async fn a_crash_loses_nothing_and_doubles_nothing() {
+    let app = TestApp::start().await;
+    let mut expected = 0;
+    for step in 0..6 {
+        app.logs(
+            record(-60, &format!("a{step}"), "rag", 0.5)
+                + "broken\n"
+                + &record(-86_400, &format!("b{step}"), "code", 0.5),
+        )
+        .await;
+        expected += 2;
+        // Crash before the flush, and right after it.
+        for flushed in [false, true] {
+            if flushed && step % 2 == 0 {
+                app.flush().await;
+            }
+            let crashed = app.crash().await;
+            let rows = crashed.sql(TOTALS).await;
+            assert_eq!(
+                rows,
+                json!([{"n": expected, "ids": expected, "cost": f64::from(expected) * 0.5, "seq": step + 1}])
+            );
+            let rejected = crashed.sql("select count(*) as n from rejected_logs").await;
+            assert_eq!(rejected, json!([{"n": step + 1}]));
+            let books = json_of(crashed.get("/api/v1/status")).await["books"].clone();
+            assert_eq!(books["accepted"], expected);
+            assert_eq!(books["rejected"], step + 1);
+            assert_eq!(books["committed"].as_i64().unwrap() + books["buffered"].as_i64().unwrap(), i64::from(expected));
+            // The books of a crashed daemon go on: the same batch is still known.
+            let again = crashed
+                .logs(
+                    record(-60, &format!("a{step}"), "rag", 0.5)
+                        + "broken\n"
+                        + &record(-86_400, &format!("b{step}"), "code", 0.5),
+                )
+                .await;
+            assert_eq!(again["duplicate"], true, "step {step}, flushed {flushed}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn counters_never_go_back() {
+    let mut app = TestApp::start().await;
+    app.logs(record(-10, "a", "rag", 0.5) + &record(-5, "b", "code", 0.25)).await;
+    let families = |text: &str| -> Vec<String> {
+        text.lines().filter(|line| line.starts_with("llm_")).map(str::to_owned).collect()
+    };
+    let before = families(&app.get("/metrics").send().await.unwrap().text().await.unwrap());
+    assert!(before.iter().any(|line| line.starts_with("llm_cost_usd_total") && line.ends_with(" 0.5")));
+    let crashed = app.crash().await;
+    assert_eq!(families(&crashed.get("/metrics").send().await.unwrap().text().await.unwrap()), before);
+    app.restart().await;
+    assert_eq!(families(&app.get("/metrics").send().await.unwrap().text().await.unwrap()), before);
+}
+
+#[tokio::test]
+async fn a_stop_commits_everything() {
+    let mut app = TestApp::start().await;
+    app.logs(record(-10, "a", "rag", 0.5)).await;
+    app.restart().await;
+    let books = json_of(app.get("/api/v1/status")).await["books"].clone();
+    assert_eq!((&books["committed"], &books["buffered"]), (&json!(1), &json!(0)));
+    app.logs(record(-9, "b", "rag", 0.5)).await;
+    assert_eq!(app.sql(TOTALS).await, json!([{"n": 2, "ids": 2, "cost": 1.0, "seq": 2}]));
+}
+
+#[tokio::test]
+async fn a_second_daemon_and_a_newer_format_are_refused() {
+    let app = TestApp::start().await;
+    let mut config = Config::default();
+    config.server.data = app.data().to_owned();
+    let refused = async |config: &Config, words: &str| {
+        let error = Store::open(config, Clock::System).await.err().unwrap();
+        assert_eq!(error.kind(), Kind::Conflict);
+        assert!(error.chain().contains(words), "{}", error.chain());
+    };
+    refused(&config, "another driftline").await;
+    let newer = tempfile::tempdir().unwrap();
+    std::fs::write(newer.path().join("FORMAT"), "driftline-data 2\n").unwrap();
+    config.server.data = newer.path().to_owned();
+    refused(&config, "driftline-data 2").await;
+}
+
+#[tokio::test]
+async fn history_goes_to_its_own_days() {
+    let app = TestApp::start().await;
+    let days: String = (0..40).map(|day| record(-day * 86_400, &format!("d{day}"), "rag", 1.0)).collect();
+    app.logs(days).await;
+    app.flush().await;
+    let rows = app.sql("select count(distinct date) as days, min(date) as first, count(*) as n from agent_logs").await;
+    assert_eq!(rows, json!([{"days": 40, "first": "2026-04-05", "n": 40}]));
+    let plan =
+        app.sql("explain select * from agent_logs where timestamp >= '2026-05-14T00:00:00' and tenant_id = 't1'").await;
+    let text = plan.to_string();
+    assert!(
+        text.contains("date=2026-05-14") && !text.contains("date=2026-05-13"),
+        "files of other days are not opened: {text}"
+    );
+    // History moves no counter.
+    let metrics = app.get("/metrics").send().await.unwrap().text().await.unwrap();
+    assert!(metrics.lines().any(|line| line.starts_with("llm_cost_usd_total") && line.ends_with(" 1")), "{metrics}");
+}

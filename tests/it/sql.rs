@@ -1,0 +1,136 @@
+//! SQL over HTTP: formats, parameters, what is refused, bounds.
+
+use arrow::ipc::reader::StreamReader;
+use serde_json::{Value, json};
+
+use crate::app::{TestApp, failure, json as json_of, record};
+
+async fn app_with_rows() -> TestApp {
+    let app = TestApp::start().await;
+    app.logs(record(-3, "a", "rag", 0.5) + &record(-2, "b", "code", 0.25)).await;
+    app.flush().await;
+    app.logs(record(-1, "c", "rag", 0.125)).await;
+    app
+}
+
+#[tokio::test]
+async fn committed_and_buffered_rows_are_one_table() {
+    let app = app_with_rows().await;
+    let statement = "select agent_id, count(*) as calls, sum(cost) as cost from agent_logs group by 1 order by 1";
+    let rows = app.sql(statement).await;
+    assert_eq!(
+        rows,
+        json!([{"agent_id": "code", "calls": 1, "cost": 0.25}, {"agent_id": "rag", "calls": 2, "cost": 0.625}])
+    );
+}
+
+#[tokio::test]
+async fn every_format_carries_the_rows() {
+    let app = app_with_rows().await;
+    let statement = "select request_id, timestamp, tool_calls from agent_logs order by timestamp";
+    let fetch = async |format: &str| {
+        let request = app.get("/api/v1/sql").query(&[("q", statement), ("format", format)]);
+        let response = request.send().await.unwrap();
+        assert!(response.headers().contains_key("x-query-id"));
+        response.bytes().await.unwrap()
+    };
+    let rows: Value = serde_json::from_slice(&fetch("json").await).unwrap();
+    assert_eq!(rows[0], json!({"request_id": "a", "timestamp": "2026-05-14T11:59:57.000000Z", "tool_calls": null}));
+    assert_eq!(fetch("jsonl").await.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count(), 3);
+    let csv = String::from_utf8(fetch("csv").await.to_vec()).unwrap();
+    assert_eq!(csv.lines().next_back().unwrap(), "c,2026-05-14T11:59:59.000000Z,");
+    let arrow = fetch("arrow").await;
+    let batches = StreamReader::try_new(arrow.as_ref(), None).unwrap();
+    assert_eq!(batches.map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 3);
+    assert_eq!(&fetch("parquet").await[..4], b"PAR1");
+    let empty = app.get("/api/v1/sql").query(&[("q", "select 1 as one where false"), ("format", "csv")]);
+    assert_eq!(empty.send().await.unwrap().text().await.unwrap(), "one\n");
+}
+
+#[tokio::test]
+async fn parameters_are_bound_not_pasted() {
+    let app = app_with_rows().await;
+    let check = async |body: Value, expected: Value| {
+        let rows = json_of(app.post("/api/v1/sql").json(&body)).await;
+        assert_eq!(rows, expected, "{body}");
+    };
+    let by_agent = "select count(*) as n from agent_logs where agent_id = $1";
+    check(json!({"q": by_agent, "params": ["rag"]}), json!([{"n": 2}])).await;
+    check(json!({"q": by_agent, "params": ["rag' or '1'='1"]}), json!([{"n": 0}])).await;
+    check(
+        json!({"q": "select count(*) as n from agent_logs where timestamp >= $from and cost > $cost",
+               "params": {"from": "2026-05-14T11:59:58Z", "cost": 0.2}}),
+        json!([{"n": 1}]),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn only_reading_is_allowed() {
+    let app = app_with_rows().await;
+    for statement in [
+        "drop table agent_logs",
+        "delete from agent_logs",
+        "insert into agent_logs select * from agent_logs",
+        "create table x as select 1",
+        "create view x as select 1",
+        "create external table x stored as csv location '/etc/passwd'",
+        "copy agent_logs to '/tmp/x.csv'",
+        "set datafusion.execution.batch_size = 1",
+        "update agent_logs set cost_usd = 0",
+        "explain analyze delete from agent_logs",
+        "prepare p as select 1",
+        "select 1; select 2",
+        "select * from '/etc/passwd'",
+        "select nothing_of_that_name from agent_logs",
+        "selec 1",
+        "",
+    ] {
+        let (status, message) = failure(app.get("/api/v1/sql").query(&[("q", statement)])).await;
+        assert_eq!(status, 400, "{statement}: {message}");
+        assert!(!message.is_empty());
+    }
+    for statement in ["explain select 1", "show tables", "describe agent_logs", "with a as (select 1) select * from a"]
+    {
+        app.sql(statement).await;
+    }
+    let (status, message) = failure(app.get("/api/v1/sql").query(&[("q", "delete from agent_logs")])).await;
+    assert_eq!((status, message.contains("read-only")), (400, true), "{message}");
+}
+
+#[tokio::test]
+async fn statements_are_bounded() {
+    let app = TestApp::start_with(|config| {
+        config.query.rows_max = 10;
+        config.query.memory_bytes_max = 4 << 20;
+        config.query.spill_bytes_max = 1 << 20;
+        config.query.timeout_s = 1;
+    })
+    .await;
+    let check = async |statement: &str, status: u16, words: &str| {
+        let (found, message) = failure(app.get("/api/v1/sql").query(&[("q", statement)])).await;
+        assert_eq!(found, status, "{message}");
+        assert!(message.contains(words), "{message}");
+    };
+    check("select * from generate_series(1, 11)", 422, "more than 10 rows").await;
+    check("select count(*) from (select distinct value, cast(value as varchar) || repeat('x', 200) from generate_series(1, 1000000))", 422, "").await;
+    check("select count(*) from generate_series(1, 100000000) a, generate_series(1, 100000000) b where a.value % 7 = b.value % 11", 408, "longer than 1 s").await;
+    // The next one runs.
+    assert_eq!(app.sql("select 1 as one").await, json!([{"one": 1}]));
+}
+
+#[tokio::test]
+async fn views_unnest_and_sum_up() {
+    let app = TestApp::start().await;
+    let record = r#"{"timestamp":"2026-05-14T11:00:00Z","request_id":"r1","session_id":"s1","agent_id":"rag","tool_calls":[{"name":"search","latency_ms":120,"status":"success"},{"name":"write","latency_ms":80,"status":"error"}],"cost_usd":0.1}"#;
+    app.logs(record).await;
+    let tools = app.sql("select tool, latency_ms, failed from tool_calls order by tool").await;
+    assert_eq!(
+        tools,
+        json!([{"tool": "search", "latency_ms": 120.0, "failed": false}, {"tool": "write", "latency_ms": 80.0, "failed": true}])
+    );
+    let sessions = app.sql("select session_id, calls, cost from sessions").await;
+    assert_eq!(sessions, json!([{"session_id": "s1", "calls": 1, "cost": 0.1}]));
+    let attribute = app.sql("select attributes from agent_logs").await;
+    assert_eq!(attribute, json!([{"attributes": null}]));
+}
