@@ -70,7 +70,8 @@ fn write(plan: &Plan, mut out: impl Write) -> io::Result<()> {
 }
 
 fn plan(args: &GenerateArgs) -> Result<Plan> {
-    if !(args.days > 0.0 && args.days <= 3_660.0) || !(args.rate > 0.0) {
+    let positive = |value: f64| value.is_finite() && value > 0.0;
+    if !positive(args.days) || args.days > 3_660.0 || !positive(args.rate) {
         return Err(Error::invalid("--days is above 0 and at most 3660, --rate above 0"));
     }
     let now_us = Clock::System.now_us();

@@ -131,6 +131,9 @@ struct CategoryRow {
     current: u64,
 }
 
+/// A group and how often each of its categories stands in the reference and in the current range.
+type GroupCounts = (Option<String>, Vec<(u64, u64)>);
+
 impl Engine {
     /// Compares a column between two ranges.
     ///
@@ -222,7 +225,7 @@ impl Engine {
         };
         let aggregates = vec![side(request.reference, "reference")?, side(request.current, "current")?];
         let rows: Vec<CategoryRow> = self.grouped(request, vec![column(&request.column)], aggregates).await?;
-        let mut groups: Vec<(Option<String>, Vec<(u64, u64)>)> = Vec::new();
+        let mut groups: Vec<GroupCounts> = Vec::new();
         for row in rows {
             match groups.last_mut() {
                 Some((group, counts)) if *group == row.group => counts.push((row.reference, row.current)),

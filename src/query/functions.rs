@@ -65,7 +65,7 @@ impl AggregateUDFImpl for TwoSample {
 
     fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
         match given {
-            [value, current] if matches!(current, DataType::Boolean | DataType::Null) => {
+            [value, DataType::Boolean | DataType::Null] => {
                 if self.test == Test::KolmogorovSmirnov && !value.is_numeric() && *value != DataType::Null {
                     return exec_err!("ks_test compares numbers; for categories use chi2_test");
                 }

@@ -63,13 +63,11 @@ pub fn recover(directory: &Path, after_seq: u64, mut visit: impl FnMut(u64, Fram
     Ok(recovered)
 }
 
+/// Takes seq, payload and file offset of a frame.
+pub(super) type Visit<'a> = &'a mut dyn FnMut(u64, &[u8], u64) -> Result<()>;
+
 /// Visits the whole frames of one segment; returns the offset where they end.
-pub(super) fn read_segment(
-    path: &Path,
-    bytes: &[u8],
-    is_last: bool,
-    visit: &mut dyn FnMut(u64, &[u8], u64) -> Result<()>,
-) -> Result<u64> {
+pub(super) fn read_segment(path: &Path, bytes: &[u8], is_last: bool, visit: Visit<'_>) -> Result<u64> {
     if !check_head(path, bytes, is_last)? {
         return Ok(0);
     }
