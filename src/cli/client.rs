@@ -11,13 +11,21 @@ const TRIES_MAX: u32 = 8;
 /// Longest pause between two tries.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// A client with the command line's time limits.
-pub fn client() -> Result<Client> {
-    Client::builder()
-        .connect_timeout(Duration::from_secs(5))
-        .timeout(Duration::from_secs(300))
-        .build()
-        .context("cannot set up the HTTP client")
+/// A client with the command line's time limits. A server on this machine is never asked through a
+/// proxy, whatever the environment says.
+pub fn client(url: &str) -> Result<Client> {
+    let builder = Client::builder().connect_timeout(Duration::from_secs(5)).timeout(Duration::from_secs(300));
+    let builder = if is_local(url) { builder.no_proxy() } else { builder };
+    builder.build().context("cannot set up the HTTP client")
+}
+
+fn is_local(url: &str) -> bool {
+    url::Url::parse(url).is_ok_and(|url| match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    })
 }
 
 /// Sends a request; an answer that is no success becomes its own message.

@@ -52,7 +52,7 @@ pub async fn run(args: LoadArgs) -> Result<ExitCode> {
             (Target::Directory(Arc::clone(&store.ingestor)), Some(store))
         }
         None => {
-            let client = client::client()?;
+            let client = client::client(args.source.url())?;
             (Target::Server { client, url: format!("{}/api/v1/logs", args.source.url()) }, None)
         }
     };

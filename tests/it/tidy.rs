@@ -1,1 +1,648 @@
-//! pending
+//! Holds the rules of `ARCHITECTURE.md` that a compiler does not: which room may import which, which
+//! crate is named where, and the habits of the sources. Reads text only; never compiles or runs
+//! what it reads. A rule that has an exception names it, with its reason, in the rule's own table.
+
+use std::{
+    collections::BTreeSet,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A room imports rooms of a strictly lower rank; siblings never meet.
+const RANKS: &[(&str, u8)] = &[
+    ("error", 0),
+    ("clock", 0),
+    ("record", 0),
+    ("config", 1),
+    ("decode", 1),
+    ("metrics", 1),
+    ("named", 1),
+    ("report", 1),
+    ("sample", 1),
+    ("stats", 1),
+    ("wal", 2),
+    ("buffer", 2),
+    ("lake", 2),
+    ("catalog", 2),
+    ("ingest", 3),
+    ("query", 3),
+    ("http", 4),
+    ("jobs", 4),
+    ("daemon", 5),
+    ("cli", 6),
+];
+
+/// Files that only join rooms and so have no rank.
+const COMPOSITION: &[&str] = &["src/lib.rs", "src/main.rs"];
+
+/// What may be named only in some places.
+struct Confined {
+    /// A path as code writes it: a crate, a module or a function.
+    path: &'static str,
+    /// Rooms, or single files that end in `.rs`.
+    places: &'static [&'static str],
+    /// Why here, and why in each place that a reader would not expect.
+    reason: &'static str,
+}
+
+const CONFINED: &[Confined] = &[
+    Confined { path: "axum", places: &["http"], reason: "HTTP is a translation at the edge" },
+    Confined { path: "tower_http", places: &["http"], reason: "HTTP is a translation at the edge" },
+    Confined { path: "sqlx", places: &["catalog"], reason: "one room knows the state database" },
+    Confined { path: "deltalake_core", places: &["lake"], reason: "one room knows the Delta log" },
+    Confined {
+        path: "object_store",
+        places: &["lake", "query"],
+        reason: "the lake stores files; the query room names them to the engine",
+    },
+    Confined {
+        path: "parquet",
+        places: &["lake", "query"],
+        reason: "the lake writes data files; the query room writes results as Parquet",
+    },
+    Confined {
+        path: "datafusion",
+        places: &["query", "lake"],
+        reason: "the lake hands over file statistics in the engine's own type",
+    },
+    Confined { path: "datafusion_functions_json", places: &["query"], reason: "functions belong to the engine" },
+    Confined { path: "sonic_rs", places: &["decode"], reason: "only decoding reads records' JSON" },
+    Confined { path: "statrs", places: &["stats"], reason: "statistics are pure and in one room" },
+    Confined { path: "reqwest", places: &["cli"], reason: "only the command line is a client" },
+    Confined { path: "indicatif", places: &["cli"], reason: "only the command line has a terminal" },
+    Confined { path: "clap", places: &["cli", "src/main.rs"], reason: "main parses, the command line declares" },
+    Confined { path: "std::env", places: &["config"], reason: "settings have one source" },
+    Confined { path: "SystemTime::now", places: &["clock"], reason: "time is passed in" },
+    Confined {
+        path: "Instant::now",
+        places: &["clock", "cli", "src/query/engine.rs"],
+        reason: "time is passed in; the command line says how long a load took, and a statement's deadline is \
+                 tokio's own monotonic clock, which tests can pause",
+    },
+    Confined { path: "Utc::now", places: &["clock"], reason: "time is passed in" },
+    Confined { path: "Local::now", places: &["clock"], reason: "time is passed in; there are no local times" },
+];
+
+/// Most lines of a file that are no tests.
+const LINES_MAX: usize = 600;
+
+/// Names that say nothing about what is inside.
+const NAMELESS: &[&str] = &["util", "utils", "common", "helper", "helpers", "manager", "misc"];
+
+/// Calls that do not belong outside tests.
+const UNFINISHED: &[&str] = &[".unwrap()", ".unwrap_err()"];
+/// Calls that belong nowhere, tests included.
+const LEFT_BEHIND: &[&str] = &["todo!", "unimplemented!", "dbg!"];
+
+/// Words that mark work as not done. In two parts, because this file is read as well.
+const MARKERS: &[&str] = &[concat!("TO", "DO"), concat!("FIX", "ME")];
+
+/// What is searched for [`MARKERS`], from the root of the repository.
+const MARKED_ROOTS: &[&str] =
+    &["src", "sql", "tests", "benches", "docs", "scripts", "templates", "migrations", "README.md", "ARCHITECTURE.md"];
+
+#[test]
+fn rooms_import_lower_ranks_only() {
+    holds(&rank_problems(&sources()));
+}
+
+#[test]
+fn every_room_has_a_rank() {
+    let rooms: BTreeSet<String> = sources().iter().filter_map(Source::room).map(str::to_owned).collect();
+    let mut problems = Vec::new();
+    for room in &rooms {
+        if rank(room).is_none() {
+            problems.push(format!("src/{room}: has no rank; give it one in RANKS and in ARCHITECTURE.md"));
+        }
+    }
+    for (room, _) in RANKS {
+        if !rooms.contains(*room) {
+            problems.push(format!("RANKS names the room {room}, which is not there"));
+        }
+    }
+    holds(&problems);
+}
+
+#[test]
+fn crates_and_clocks_stay_in_their_rooms() {
+    holds(&confinement_problems(&sources()));
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    holds(&opening_problems(&sources()));
+}
+
+#[test]
+fn nothing_panics_by_neglect() {
+    holds(&neglect_problems(&sources()));
+}
+
+#[test]
+fn files_stay_short() {
+    holds(&length_problems(&sources()));
+}
+
+#[test]
+fn every_module_has_a_noun() {
+    holds(&name_problems(&sources()));
+}
+
+#[test]
+fn every_sql_file_starts_with_its_question() {
+    let mut problems = Vec::new();
+    let files = files_under(&root().join("sql"), &["sql"]);
+    assert!(!files.is_empty(), "no SQL files were found under sql/");
+    for path in files {
+        let text = read(&path);
+        if !text.starts_with("-- question: ") {
+            problems.push(format!("{}:1: does not start with `-- question: `", shown(&path)));
+        }
+    }
+    holds(&problems);
+}
+
+#[test]
+fn nothing_is_marked_as_unfinished() {
+    let mut problems = Vec::new();
+    for name in MARKED_ROOTS {
+        let path = root().join(name);
+        let files = if path.is_dir() { files_under(&path, &[]) } else { vec![path] };
+        for path in files.into_iter().filter(|path| path.is_file()) {
+            let Ok(text) = fs::read_to_string(&path) else { continue };
+            marker_problems(&shown(&path), &text, &mut problems);
+        }
+    }
+    holds(&problems);
+}
+
+/// A rule that cannot fail holds nothing.
+#[test]
+fn every_rule_can_fail() {
+    let at = |path: &str, text: &str| vec![Source::new(path, text)];
+    let check = |problems: Vec<String>, expected: &str| {
+        assert!(problems.len() == 1 && problems[0].starts_with(expected), "expected {expected}, got {problems:#?}");
+    };
+    let buffer = at("src/buffer.rs", "//! B.\nuse crate::{\n    error::Error,\n    query::{self, Engine},\n};\n");
+    check(rank_problems(&buffer), "src/buffer.rs:4: buffer (rank 2) imports query (rank 3)");
+    let wal = at("src/wal/frame.rs", "//! W.\nfn f() -> crate::catalog::Stored {}\n");
+    check(rank_problems(&wal), "src/wal/frame.rs:2: wal (rank 2) imports catalog (rank 2)");
+    check(rank_problems(&at("src/wal/mod.rs", "use super::lake;\n")), "src/wal/mod.rs:1: `super::` leaves the room");
+    check(rank_problems(&at("src/wal/a.rs", "use super::super::lake;\n")), "src/wal/a.rs:1: `super::` leaves the room");
+    check(confinement_problems(&at("src/lake/table.rs", "use axum::Json;\n")), "src/lake/table.rs:1: axum");
+    check(
+        confinement_problems(&at("src/lake/a.rs", "\nuse std::{\n    env,\n    fs,\n};\n")),
+        "src/lake/a.rs:3: std::env",
+    );
+    check(
+        confinement_problems(&at("src/http/a.rs", "let t = SystemTime::now();\n")),
+        "src/http/a.rs:1: SystemTime::now",
+    );
+    check(opening_problems(&at("src/http/a.rs", "use std::fs;\n")), "src/http/a.rs:1:");
+    check(neglect_problems(&at("src/http/a.rs", "\nlet a = b.unwrap();\n")), "src/http/a.rs:2: .unwrap()");
+    check(neglect_problems(&at("src/http/a.rs", "#[cfg(test)]\nmod t {\n    dbg!(1);\n}\n")), "src/http/a.rs:3: dbg!");
+    check(length_problems(&at("src/http/a.rs", &"let a = 1;\n".repeat(LINES_MAX + 1))), "src/http/a.rs: 601 lines");
+    check(name_problems(&at("src/http/utils.rs", "//! U.\n")), "src/http/utils.rs:1: utils");
+    check(name_problems(&at("src/http/a.rs", "//! U.\nmod common {}\n")), "src/http/a.rs:2: common");
+    let mut problems = Vec::new();
+    marker_problems("docs/a.md", &format!("a\nb {}: c\n", MARKERS[0]), &mut problems);
+    check(problems, "docs/a.md:2:");
+}
+
+/// What is no code, and what is a test, breaks no rule.
+#[test]
+fn comments_texts_and_tests_are_passed_over() {
+    let text = concat!(
+        "//! Never `.unwrap()`, never crate::query.\n",
+        "/* axum::Json /* crate::http */ b.unwrap() */\n",
+        "let a = \"crate::query \\\" axum:: .unwrap()\";\n",
+        "let b = r#\"std::env \" crate::http\"#;\n",
+        "let c = ['\"', '\\'']; // '\"' must not open a text: crate::http\n",
+        "fn d<'a>(e: &'a str) -> crate::error::Result<&'a str> { e.parquet() }\n",
+        "#[cfg(test)]\n#[allow(clippy::unwrap_used)]\nmod tests {\n    use crate::query;\n    fn f() { g.unwrap(); axum::h(\"}\") }\n}\n",
+        "#[cfg(test)]\nmod gold;\n",
+    );
+    let sources = vec![Source::new("src/wal/mod.rs", text)];
+    for problems in [rank_problems(&sources), confinement_problems(&sources), neglect_problems(&sources)] {
+        assert!(problems.is_empty(), "{problems:#?}");
+    }
+    assert_eq!(test_files(&sources), BTreeSet::from(["src/wal/gold.rs".to_owned()]));
+}
+
+fn rank_problems(sources: &[Source]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for source in sources.iter().filter(|source| !COMPOSITION.contains(&source.path.as_str())) {
+        let Some((room, own)) = source.room().and_then(|room| Some((room, rank(room)?))) else { continue };
+        for (offset, imported) in names_below(&source.code, "crate") {
+            let place = source.place(offset);
+            match rank(&imported) {
+                _ if imported == room => {}
+                Some(other) if other < own => {}
+                Some(other) => problems
+                    .push(format!("{place}: {room} (rank {own}) imports {imported} (rank {other}); only lower ranks")),
+                None => problems.push(format!("{place}: crate::{imported} is no room that RANKS knows")),
+            }
+        }
+        for offset in occurrences(&source.code, "super::") {
+            let rest = &source.code[offset..];
+            let levels = rest.as_bytes().chunks(7).take_while(|chunk| *chunk == b"super::").count();
+            // The inner ones of `super::super::` are counted with the first.
+            if !source.code[..offset].ends_with("super::") && levels >= source.depth() {
+                let place = source.place(offset);
+                problems.push(format!("{place}: `super::` leaves the room; name other rooms by `crate::`"));
+            }
+        }
+    }
+    problems
+}
+
+fn confinement_problems(sources: &[Source]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for source in sources {
+        for Confined { path, places, reason } in CONFINED {
+            let at_home = places.iter().any(|place| *place == source.path || Some(*place) == source.room());
+            if at_home {
+                continue;
+            }
+            for offset in uses(&source.code, path) {
+                problems.push(format!(
+                    "{}: {path} may be named in {} only: {reason}",
+                    source.place(offset),
+                    places.join(", ")
+                ));
+            }
+        }
+    }
+    problems
+}
+
+fn opening_problems(sources: &[Source]) -> Vec<String> {
+    // A file without a word in it has nothing to introduce.
+    let silent = sources.iter().filter(|source| !source.text.starts_with("//! ") && !source.text.trim().is_empty());
+    silent
+        .map(|source| format!("{}:1: does not open with `//! `, what it does and what it never does", source.path))
+        .collect()
+}
+
+fn neglect_problems(sources: &[Source]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for source in sources {
+        let unfinished = UNFINISHED.iter().flat_map(|call| occurrences(&source.code, call).map(move |at| (*call, at)));
+        let left =
+            LEFT_BEHIND.iter().flat_map(|call| occurrences(&source.code_and_tests, call).map(move |at| (*call, at)));
+        for (call, offset) in unfinished.chain(left) {
+            problems.push(format!("{}: {call} does not belong here", source.place(offset)));
+        }
+    }
+    problems
+}
+
+fn length_problems(sources: &[Source]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for source in sources {
+        let lines = source.text.lines().count() - source.test_lines;
+        if lines > LINES_MAX {
+            problems.push(format!("{}: {lines} lines without tests, at most {LINES_MAX}: split it", source.path));
+        }
+    }
+    problems
+}
+
+fn name_problems(sources: &[Source]) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut note = |place: String, name: &str| {
+        problems.push(format!("{place}: {name} says nothing about what is inside; find the noun"));
+    };
+    for source in sources {
+        for part in source.path.trim_end_matches(".rs").split('/').skip(1) {
+            if NAMELESS.contains(&part) {
+                note(format!("{}:1", source.path), part);
+            }
+        }
+        for offset in occurrences(&source.code_and_tests, "mod ") {
+            let name = identifier(&source.code_and_tests[offset + "mod ".len()..]);
+            if NAMELESS.contains(&name) {
+                note(source.place(offset), name);
+            }
+        }
+    }
+    problems
+}
+
+fn marker_problems(path: &str, text: &str, problems: &mut Vec<String>) {
+    for (index, line) in text.lines().enumerate() {
+        for marker in MARKERS {
+            if occurrences(line, marker).any(|at| !line[at + marker.len()..].starts_with(is_word)) {
+                problems.push(format!("{path}:{}: {marker}: finish it or write down what is missing", index + 1));
+            }
+        }
+    }
+}
+
+/// One source file, in three readings. All have the same length, so an offset means the same place.
+struct Source {
+    /// From the root of the repository, with `/`.
+    path: String,
+    text: String,
+    /// Comments and the insides of texts are blank.
+    code_and_tests: String,
+    /// Items under `#[cfg(test)]` are blank as well; a file that is one such item is all blank.
+    code: String,
+    test_lines: usize,
+}
+
+impl Source {
+    fn new(path: &str, text: &str) -> Self {
+        let code_and_tests = without_comments_and_texts(text);
+        let (code, test_lines) = without_tests(&code_and_tests);
+        Self { path: path.to_owned(), text: text.to_owned(), code_and_tests, code, test_lines }
+    }
+
+    /// The first part of the path below `src`; the crate's own files are in none.
+    fn room(&self) -> Option<&str> {
+        let below = self.path.strip_prefix("src/")?;
+        let first = below.split('/').next()?;
+        (!COMPOSITION.contains(&self.path.as_str())).then(|| first.trim_end_matches(".rs"))
+    }
+
+    /// How many modules deep the file is: so many `super::` reach the crate's root.
+    fn depth(&self) -> usize {
+        let below = self.path.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod");
+        below.split('/').count()
+    }
+
+    /// `path:line` of an offset.
+    fn place(&self, offset: usize) -> String {
+        format!("{}:{}", self.path, 1 + self.text[..offset].matches('\n').count())
+    }
+}
+
+/// Every `.rs` file below `src`; those that are tests as a whole count as such.
+fn sources() -> Vec<Source> {
+    let mut sources: Vec<Source> =
+        files_under(&root().join("src"), &["rs"]).iter().map(|path| Source::new(&shown(path), &read(path))).collect();
+    assert!(sources.len() > 50, "only {} source files were found", sources.len());
+    let tests = test_files(&sources);
+    for source in sources.iter_mut().filter(|source| tests.contains(&source.path)) {
+        source.code = blank(&source.code);
+        source.test_lines = source.text.lines().count();
+    }
+    sources
+}
+
+/// The files behind `#[cfg(test)] mod name;`.
+fn test_files(sources: &[Source]) -> BTreeSet<String> {
+    let mut files = BTreeSet::new();
+    for source in sources {
+        for item in test_items(&source.code_and_tests) {
+            let Some((_, declared)) = source.code_and_tests[item.clone()].rsplit_once("mod ") else { continue };
+            if declared.ends_with(';') {
+                let directory = match source.path.strip_suffix("/mod.rs") {
+                    Some(directory) => directory.to_owned(),
+                    None if source.path == "src/lib.rs" => "src".to_owned(),
+                    None => source.path.trim_end_matches(".rs").to_owned(),
+                };
+                files.insert(format!("{directory}/{}.rs", identifier(declared)));
+            }
+        }
+    }
+    files
+}
+
+/// The same text with comments and the insides of texts blanked; lines stay lines.
+fn without_comments_and_texts(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = text.to_owned().into_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        let rest = &bytes[at..];
+        let end = at
+            + if rest.starts_with(b"//") {
+                rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len())
+            } else if rest.starts_with(b"/*") {
+                block_comment_length(rest)
+            } else if let Some(length) = raw_text_length(rest, at.checked_sub(1).map(|before| bytes[before])) {
+                length
+            } else if rest[0] == b'"' {
+                quoted_length(rest, b'"')
+            } else if rest[0] == b'\'' && is_character(rest) {
+                quoted_length(rest, b'\'')
+            } else {
+                at += 1;
+                continue;
+            };
+        for byte in &mut out[at..end] {
+            if *byte != b'\n' {
+                *byte = b' ';
+            }
+        }
+        at = end;
+    }
+    String::from_utf8(out).expect("whole characters were replaced by spaces")
+}
+
+fn block_comment_length(rest: &[u8]) -> usize {
+    let (mut depth, mut at) = (0_usize, 0);
+    while at + 1 < rest.len() {
+        match &rest[at..at + 2] {
+            b"/*" => depth += 1,
+            b"*/" => depth -= 1,
+            _ => {
+                at += 1;
+                continue;
+            }
+        }
+        at += 2;
+        if depth == 0 {
+            return at;
+        }
+    }
+    rest.len()
+}
+
+/// `r"…"`, `r#"…"#` and their byte forms, from the `r` on.
+fn raw_text_length(rest: &[u8], before: Option<u8>) -> Option<usize> {
+    if rest[0] != b'r' || before.is_some_and(|byte| is_word(byte as char) && byte != b'b') {
+        return None;
+    }
+    let hashes = rest[1..].iter().take_while(|byte| **byte == b'#').count();
+    if rest.get(1 + hashes) != Some(&b'"') {
+        return None;
+    }
+    let close: Vec<u8> = std::iter::once(b'"').chain(std::iter::repeat_n(b'#', hashes)).collect();
+    let start = 2 + hashes;
+    let inside = rest[start..].windows(close.len()).position(|window| window == close);
+    Some(inside.map_or(rest.len(), |inside| start + inside + close.len()))
+}
+
+fn quoted_length(rest: &[u8], quote: u8) -> usize {
+    let mut at = 1;
+    while at < rest.len() && rest[at] != quote {
+        at += if rest[at] == b'\\' { 2 } else { 1 };
+    }
+    (at + 1).min(rest.len())
+}
+
+/// `'a'` and `'\n'` are characters, `'a` is a lifetime.
+fn is_character(rest: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(&rest[1..rest.len().min(8)]);
+    let mut characters = text.chars();
+    match characters.next() {
+        Some('\\') => true,
+        Some(_) => characters.next() == Some('\''),
+        None => false,
+    }
+}
+
+/// The same code with every item under `#[cfg(test)]` blanked, and the lines that took.
+fn without_tests(code: &str) -> (String, usize) {
+    let mut out = code.to_owned();
+    let mut lines = 0;
+    for item in test_items(code) {
+        lines += code[item.clone()].matches('\n').count() + 1;
+        out.replace_range(item.clone(), &blank(&code[item]));
+    }
+    (out, lines)
+}
+
+/// Where the items under `#[cfg(test)]` stand, attributes included.
+fn test_items(code: &str) -> Vec<std::ops::Range<usize>> {
+    const ATTRIBUTE: &str = "#[cfg(test)]";
+    let mut items: Vec<std::ops::Range<usize>> = Vec::new();
+    for (start, _) in code.match_indices(ATTRIBUTE) {
+        if items.last().is_some_and(|item| item.contains(&start)) {
+            continue;
+        }
+        let mut depth = 0_usize;
+        let body = &code[start + ATTRIBUTE.len()..];
+        let length = body.char_indices().find_map(|(at, letter)| {
+            match letter {
+                '{' | '(' | '[' => depth += 1,
+                '}' | ')' | ']' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            (depth == 0 && matches!(letter, '}' | ';')).then_some(at + 1)
+        });
+        items.push(start..start + ATTRIBUTE.len() + length.unwrap_or(body.len()));
+    }
+    items
+}
+
+fn blank(text: &str) -> String {
+    text.bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }).collect()
+}
+
+/// Where a path is used: as written out, or as one name of a `use parent::{…}`.
+fn uses(code: &str, path: &str) -> Vec<usize> {
+    if let Some(name) = path.strip_prefix("std::") {
+        return names_below(code, "std").into_iter().filter(|(_, found)| found == name).map(|(at, _)| at).collect();
+    }
+    let is_function = path.contains("::");
+    occurrences(code, path)
+        .filter(|at| {
+            let before = code[..*at].trim_end();
+            let after = &code[at + path.len()..];
+            // A part of another path is that path's, unless it is a function of a type.
+            let is_part = before.ends_with("::") && !is_function || before.ends_with('.');
+            !is_part
+                && !after.starts_with(is_word)
+                && (is_function || after.starts_with("::") || before.ends_with("use"))
+        })
+        .collect()
+}
+
+/// The first names below a root: of `root::name…` and of `root::{name…, name…}`, with their offsets.
+fn names_below(code: &str, root: &str) -> Vec<(usize, String)> {
+    let mut names = Vec::new();
+    let prefix = format!("{root}::");
+    for offset in occurrences(code, &prefix) {
+        if code[..offset].ends_with(['$', ':']) {
+            continue;
+        }
+        let start = offset + prefix.len();
+        if !code[start..].starts_with('{') {
+            names.push((offset, identifier(&code[start..]).to_owned()));
+            continue;
+        }
+        let mut depth = 0_usize;
+        let mut expects_name = false;
+        for (at, letter) in code[start..].char_indices() {
+            match letter {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                break;
+            }
+            if depth == 1 && matches!(letter, '{' | ',') {
+                expects_name = true;
+            } else if expects_name && is_word(letter) {
+                names.push((start + at, identifier(&code[start + at..]).to_owned()));
+                expects_name = false;
+            }
+        }
+    }
+    names
+}
+
+/// Where a text stands that does not go on a longer name to its left.
+fn occurrences<'a>(code: &'a str, wanted: &'a str) -> impl Iterator<Item = usize> + 'a {
+    let starts_a_name = wanted.starts_with(is_word);
+    code.match_indices(wanted).map(|(at, _)| at).filter(move |at| !starts_a_name || !code[..*at].ends_with(is_word))
+}
+
+fn identifier(text: &str) -> &str {
+    let text = text.trim_start();
+    &text[..text.find(|letter| !is_word(letter)).unwrap_or(text.len())]
+}
+
+fn is_word(letter: char) -> bool {
+    letter.is_alphanumeric() || letter == '_'
+}
+
+fn rank(room: &str) -> Option<u8> {
+    RANKS.iter().find(|(name, _)| *name == room).map(|(_, rank)| *rank)
+}
+
+#[track_caller]
+fn holds(problems: &[String]) {
+    let mut message = String::new();
+    for problem in problems {
+        let _ = writeln!(message, "  {problem}");
+    }
+    assert!(problems.is_empty(), "{} problems:\n{message}", problems.len());
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn shown(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap_or(path).display().to_string()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
+}
+
+/// Every file below a directory with one of these endings, or with any; sorted.
+fn files_under(directory: &Path, endings: &[&str]) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut waiting = vec![directory.to_owned()];
+    while let Some(directory) = waiting.pop() {
+        let Ok(entries) = fs::read_dir(&directory) else { continue };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_owned();
+            if path.is_dir() {
+                waiting.push(path);
+            } else if endings.is_empty() || endings.contains(&ending.as_str()) {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    files
+}
