@@ -1,7 +1,10 @@
 //! Where one record ends and the next begins: NDJSON, a JSON array, or one object.
 //! Never looks inside a record.
 
-use super::row::Sink;
+use super::{
+    nesting::{DEPTH_MAX, too_deep},
+    row::Sink,
+};
 use crate::error::{Error, Result};
 
 /// How the records stand in the body.
@@ -96,10 +99,14 @@ fn first_line_is_an_object(body: &[u8]) -> bool {
     let end = memchr(b'\n', body).unwrap_or(body.len());
     // Cheap and sufficient: a pretty-printed object never closes on its first line unless it is whole.
     body[..end].trim_ascii_end().last() == Some(&b'}')
-        && sonic_rs::from_slice::<sonic_rs::LazyValue<'_>>(&body[..end]).is_ok()
+        && (too_deep(&body[..end]) || sonic_rs::from_slice::<sonic_rs::LazyValue<'_>>(&body[..end]).is_ok())
 }
 
 fn whole_text(body: &[u8]) -> Result<&str> {
+    // An array of records is one level more than its records.
+    if too_deep(body) {
+        return Err(Error::invalid(format!("the body is nested deeper than {DEPTH_MAX} levels")));
+    }
     std::str::from_utf8(body)
         .map_err(|error| Error::invalid(format!("the body is not UTF-8 from byte {} on", error.valid_up_to())))
 }

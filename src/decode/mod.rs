@@ -13,6 +13,8 @@ mod cast;
 mod compress;
 mod fields;
 mod lines;
+mod nesting;
+mod nesting;
 mod row;
 mod time;
 
@@ -65,8 +67,8 @@ pub const REJECT_BYTES_MAX: usize = 64 * 1024;
 ///
 /// # Errors
 ///
-/// [`crate::error::Kind::Invalid`] when the body holds no JSON at all, or is one JSON text (an array
-/// or an object over several lines) that breaks off.
+/// [`crate::error::Kind::Invalid`] when the body holds no JSON at all, is one JSON text (an array or an
+/// object over several lines) that breaks off, or is an array that nests absurdly deep.
 pub fn decode(body: &[u8], options: Options) -> Result<Decoded> {
     let mut sink = row::Sink::new(options, lines::estimate_records(body));
     lines::for_each_record(body, options.shape, &mut sink)?;
@@ -74,4 +76,5 @@ pub fn decode(body: &[u8], options: Options) -> Result<Decoded> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;

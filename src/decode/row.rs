@@ -9,6 +9,7 @@ use super::{
     cast,
     fields::{self, Slot, TRANSPARENT, Target, Unit},
     lines::first_line,
+    nesting::{DEPTH_MAX as NESTING_MAX, too_deep},
     time,
 };
 use crate::record::{Table, col};
@@ -94,7 +95,7 @@ impl Sink {
         let mut row = Row { given: [const { None }; COLUMNS], attributes: Vec::new(), fields: 0 };
         match row.scan(text, &mut self.known) {
             Err(reason) => {
-                let is_json = reason.starts_with("not an object");
+                let is_json = reason.starts_with("not an object") || reason.starts_with("nested");
                 self.reject(line, reason, text.as_bytes());
                 is_json
             }
@@ -193,6 +194,9 @@ fn timestamp(raw: &str) -> Option<i64> {
 impl<'a> Row<'a> {
     /// Reads the record's object; the error is the reason to reject it.
     fn scan(&mut self, text: &'a str, known: &mut KnownKeys) -> Result<(), String> {
+        if too_deep(text.as_bytes()) {
+            return Err(format!("nested deeper than {NESTING_MAX} levels"));
+        }
         if !text.starts_with('{') {
             return Err(match sonic_rs::from_str::<sonic_rs::LazyValue<'_>>(text) {
                 Ok(_) => "not an object: a record is a JSON object".to_owned(),

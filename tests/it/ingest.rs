@@ -140,3 +140,22 @@ async fn concurrent_copies_of_a_batch_are_stored_once() {
     assert!(answers.iter().all(|answer| answer["seq"] == 1 && answer["accepted"] == 50));
     assert_eq!(app.sql("select count(*) as n from agent_logs").await, json!([{"n": 50}]));
 }
+
+#[tokio::test]
+async fn a_million_brackets_cost_a_rejection_and_nothing_else() {
+    let app = TestApp::start().await;
+    let nest = |open: &str, close: &str| format!("{}1{}", open.repeat(1_000_000), close.repeat(1_000_000));
+    let arrays = format!("{{\"a\":{}}}\n", nest("[", "]"));
+    let objects = format!("{}\n", nest("{\"a\":", "}"));
+    let answer = app.logs(format!("{}{arrays}{objects}", record(-1, "a", "rag", 0.1))).await;
+    assert_eq!((&answer["accepted"], answer["rejected"].as_array().unwrap().len()), (&json!(1), 2));
+    for body in [
+        nest("[", "]"),
+        objects.replace(':', ":\n"),
+        "[".repeat(1_000_000),
+        format!("{{\"a\":{}", "[".repeat(1_000_000)),
+    ] {
+        let (status, message) = failure(app.post("/api/v1/logs").body(body)).await;
+        assert_eq!((status, message.contains("nested")), (400, true), "{message}");
+    }
+}
