@@ -47,8 +47,9 @@ impl Store {
     /// [`Kind::Corrupt`] when the WAL is damaged.
     pub async fn open(config: &Config, clock: Clock) -> Result<Self> {
         let data = &config.server.data;
-        let directories = Directories::create(data)?;
+        fs::create_dir_all(data).context(format!("cannot create the directory {}", data.display()))?;
         let lock = lock(data)?;
+        let directories = Directories::create(data)?;
         check_format(data)?;
         let storage = Storage::local(&directories.tables)?;
         let mut lake = Vec::new();
@@ -166,6 +167,8 @@ impl Directories {
             fs::create_dir_all(&path).context(format!("cannot create the directory {}", path.display()))?;
             Ok(path)
         };
+        // What statements spilled before a crash is nobody's any more.
+        let _ = fs::remove_dir_all(data.join("spill"));
         Ok(Self { wal: create("wal")?, tables: create("tables")?, spill: create("spill")? })
     }
 }

@@ -160,7 +160,8 @@ pub fn guardrail_check_entries() -> Field {
     Field::new(
         "key_value",
         DataType::Struct(Fields::from(vec![
-            Field::new("key", DataType::Utf8View, false),
+            // Not a view: the engine compares map keys with plain text only.
+            Field::new("key", DataType::Utf8, false),
             Field::new("value", DataType::Utf8View, true),
         ])),
         false,
@@ -212,14 +213,7 @@ static AGENT_LOGS: LazyLock<SchemaRef> = LazyLock::new(|| {
         float(col::QUEUE_WAIT_MS),   // milliseconds
         text(col::GUARDRAIL_STATUS), // passed, blocked, escalated
         text(col::GUARDRAIL_REASON),
-        Field::new_map(
-            col::GUARDRAIL_CHECKS,
-            "key_value",
-            Field::new("key", DataType::Utf8View, false),
-            Field::new("value", DataType::Utf8View, true),
-            false,
-            true,
-        ),
+        Field::new(col::GUARDRAIL_CHECKS, DataType::Map(Arc::new(guardrail_check_entries()), false), true),
         Field::new_list(col::TOOL_CALLS, tool_call_item(), true),
         Field::new(col::RAG_CONTEXT, DataType::Struct(RAG_CONTEXT_FIELDS.clone()), true),
         float(col::HALLUCINATION_PROBABILITY), // 0 to 1

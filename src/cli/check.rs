@@ -35,6 +35,7 @@ pub async fn run(args: CheckArgs) -> Result<ExitCode> {
     for problem in &problems {
         println!("{problem}");
     }
-    println!("{files} files planned, {} problems", problems.len());
+    let noun = if problems.len() == 1 { "problem" } else { "problems" };
+    println!("{files} files planned, {} {noun}", problems.len());
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

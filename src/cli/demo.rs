@@ -97,6 +97,8 @@ async fn ingest(ingestor: &Ingestor, batch: Vec<u8>) -> Result<u64> {
 fn guide(url: &str, records: u64, plan: &Plan) -> String {
     let labels: Vec<serde_json::Value> = serde_json::from_str(&plan.labels_json()).unwrap_or_default();
     let text = |label: &serde_json::Value, key: &str| label[key].as_str().unwrap_or_default().to_owned();
+    let rise = labels.iter().find(|label| label["kind"] == IncidentKind::HallucinationRise.name());
+    let window = rise.map_or_else(Default::default, |label| (minute(&text(label, "from")), minute(&text(label, "to"))));
     let incidents: Vec<String> = labels
         .iter()
         .map(|label| {
@@ -104,8 +106,8 @@ fn guide(url: &str, records: u64, plan: &Plan) -> String {
                 "  {:<20} {:<16} {} to {}\n    {}",
                 text(label, "kind"),
                 text(label, "agent_id"),
-                text(label, "from"),
-                text(label, "to"),
+                minute(&text(label, "from")),
+                minute(&text(label, "to")),
                 text(label, "what"),
             )
         })
@@ -116,9 +118,17 @@ fn guide(url: &str, records: u64, plan: &Plan) -> String {
          Ask   curl '{url}/api/v1/queries/cost_by_agent_hourly?from=now-12h&format=csv'\n\
          \x20     curl '{url}/api/v1/queries/latency_by_agent_hourly?from=now-24h&format=csv'\n\
          \x20     curl '{url}/api/v1/queries/guardrail_decisions?from=now-24h&format=csv'\n\
-         \x20     curl '{url}/api/v1/drift?column=hallucination_probability&by=agent_id&reference=now-3d/now-1d&current=now-1d/now'\n\
+         \x20     curl '{url}/api/v1/drift?column=hallucination_probability&by=agent_id&reference=now-3d/{}&current={}/{}'\n\
          \x20     driftline query --url {url} 'select agent_id, count(*) as calls, sum(cost) as cost_usd from agent_logs group by 1 order by 3 desc'\n\n\
          Ctrl-C ends it.",
-        incidents.join("\n")
+        incidents.join("\n"),
+        window.0,
+        window.0,
+        window.1,
     )
+}
+
+/// An RFC 3339 time to the minute.
+fn minute(time: &str) -> String {
+    time.get(..16).map_or_else(|| time.to_owned(), |minute| format!("{minute}Z"))
 }

@@ -6,7 +6,7 @@ use std::{borrow::Cow, sync::Arc};
 use arrow::{
     array::{
         ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, ListArray, MapArray, NullBufferBuilder, RecordBatch,
-        StringViewBuilder, StructArray, TimestampMicrosecondBuilder,
+        StringBuilder, StringViewBuilder, StructArray, TimestampMicrosecondBuilder,
     },
     buffer::OffsetBuffer,
     datatypes::{DataType, Schema},
@@ -64,11 +64,11 @@ pub enum Column {
     /// Yes or no.
     Flag(BooleanBuilder),
     /// `guardrail_checks`.
-    Checks(Checks),
+    Checks(Box<Checks>),
     /// `tool_calls`.
-    Tools(Tools),
+    Tools(Box<Tools>),
     /// `rag_context`.
-    Rag(Rag),
+    Rag(Box<Rag>),
 }
 
 impl Column {
@@ -78,9 +78,9 @@ impl Column {
             DataType::Int64 => Self::Int(Int64Builder::with_capacity(rows)),
             DataType::Float64 => Self::Float(Float64Builder::with_capacity(rows)),
             DataType::Boolean => Self::Flag(BooleanBuilder::with_capacity(rows)),
-            DataType::Map(..) => Self::Checks(Checks::default()),
-            DataType::List(_) => Self::Tools(Tools::default()),
-            DataType::Struct(_) => Self::Rag(Rag::default()),
+            DataType::Map(..) => Self::Checks(Box::default()),
+            DataType::List(_) => Self::Tools(Box::default()),
+            DataType::Struct(_) => Self::Rag(Box::default()),
             _ => Self::Text(StringViewBuilder::with_capacity(rows)),
         }
     }
@@ -150,7 +150,7 @@ impl Column {
             Self::Int(builder) => builder.append_null(),
             Self::Float(builder) => builder.append_null(),
             Self::Flag(builder) => builder.append_null(),
-            Self::Checks(builder) => builder.rows.push(false, builder.keys.len()),
+            Self::Checks(builder) => builder.rows.push(false, builder.values.len()),
             Self::Tools(builder) => builder.rows.push(false, builder.names.len()),
             Self::Rag(builder) => builder.append_null(),
         }
@@ -199,27 +199,33 @@ impl Rows {
 #[derive(Default)]
 pub struct Checks {
     rows: Rows,
-    keys: TextCells,
+    keys: StringBuilder,
     values: TextCells,
 }
 
 impl Checks {
     fn append(&mut self, raw: &str) -> Fit {
         if !raw.starts_with('{') {
-            self.rows.push(false, self.keys.len());
+            self.rows.push(false, self.values.len());
             return Fit::Not;
         }
-        for (key, value) in sonic_rs::to_object_iter(raw).flatten() {
+        let mut fit = Fit::Whole;
+        // A key may still turn out to be no text, half a surrogate pair: it ends what can be read.
+        for entry in sonic_rs::to_object_iter(raw) {
+            let Ok((key, value)) = entry else {
+                fit = Fit::Partly;
+                break;
+            };
             let value = value.as_raw_str();
-            self.keys.builder.append_value(key);
+            self.keys.append_value(key);
             match value {
                 "null" => self.values.builder.append_null(),
                 // An outcome that is an object stays its JSON text: the map holds text.
                 _ => self.values.builder.append_value(cast::text(value).unwrap_or(Cow::Borrowed(value))),
             }
         }
-        self.rows.push(true, self.keys.len());
-        Fit::Whole
+        self.rows.push(true, self.values.len());
+        fit
     }
 
     fn finish(mut self) -> ArrayRef {
@@ -227,7 +233,7 @@ impl Checks {
         let DataType::Struct(fields) = entries_field.data_type().clone() else {
             unreachable!("the entries of a map are a struct")
         };
-        let entries = StructArray::new(fields, vec![self.keys.finish(), self.values.finish()], None);
+        let entries = StructArray::new(fields, vec![Arc::new(self.keys.finish()), self.values.finish()], None);
         Arc::new(MapArray::new(Arc::new(entries_field), self.rows.offsets(), entries, self.rows.valid.finish(), false))
     }
 }
@@ -267,7 +273,11 @@ impl Tools {
 
     fn append_object(&mut self, raw: &str, mut fit: Fit) -> Fit {
         let (mut name, mut latency, mut status) = (None, None, None);
-        for (key, value) in sonic_rs::to_object_iter(raw).flatten() {
+        for entry in sonic_rs::to_object_iter(raw) {
+            let Ok((key, value)) = entry else {
+                fit = Fit::Partly;
+                break;
+            };
             let value = value.as_raw_str();
             let known = match key.as_ref() {
                 _ if value == "null" => true,
@@ -345,7 +355,11 @@ impl Rag {
         }
         let mut fit = Fit::Whole;
         let (mut chunks, mut similarity, mut latency) = (None, None, None);
-        for (key, value) in sonic_rs::to_object_iter(raw).flatten() {
+        for entry in sonic_rs::to_object_iter(raw) {
+            let Ok((key, value)) = entry else {
+                fit = Fit::Partly;
+                break;
+            };
             let value = value.as_raw_str();
             let known = match key.as_ref() {
                 _ if value == "null" => true,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// Integers beyond this are not exact as doubles.
+/// From here on, a double may stand for more than one integer.
 const EXACT_FLOAT_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// A string, number or boolean as text; an array of one such value as that value.
@@ -38,7 +38,7 @@ pub fn int(raw: &str) -> Option<i64> {
         return Some(value);
     }
     let value = number.parse::<f64>().ok()?;
-    (value.fract() == 0.0 && value.abs() <= EXACT_FLOAT_MAX).then_some(value as i64)
+    (value.fract() == 0.0 && value.abs() < EXACT_FLOAT_MAX).then_some(value as i64)
 }
 
 /// A finite number, also as text.

@@ -70,7 +70,7 @@ static TARGETS: LazyLock<HashMap<&'static str, Target>> = LazyLock::new(|| {
 });
 
 /// Column → its spellings, the first one wins. `[s]` marks a spelling whose unit is seconds.
-const SPELLINGS: &[(&str, &[&str])] = &[
+pub const SPELLINGS: &[(&str, &[&str])] = &[
     (
         col::TIMESTAMP,
         &["timestamp", "@timestamp", "time", "ts", "event_time", "start_time", "time_unix_nano", "timeUnixNano"],

@@ -83,15 +83,26 @@ fn array(body: &[u8], sink: &mut Sink) -> Result<()> {
 
 fn one_object(body: &[u8], sink: &mut Sink) -> Result<()> {
     let text = whole_text(body)?;
-    match sonic_rs::from_str::<sonic_rs::LazyValue<'_>>(text) {
+    // Not the parser of the records: this one says exactly where it stopped.
+    match serde_json::from_str::<serde::de::IgnoredAny>(text) {
         Ok(_) => {
             sink.record(1, text.trim_ascii());
             Ok(())
         }
+        // An object that breaks off; the lines of its inside are no records.
+        Err(error) if breaks_off(text, &error) || memchr(b'\n', body.trim_ascii()).is_none() => {
+            Err(Error::invalid(format!("the body is not JSON, in line {}: {error}", error.line())))
+        }
         // Not one object: then it is lines whose first is broken.
-        Err(error) if memchr(b'\n', body.trim_ascii()).is_none() => Err(not_json(text, &error)),
         Err(_) => lines(body, sink),
     }
+}
+
+/// Whether the end of the text is what is wrong with it: a number cut behind its point counts too.
+fn breaks_off(text: &str, error: &serde_json::Error) -> bool {
+    let last_line = text.lines().enumerate().last();
+    error.is_eof()
+        || last_line.is_some_and(|(index, line)| error.line() == index + 1 && error.column() >= line.trim_end().len())
 }
 
 fn first_line_is_an_object(body: &[u8]) -> bool {

@@ -14,7 +14,6 @@ mod compress;
 mod fields;
 mod lines;
 mod nesting;
-mod nesting;
 mod row;
 mod time;
 
@@ -68,7 +67,7 @@ pub const REJECT_BYTES_MAX: usize = 64 * 1024;
 /// # Errors
 ///
 /// [`crate::error::Kind::Invalid`] when the body holds no JSON at all, is one JSON text (an array or an
-/// object over several lines) that breaks off, or is an array that nests absurdly deep.
+/// object over several lines) that breaks off, or is one that nests absurdly deep.
 pub fn decode(body: &[u8], options: Options) -> Result<Decoded> {
     let mut sink = row::Sink::new(options, lines::estimate_records(body));
     lines::for_each_record(body, options.shape, &mut sink)?;

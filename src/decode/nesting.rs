@@ -2,12 +2,16 @@
 //! kilobytes of brackets would end the process; they are turned away before it sees them.
 //! Never judges whether the text is JSON.
 
-/// Levels that a record may nest, its own object being the first.
-pub const LEVELS_MAX: usize = 128;
+/// Levels that a text may nest, the outermost value being the first.
+pub const DEPTH_MAX: usize = 128;
 
-/// Whether the text opens more levels than this at once. Text without that many brackets, which is
+/// Whether the text opens more levels than that at once. Text without that many brackets, which is
 /// nearly all, costs one vectorised search.
-pub fn is_deeper_than(levels_max: usize, text: &[u8]) -> bool {
+pub fn too_deep(text: &[u8]) -> bool {
+    is_deeper_than(DEPTH_MAX, text)
+}
+
+fn is_deeper_than(levels_max: usize, text: &[u8]) -> bool {
     if memchr::memchr2_iter(b'{', b'[', text).nth(levels_max).is_none() {
         return false;
     }
@@ -56,7 +60,10 @@ mod tests {
             ("]]][", 1),
         ] {
             assert!(!is_deeper_than(levels, text.as_bytes()), "{text} has more than {levels} levels");
-            assert!(levels == 0 || is_deeper_than(levels - 1, text.as_bytes()), "{text} has fewer than {levels} levels");
+            assert!(
+                levels == 0 || is_deeper_than(levels - 1, text.as_bytes()),
+                "{text} has fewer than {levels} levels"
+            );
         }
     }
 }

@@ -223,8 +223,7 @@ impl<'a> Row<'a> {
 
     fn field(&mut self, path: Cow<'a, str>, raw: &'a str, target: Target, depth: usize) {
         if target.container && raw.starts_with('{') && depth < DEPTH_MAX {
-            self.object(&path, raw, depth + 1);
-            return;
+            return self.object(path, raw, depth + 1);
         }
         match target.slot {
             Some(_) if raw == "null" => {}
@@ -233,11 +232,13 @@ impl<'a> Row<'a> {
         }
     }
 
-    fn object(&mut self, prefix: &str, raw: &'a str, depth: usize) {
-        // The text was checked when the record's own object was read.
-        for (key, value) in sonic_rs::to_object_iter(raw).flatten() {
-            let Cow::Borrowed(raw) = value.as_raw_cow() else { continue };
-            let path = if TRANSPARENT.contains(&prefix) { key } else { Cow::Owned(format!("{prefix}.{key}")) };
+    fn object(&mut self, prefix: Cow<'a, str>, object: &'a str, depth: usize) {
+        for field in sonic_rs::to_object_iter(object) {
+            // Skipping the record's values did not decode the keys inside them, so one may still turn
+            // out to be none: then the object stays whole in the attributes.
+            let Ok((key, value)) = field else { return self.attributes.push((prefix, object)) };
+            let Cow::Borrowed(raw) = value.as_raw_cow() else { return self.attributes.push((prefix, object)) };
+            let path = if TRANSPARENT.contains(&prefix.as_ref()) { key } else { Cow::Owned(format!("{prefix}.{key}")) };
             let target = fields::target(&path);
             self.field(path, raw, target, depth);
         }
@@ -252,7 +253,7 @@ impl<'a> Row<'a> {
             _ => place.replace(given),
         };
         if let (Some(loser), Some(winner)) = (loser, place.as_ref())
-            && loser.raw != winner.raw
+            && (loser.raw != winner.raw || loser.slot.unit != winner.slot.unit)
         {
             self.attributes.push((loser.path, loser.raw));
         }

@@ -1,12 +1,9 @@
 //! `GET /api/v1/drift?column=…&reference=FROM/TO&current=FROM/TO&by=…`.
 
-use axum::{
-    Json,
-    extract::{Query, State},
-};
+use axum::{Json, extract::State};
 use serde::Deserialize;
 
-use super::{App, error::Failure};
+use super::{App, error::Failure, params::Params};
 use crate::{
     error::{Error, Result},
     named::parse_time,
@@ -24,7 +21,7 @@ pub struct DriftQuery {
 }
 
 /// Compares a column between two ranges.
-pub async fn compare(State(app): State<App>, Query(query): Query<DriftQuery>) -> Result<Json<DriftAnswer>, Failure> {
+pub async fn compare(State(app): State<App>, Params(query): Params<DriftQuery>) -> Result<Json<DriftAnswer>, Failure> {
     let now_us = app.engine.now_us();
     let request = DriftRequest {
         column: query.column.ok_or_else(|| Error::invalid("column is missing: a column of agent_logs"))?,

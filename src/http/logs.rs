@@ -48,6 +48,9 @@ pub async fn ingest(State(app): State<App>, headers: HeaderMap, body: Body) -> R
     let idempotency_key = match headers.get("idempotency-key") {
         Some(value) => {
             let key = value.to_str().kind_context(Kind::Invalid, || "Idempotency-Key is not ASCII text".into())?;
+            if key.trim().is_empty() {
+                return Err(Error::invalid("Idempotency-Key is empty: leave it out, or name the batch").into());
+            }
             Some(key.to_owned())
         }
         None => None,

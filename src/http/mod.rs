@@ -5,6 +5,7 @@ mod drift;
 mod error;
 mod logs;
 mod metrics;
+mod params;
 mod queries;
 mod reports;
 mod router;

@@ -1,15 +1,13 @@
 //! `GET /api/v1/queries` and `GET /api/v1/queries/{name}`.
 
-use std::collections::HashMap;
-
 use axum::{
     Json,
-    extract::{Path, Query, State},
+    extract::{Path, State},
     http::HeaderMap,
     response::Response,
 };
 
-use super::{App, error::Failure, sql};
+use super::{App, error::Failure, params::Params, sql};
 use crate::{named::NamedSql, query::LibraryKind};
 
 /// Lists the named queries with their questions, parameters and columns.
@@ -21,10 +19,11 @@ pub async fn list(State(app): State<App>) -> Json<Vec<NamedSql>> {
 pub async fn run(
     State(app): State<App>,
     Path(name): Path<String>,
-    Query(mut arguments): Query<HashMap<String, String>>,
+    Params(mut arguments): Params<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let format = sql::format_of(arguments.remove("format").as_deref(), &headers)?;
+    let format = arguments.iter().position(|(name, _)| name == "format").map(|index| arguments.remove(index).1);
+    let format = sql::format_of(format.as_deref(), &headers)?;
     let arguments = arguments.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let rows = app.engine.named(LibraryKind::Queries, &name, arguments).await?;
     Ok(sql::respond(rows, format).await?)

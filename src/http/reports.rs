@@ -1,14 +1,14 @@
 //! `GET /api/v1/reports/cost?day=YYYY-MM-DD&format=text|md|html|json|csv`.
 
 use axum::{
-    extract::{Query, State},
+    extract::State,
     http::header::CONTENT_TYPE,
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, Days, NaiveDate};
 use serde::Deserialize;
 
-use super::{App, error::Failure};
+use super::{App, error::Failure, params::Params};
 use crate::{
     error::{Context, Error, Kind, Result},
     report::Format,
@@ -23,7 +23,7 @@ pub struct CostQuery {
 }
 
 /// The cost report of a day; yesterday (UTC) unless one is named.
-pub async fn cost(State(app): State<App>, Query(query): Query<CostQuery>) -> Result<Response, Failure> {
+pub async fn cost(State(app): State<App>, Params(query): Params<CostQuery>) -> Result<Response, Failure> {
     let day = match query.day {
         Some(text) => parse_day(&text)?,
         None => yesterday(app.engine.now_us())?,

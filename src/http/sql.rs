@@ -2,7 +2,7 @@
 
 use axum::{
     body::{Body, Bytes},
-    extract::{Query, State},
+    extract::State,
     http::{
         HeaderMap, HeaderName, HeaderValue,
         header::{ACCEPT, CONTENT_TYPE},
@@ -12,7 +12,7 @@ use axum::{
 use futures::stream;
 use serde::Deserialize;
 
-use super::{App, error::Failure};
+use super::{App, error::Failure, params::Params};
 use crate::{
     error::{Context, Error, Kind, Result},
     query::{Format, Output, QueryParams, Rows},
@@ -46,7 +46,7 @@ pub struct SqlQuery {
 /// Runs the statement in `q`.
 pub async fn get(
     State(app): State<App>,
-    Query(query): Query<SqlQuery>,
+    Params(query): Params<SqlQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let params = match query.params {
@@ -60,7 +60,7 @@ pub async fn get(
 /// Runs the statement in the body: JSON `{q, params, format}`, or the statement itself as text.
 pub async fn post(
     State(app): State<App>,
-    Query(query): Query<SqlQuery>,
+    Params(query): Params<SqlQuery>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {

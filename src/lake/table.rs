@@ -293,7 +293,7 @@ fn delta_columns(table: Table) -> Result<Vec<StructField>> {
 
 fn delta_type(data_type: &DataType) -> Result<DeltaType> {
     Ok(match data_type {
-        DataType::Utf8View => DeltaType::Primitive(PrimitiveType::String),
+        DataType::Utf8 | DataType::Utf8View => DeltaType::Primitive(PrimitiveType::String),
         DataType::Int64 => DeltaType::Primitive(PrimitiveType::Long),
         DataType::Float64 => DeltaType::Primitive(PrimitiveType::Double),
         DataType::Boolean => DeltaType::Primitive(PrimitiveType::Boolean),

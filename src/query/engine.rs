@@ -30,7 +30,7 @@ use tokio::{
 };
 
 use super::{
-    error::from_engine,
+    error::{from_engine, message},
     functions, guard,
     library::{Entry, Kind as LibraryKind, Library, Problem},
     provider::StoredTable,
@@ -423,7 +423,7 @@ fn timed_out(after: Duration) -> Error {
 }
 
 fn problem(file: &str, error: &DataFusionError) -> Problem {
-    let message = error.find_root().strip_backtrace();
+    let message = message(error.find_root());
     let spanned = error.diagnostic().and_then(|diagnostic| diagnostic.span).map(|span| span.start.line as usize);
     let line = spanned.or_else(|| line_in(&message));
     Problem { file: file.to_owned(), line, message }

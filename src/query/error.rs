@@ -41,7 +41,7 @@ fn kind_of(error: &DataFusionError) -> Kind {
 }
 
 /// The message without the engine's prefixes and backtraces.
-fn message(error: &DataFusionError) -> String {
+pub fn message(error: &DataFusionError) -> String {
     let text = error.strip_backtrace();
     let text = text.trim();
     ["Error during planning: ", "SQL error: ", "Execution error: ", "Schema error: ", "Arrow error: "]

@@ -81,6 +81,9 @@ impl Library {
     ///
     /// When the user's directory cannot be read.
     pub fn load(user_directory: Option<&Path>) -> Result<(Self, Vec<Problem>)> {
+        if let Some(directory) = user_directory.filter(|directory| !directory.is_dir()) {
+            return Err(Error::invalid(format!("there is no SQL directory {}", directory.display())));
+        }
         let mut library = Self::default();
         let mut problems = Vec::new();
         for kind in Kind::ALL {

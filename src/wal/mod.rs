@@ -45,4 +45,5 @@ pub use reader::{Recovered, recover};
 pub use writer::{Pending, Position, Writer};
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;

@@ -48,6 +48,7 @@ async fn wrong_questions_are_named() {
         assert_eq!((status, message.contains(words)), (400, true), "{message}");
     };
     check(&[], "column").await;
+    check(&[("column", "model"), ("colour", "red")], "colour").await;
     check(&[("column", "nothing")], "nothing").await;
     check(&[("column", "tool_calls")], "tool_calls").await;
     check(&[("column", "model"), ("by", "latency_ms")], "latency_ms").await;

@@ -76,6 +76,8 @@ async fn refusals_name_the_reason_and_store_nothing() {
     check("application/json", "zstd", zstd::encode_all(&[b' '; 50_000][..], 1).unwrap(), 413, "decompressed").await;
     check("application/json", "gzip", b"{}".to_vec(), 400, "Gzip").await;
     assert_eq!(app.sql("select count(*) as n from agent_logs").await, json!([{"n": 0}]));
+    let unnamed = app.post("/api/v1/logs").header("idempotency-key", " ").body(record(-1, "a", "rag", 0.1));
+    assert_eq!(failure(unnamed).await.0, 400);
     let books = &json_of(app.get("/api/v1/status")).await["books"];
     assert_eq!(books["received"], 0);
 }

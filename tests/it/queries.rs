@@ -40,6 +40,8 @@ async fn arguments_are_checked() {
     assert_eq!((status, message.contains("form")), (400, true), "{message}");
     let (status, message) = failure(app.get(url).query(&[("from", "soon")])).await;
     assert_eq!((status, message.contains("from")), (400, true), "{message}");
+    let (status, message) = failure(app.get(url).query(&[("from", "now-1h"), ("from", "now-2h")])).await;
+    assert_eq!((status, message.contains("from")), (400, true), "{message}");
     let (status, message) = failure(app.get("/api/v1/queries/none_such")).await;
     assert_eq!((status, message.contains("cost_total")), (404, true), "{message}");
 }
