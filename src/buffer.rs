@@ -216,3 +216,168 @@ fn position(table: Table) -> usize {
 fn permits_for(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(PERMIT_BYTES).min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use arrow::{
+        array::{StringViewArray, TimestampMicrosecondArray},
+        datatypes::{Date32Type, Int64Type},
+    };
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::record::col;
+
+    const TABLE: Table = Table::RejectedLogs;
+    const NO_WAIT: Duration = Duration::ZERO;
+    const LONG_WAIT: Duration = Duration::from_secs(3_600);
+
+    /// As many rows, all at one time, numbered from `first_line` on.
+    fn batch(rows: usize, first_line: i64, time_us: i64) -> RecordBatch {
+        let fields = TABLE.schema().fields();
+        let schema = Schema::new(fields[..fields.len() - 1].to_vec());
+        let text = Arc::new(StringViewArray::from(vec!["text"; rows])) as ArrayRef;
+        let lines = Int64Array::from_iter_values(first_line..first_line + rows as i64);
+        let times = TimestampMicrosecondArray::from_value(time_us, rows);
+        let columns = vec![Arc::new(times) as ArrayRef, Arc::new(lines), Arc::clone(&text), text];
+        RecordBatch::try_new(Arc::new(schema), columns).unwrap()
+    }
+
+    fn push(buffer: &Buffer, seq: u64, rows: usize, first_line: i64) {
+        buffer.push(seq, &[(TABLE, batch(rows, first_line, 0))], None).unwrap();
+    }
+
+    fn numbers(batches: &[RecordBatch], column: &str) -> Vec<i64> {
+        let column = |batch: &RecordBatch| batch.column_by_name(column).unwrap().as_primitive::<Int64Type>().clone();
+        batches.iter().flat_map(|batch| column(batch).values().to_vec()).collect()
+    }
+
+    /// Each generation that is visible, as `through seq: seqs of its rows`.
+    fn visible(buffer: &Buffer) -> String {
+        let generations = buffer.rows(TABLE);
+        let shown = generations.iter().map(|generation| {
+            let seqs = numbers(&generation.batches, col::INGEST_SEQ);
+            format!("{}: {}", generation.through_seq, seqs.iter().map(i64::to_string).collect::<Vec<_>>().join(" "))
+        });
+        shown.collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn rows_are_visible_in_order_until_they_are_released() {
+        let buffer = Buffer::new(1 << 20);
+        assert!(buffer.seal().is_none());
+        assert_eq!(visible(&buffer), "");
+        push(&buffer, 1, 2, 0);
+        push(&buffer, 2, 1, 2);
+        assert_eq!(visible(&buffer), "2: 1 1 2");
+
+        let sealed = buffer.seal().unwrap();
+        assert_eq!((sealed.through_seq(), buffer.filling_bytes()), (2, 0));
+        push(&buffer, 3, 1, 3);
+        assert_eq!(visible(&buffer), "2: 1 1 2, 3: 3");
+        assert_eq!(buffer.size().1, 4);
+        // What is sealed but not released is flushed first, again and again if need be.
+        assert_eq!(buffer.seal().unwrap().through_seq(), 2);
+        buffer.release(1);
+        assert_eq!(visible(&buffer), "2: 1 1 2, 3: 3");
+        buffer.release(2);
+        assert_eq!(visible(&buffer), "3: 3");
+
+        let sealed = buffer.seal().unwrap();
+        assert_eq!(sealed.rows(TABLE).unwrap()[0].schema(), *TABLE.schema());
+        assert_eq!(numbers(&sealed.rows(TABLE).unwrap(), col::LINE), [3]);
+        buffer.release(3);
+        assert_eq!((visible(&buffer).as_str(), buffer.size(), buffer.seal().is_none()), ("", (0, 0), true));
+    }
+
+    #[test]
+    fn tables_are_kept_apart() {
+        let buffer = Buffer::new(1 << 20);
+        buffer.push(1, &[], None).unwrap();
+        assert!(buffer.rows(TABLE).is_empty());
+        push(&buffer, 2, 1, 0);
+        assert_eq!((buffer.rows(TABLE).len(), buffer.rows(Table::AgentLogs).len()), (1, 0));
+        // A frame without rows is sealed and released like any other.
+        assert_eq!(buffer.seal().unwrap().through_seq(), 2);
+    }
+
+    #[test]
+    fn a_batch_that_does_not_fit_is_refused_whole() {
+        let buffer = Buffer::new(1 << 20);
+        let rows = [(TABLE, batch(1, 0, 0)), (Table::AgentLogs, batch(1, 0, 0))];
+        assert_eq!(buffer.push(1, &rows, None).unwrap_err().kind(), Kind::Internal);
+        assert_eq!((visible(&buffer).as_str(), buffer.size()), ("", (0, 0)));
+    }
+
+    #[test]
+    fn many_small_pushes_become_few_batches() {
+        let buffer = Buffer::new(1 << 20);
+        for seq in 1..=5_000 {
+            push(&buffer, seq, 1, seq as i64);
+            assert!(buffer.state.read().unwrap().filling.rows[position(TABLE)].len() <= 3 * MERGE_FAN_IN, "at {seq}");
+        }
+        let batches = &buffer.rows(TABLE)[0].batches;
+        assert_eq!(numbers(batches, col::LINE), (1..=5_000).collect::<Vec<_>>());
+        assert_eq!(numbers(batches, col::INGEST_SEQ), (1..=5_000).collect::<Vec<_>>());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn merges_keep_every_row_in_its_place(sizes in proptest::collection::vec(
+            prop_oneof![8 => 0..4_usize, 2 => 20..50_usize, 1 => 990..1_100_usize], 1..200,
+        )) {
+            let buffer = Buffer::new(1 << 20);
+            let mut next_line = 0;
+            for (index, rows) in sizes.iter().enumerate() {
+                push(&buffer, index as u64 + 1, *rows, next_line);
+                next_line += *rows as i64;
+            }
+            let batches = &buffer.rows(TABLE)[0].batches;
+            prop_assert_eq!(numbers(batches, col::LINE), (0..next_line).collect::<Vec<_>>());
+            prop_assert_eq!(buffer.size().1 as i64, next_line);
+            let large = sizes.iter().filter(|rows| **rows >= MERGED_ROWS_MAX).count();
+            prop_assert!(batches.len() <= next_line as usize / MERGED_ROWS_MAX + 3 * MERGE_FAN_IN * (large + 1));
+        }
+    }
+
+    #[test]
+    fn days_are_utc_days_before_1970_too() {
+        for (time_us, day) in [
+            (0, 0),
+            (DAY_US - 1, 0),
+            (DAY_US, 1),
+            (-1, -1),
+            (-DAY_US, -1),
+            (-DAY_US - 1, -2),
+            (1_778_752_800_000_000, 20_587),
+        ] {
+            let complete = complete(TABLE, &batch(1, 0, time_us), 9).unwrap();
+            let found = complete.column_by_name(PARTITION).unwrap().as_primitive::<Date32Type>().value(0);
+            assert_eq!(found, day, "{time_us}");
+        }
+    }
+
+    #[tokio::test]
+    async fn room_is_bounded_and_comes_back_with_the_release() {
+        let buffer = Buffer::new(4_096);
+        assert_eq!(buffer.reserve(4_097, LONG_WAIT).await.unwrap_err().kind(), Kind::TooLarge);
+        let held = buffer.reserve(3_072, NO_WAIT).await.unwrap();
+        // Room is counted in whole KiB.
+        assert_eq!(buffer.reserve(1_025, NO_WAIT).await.unwrap_err().kind(), Kind::Busy);
+        drop(buffer.reserve(1_024, NO_WAIT).await.unwrap());
+
+        buffer.push(1, &[(TABLE, batch(1, 0, 0))], Some(held)).unwrap();
+        let sealed = buffer.seal().unwrap();
+        assert_eq!(buffer.reserve(4_096, NO_WAIT).await.unwrap_err().kind(), Kind::Busy);
+        drop(sealed);
+        // One who waits gets the room as soon as the release makes it, long before the wait is over.
+        let (waited, ()) = tokio::join!(biased; buffer.reserve(4_096, LONG_WAIT), async { buffer.release(1) });
+        let all = waited.unwrap();
+        assert_eq!(buffer.reserve(1, NO_WAIT).await.unwrap_err().kind(), Kind::Busy);
+        drop(all);
+        assert!(buffer.reserve(4_096, NO_WAIT).await.is_ok());
+    }
+}

@@ -189,12 +189,15 @@ fn foreign(table: Table, columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch> 
 #[test]
 fn frames_of_an_older_version_are_read() {
     let time = || Arc::new(TimestampMicrosecondArray::from(vec![-5])) as ArrayRef;
-    let older = foreign(Table::AgentLogs, vec![
-        (col::MODEL, Arc::new(StringArray::from(vec!["m"]))),
-        (col::RECEIVED_AT, time()),
-        (col::TIMESTAMP, time()),
-        ("no_column_any_more", time()),
-    ]);
+    let older = foreign(
+        Table::AgentLogs,
+        vec![
+            (col::MODEL, Arc::new(StringArray::from(vec!["m"]))),
+            (col::RECEIVED_AT, time()),
+            (col::TIMESTAMP, time()),
+            ("no_column_any_more", time()),
+        ],
+    );
     assert_eq!(older.unwrap(), logs(1, &[(col::MODEL, Arc::new(StringViewArray::from(vec!["m"])))]));
 
     let without_time = foreign(Table::AgentLogs, vec![(col::TIMESTAMP, time())]).unwrap_err();
