@@ -24,7 +24,7 @@ select
   count(*) filter (where failed) as failures,
   cast(count(*) filter (where failed) as double) / nullif(count(failed), 0) as failure_rate,
   count(latency_ms) as latency_samples,
-  approx_percentile_cont(0.95) within group (order by latency_ms) as latency_p95_ms,
+  percentile_cont(0.95) within group (order by latency_ms) as latency_p95_ms,
   max(timestamp) filter (where failed) as last_failure
 from tool_calls
 where timestamp >= $from

@@ -26,8 +26,8 @@ select
   hour,
   count(*) as calls,
   avg(lag_ms) as lag_avg_ms,
-  approx_percentile_cont(0.5) within group (order by lag_ms) as lag_p50_ms,
-  approx_percentile_cont(0.95) within group (order by lag_ms) as lag_p95_ms,
+  percentile_cont(0.5) within group (order by lag_ms) as lag_p50_ms,
+  percentile_cont(0.95) within group (order by lag_ms) as lag_p95_ms,
   max(lag_ms) as lag_max_ms,
   count(*) filter (where lag_ms > 3600000) as calls_late
 from lags

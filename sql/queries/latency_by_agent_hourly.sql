@@ -22,13 +22,13 @@ select
   agent_id,
   count(*) as calls,
   count(latency_ms) as latency_samples,
-  approx_percentile_cont(0.5) within group (order by latency_ms) as latency_p50_ms,
-  approx_percentile_cont(0.95) within group (order by latency_ms) as latency_p95_ms,
-  approx_percentile_cont(0.99) within group (order by latency_ms) as latency_p99_ms,
+  percentile_cont(0.5) within group (order by latency_ms) as latency_p50_ms,
+  percentile_cont(0.95) within group (order by latency_ms) as latency_p95_ms,
+  percentile_cont(0.99) within group (order by latency_ms) as latency_p99_ms,
   count(ttft_ms) as ttft_samples,
-  approx_percentile_cont(0.5) within group (order by ttft_ms) as ttft_p50_ms,
-  approx_percentile_cont(0.95) within group (order by ttft_ms) as ttft_p95_ms,
-  approx_percentile_cont(0.99) within group (order by ttft_ms) as ttft_p99_ms
+  percentile_cont(0.5) within group (order by ttft_ms) as ttft_p50_ms,
+  percentile_cont(0.95) within group (order by ttft_ms) as ttft_p95_ms,
+  percentile_cont(0.99) within group (order by ttft_ms) as ttft_p99_ms
 from agent_logs
 where timestamp >= $from
   and timestamp < $to

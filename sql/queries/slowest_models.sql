@@ -24,11 +24,11 @@ select
   count(*) as calls,
   count(latency_ms) as latency_samples,
   avg(latency_ms) as latency_avg_ms,
-  approx_percentile_cont(0.5) within group (order by latency_ms) as latency_p50_ms,
-  approx_percentile_cont(0.95) within group (order by latency_ms) as latency_p95_ms,
+  percentile_cont(0.5) within group (order by latency_ms) as latency_p50_ms,
+  percentile_cont(0.95) within group (order by latency_ms) as latency_p95_ms,
   max(latency_ms) as latency_max_ms,
   count(ttft_ms) as ttft_samples,
-  approx_percentile_cont(0.95) within group (order by ttft_ms) as ttft_p95_ms,
+  percentile_cont(0.95) within group (order by ttft_ms) as ttft_p95_ms,
   1000.0 * sum(completion_tokens) filter (where latency_ms is not null)
     / nullif(sum(latency_ms) filter (where completion_tokens is not null), 0) as completion_tokens_per_second
 from agent_logs

@@ -32,7 +32,7 @@ use object_store::ObjectMeta;
 use crate::{
     buffer::Buffer,
     lake::{DataFile, LakeTable, query_schema},
-    record::{PARTITION, Table},
+    record::{PARTITION, Table, col},
 };
 
 /// One stored table.
@@ -72,6 +72,7 @@ impl StoredTable {
         projection: Option<&Vec<usize>>,
         predicate: Option<&Arc<dyn PhysicalExpr>>,
         limit: Option<usize>,
+        selective: bool,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let partition_column = Arc::new(Field::new(PARTITION, DataType::Date32, false));
         let table_schema = TableSchema::builder(Arc::clone(self.table().schema()))
@@ -79,7 +80,7 @@ impl StoredTable {
             .build();
         let mut source = ParquetSource::new(table_schema)
             .with_table_parquet_options(state.table_options().parquet.clone())
-            .with_pushdown_filters(false);
+            .with_pushdown_filters(selective);
         if let Some(predicate) = predicate {
             source = source.with_predicate(Arc::clone(predicate));
         }
@@ -137,7 +138,14 @@ impl TableProvider for StoredTable {
         };
         let mut parts: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
         if !files.is_empty() {
-            parts.push(self.scan_files(state, files, projection, predicate.as_ref(), limit)?);
+            parts.push(self.scan_files(
+                state,
+                files,
+                projection,
+                predicate.as_ref(),
+                limit,
+                filters.iter().any(is_selective),
+            )?);
         }
         if !waiting.is_empty() || parts.is_empty() {
             let partitions = spread(waiting, state.config().target_partitions());
@@ -147,6 +155,17 @@ impl TableProvider for StoredTable {
         if parts.len() == 1 { Ok(parts.swap_remove(0)) } else { UnionExec::try_new(parts) }
     }
 }
+
+/// Whether a filter keeps few enough rows that the reader should apply it itself, before it decodes the
+/// other columns. It pays for look-ups and thresholds and costs for the ranges and groups that nearly
+/// every row falls in.
+fn is_selective(filter: &Expr) -> bool {
+    let narrow = |column: &&datafusion::common::Column| !BROAD.contains(&column.name.as_str());
+    !matches!(filter, Expr::IsNotNull(_)) && filter.column_refs().iter().any(narrow)
+}
+
+/// Columns whose filters keep large parts of a table.
+const BROAD: [&str; 6] = [PARTITION, col::TIMESTAMP, col::RECEIVED_AT, col::TENANT_ID, col::AGENT_ID, col::MODEL];
 
 /// The files whose statistics do not rule the predicate out.
 fn prune(files: Vec<DataFile>, predicate: &Arc<dyn PhysicalExpr>, schema: &SchemaRef) -> Vec<DataFile> {
