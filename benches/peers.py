@@ -9,9 +9,9 @@ usage: benches/peers.py [--records 500000] [--driftline BINARY] [--dir DIRECTORY
 2. Queries: the server's named queries over HTTP, JSON parsed, against the peers' own SQL on the
    very Parquet files of the Delta table, rows fetched; all warm, best and median of 7, taken in
    turns. Stored times are zoned; the peers group them after a cast to plain UTC, their faster way.
-3. Answers are compared: counts and names exactly, money to 1e-9. Driftline's percentiles come from
-   a t-digest and are no exact ones: a value passes if it lies within one percent of rank of the
-   exact one (and one value to each side, for small groups).
+3. Answers are compared: counts and names exactly, money to 1e-9. Engines interpolate percentiles
+   differently: a value passes if it lies within one percent of rank of the peer's (and one value to
+   each side, for small groups).
 
 Needs the Python package duckdb; chdb is optional. Different answers fail; times never do.
 """
@@ -335,8 +335,7 @@ def measure_queries(server, peers, samples):
             "ms": {n: {"best": 1e3 * best, "median": 1e3 * median} for n, (best, median) in times.items()},
             "ratio_driftline_to_peer": ratios,
         }
-    print("\nanswers agree: counts exactly, money to 1e-9, percentiles within one percent of rank "
-          "(driftline's are approximate)")
+    print("\nanswers agree: counts exactly, money to 1e-9, percentiles within one percent of rank")
     return report
 
 
