@@ -17,12 +17,12 @@ use datafusion::{
         TableType,
         listing::PartitionedFile,
         memory::MemorySourceConfig,
-        physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource},
+        physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource, parquet::CachedParquetFileReaderFactory},
         source::DataSourceExec,
         table_schema::TableSchema,
     },
     execution::object_store::ObjectStoreUrl,
-    logical_expr::{Expr, TableProviderFilterPushDown, utils::conjunction},
+    logical_expr::{Expr, Operator, TableProviderFilterPushDown, utils::conjunction},
     physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr, expressions::Column},
     physical_optimizer::pruning::PruningPredicateBuilder,
     physical_plan::{ExecutionPlan, union::UnionExec},
@@ -70,7 +70,6 @@ impl StoredTable {
         state: &dyn Session,
         files: Vec<DataFile>,
         projection: Option<&Vec<usize>>,
-        predicate: Option<&Arc<dyn PhysicalExpr>>,
         limit: Option<usize>,
         selective: bool,
     ) -> Result<Arc<dyn ExecutionPlan>> {
@@ -78,15 +77,20 @@ impl StoredTable {
         let table_schema = TableSchema::builder(Arc::clone(self.table().schema()))
             .with_table_partition_cols(vec![partition_column])
             .build();
-        let mut source = ParquetSource::new(table_schema)
+        let location = ObjectStoreUrl::local_filesystem();
+        let runtime = state.runtime_env();
+        // Footers are parsed once: a file never changes under its name.
+        let footers = CachedParquetFileReaderFactory::new(
+            runtime.object_store(&location)?,
+            runtime.cache_manager.get_file_metadata_cache(),
+        );
+        let source = ParquetSource::new(table_schema)
             .with_table_parquet_options(state.table_options().parquet.clone())
+            .with_parquet_file_reader_factory(Arc::new(footers))
             .with_pushdown_filters(selective);
-        if let Some(predicate) = predicate {
-            source = source.with_predicate(Arc::clone(predicate));
-        }
         let time = Column::new_with_schema(self.table().time_column(), &self.schema)?;
         let ordering = LexOrdering::new([PhysicalSortExpr::new_default(Arc::new(time))]);
-        let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
+        let config = FileScanConfigBuilder::new(location, Arc::new(source))
             .with_file_groups(groups(files, state.config().target_partitions()))
             .with_projection_indices(projection.cloned())?
             .with_output_ordering(ordering.into_iter().collect())
@@ -138,14 +142,7 @@ impl TableProvider for StoredTable {
         };
         let mut parts: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
         if !files.is_empty() {
-            parts.push(self.scan_files(
-                state,
-                files,
-                projection,
-                predicate.as_ref(),
-                limit,
-                filters.iter().any(is_selective),
-            )?);
+            parts.push(self.scan_files(state, files, projection, limit, filters.iter().any(is_selective))?);
         }
         if !waiting.is_empty() || parts.is_empty() {
             let partitions = spread(waiting, state.config().target_partitions());
@@ -156,16 +153,18 @@ impl TableProvider for StoredTable {
     }
 }
 
-/// Whether a filter keeps few enough rows that the reader should apply it itself, before it decodes the
-/// other columns. It pays for look-ups and thresholds and costs for the ranges and groups that nearly
-/// every row falls in.
+/// Whether a filter keeps so few rows that the reader should apply it itself, before it decodes the
+/// other columns: one value of a column that has very many. For ranges, thresholds and groups that
+/// large parts of a table fall in, that order costs more than it saves.
 fn is_selective(filter: &Expr) -> bool {
-    let narrow = |column: &&datafusion::common::Column| !BROAD.contains(&column.name.as_str());
-    !matches!(filter, Expr::IsNotNull(_)) && filter.column_refs().iter().any(narrow)
+    let looked_up = |column: &&datafusion::common::Column| LOOKED_UP.contains(&column.name.as_str());
+    matches!(filter, Expr::BinaryExpr(comparison) if comparison.op == Operator::Eq)
+        && filter.column_refs().iter().any(looked_up)
 }
 
-/// Columns whose filters keep large parts of a table.
-const BROAD: [&str; 6] = [PARTITION, col::TIMESTAMP, col::RECEIVED_AT, col::TENANT_ID, col::AGENT_ID, col::MODEL];
+/// Columns of very many values.
+const LOOKED_UP: [&str; 6] =
+    [col::TRACE_ID, col::SPAN_ID, col::SESSION_ID, col::REQUEST_ID, col::CORRELATION_ID, col::USER_ID];
 
 /// The files whose statistics do not rule the predicate out.
 fn prune(files: Vec<DataFile>, predicate: &Arc<dyn PhysicalExpr>, schema: &SchemaRef) -> Vec<DataFile> {
