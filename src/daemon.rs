@@ -217,7 +217,6 @@ fn check_format(data: &Path) -> Result<()> {
 fn ingest_settings(config: &Config) -> ingest::Settings {
     ingest::Settings {
         body_bytes_max: config.ingest.body_bytes_max,
-        buffer_bytes_max: config.buffer.bytes_max,
         flush_bytes: config.buffer.flush_bytes,
         segment_bytes_max: config.wal.segment_bytes_max,
         wait_max: Duration::from_millis(config.ingest.wait_ms_max),

@@ -37,8 +37,6 @@ use receipts::Recent;
 pub struct Settings {
     /// Most bytes of one body, plain.
     pub body_bytes_max: usize,
-    /// Most bytes that wait in the buffer.
-    pub buffer_bytes_max: usize,
     /// The buffer is flushed when it holds this much.
     pub flush_bytes: usize,
     /// Bytes of one WAL segment.

@@ -34,6 +34,7 @@ use super::{
     functions, guard,
     library::{Entry, Kind as LibraryKind, Library, Problem},
     provider::StoredTable,
+    write::TIMESTAMP_FORMAT,
 };
 use crate::{
     buffer::Buffer,
@@ -323,8 +324,7 @@ impl Rows {
     /// All rows as values of a type that reads row objects.
     pub async fn collect_as<T: DeserializeOwned>(self) -> Result<Vec<T>> {
         let batches = self.collect().await?;
-        let builder =
-            WriterBuilder::new().with_explicit_nulls(true).with_timestamp_format("%Y-%m-%dT%H:%M:%S%.6fZ".to_owned());
+        let builder = WriterBuilder::new().with_explicit_nulls(true).with_timestamp_format(TIMESTAMP_FORMAT.to_owned());
         let mut writer: ArrayWriter<Vec<u8>> = builder.build::<_, JsonArray>(Vec::new());
         writer.write_batches(&batches.iter().collect::<Vec<_>>()).context("cannot read the rows")?;
         writer.finish().context("cannot read the rows")?;

@@ -18,7 +18,7 @@ use parquet::arrow::ArrowWriter;
 use crate::error::{Context, Error, Result};
 
 /// Times are shown with their zone, which is always UTC: a reader must not have to guess.
-const TIMESTAMP_FORMAT: &str = "%Y-%m-%dT%H:%M:%S%.6fZ";
+pub(super) const TIMESTAMP_FORMAT: &str = "%Y-%m-%dT%H:%M:%S%.6fZ";
 
 /// A result format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
