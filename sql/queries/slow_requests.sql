@@ -24,6 +24,20 @@
 -- column: cost_usd USD -- reported cost, else computed by the price list
 -- column: error_type text -- class of the error, null where the call went well
 
+-- The least latency that can be among the rows is found first, on few columns; the other columns are
+-- then read for those rows only.
+with slowest as (
+  select latency_ms
+  from agent_logs
+  where timestamp >= $from
+    and timestamp < $to
+    and latency_ms > $threshold_ms
+    and ($tenant_id is null or tenant_id = $tenant_id)
+    and ($agent_id is null or agent_id = $agent_id)
+    and ($model is null or model = $model)
+  order by latency_ms desc
+  limit $limit
+)
 select
   timestamp,
   latency_ms,
@@ -44,7 +58,7 @@ select
 from agent_logs
 where timestamp >= $from
   and timestamp < $to
-  and latency_ms > $threshold_ms
+  and latency_ms >= (select min(latency_ms) from slowest)
   and ($tenant_id is null or tenant_id = $tenant_id)
   and ($agent_id is null or agent_id = $agent_id)
   and ($model is null or model = $model)

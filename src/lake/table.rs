@@ -192,7 +192,7 @@ impl LakeTable {
     async fn write_file(&self, day: i32, encoded: Encoded) -> Result<Add> {
         let date = NaiveDate::from_epoch_days(day)
             .ok_or_else(|| Error::new(Kind::Internal, format!("day {day} is outside the calendar")))?;
-        let relative = format!("{PARTITION}={date}/part-{}.zstd.parquet", uuid::Uuid::now_v7());
+        let relative = format!("{PARTITION}={date}/part-{}.lz4.parquet", uuid::Uuid::now_v7());
         let bytes = encoded.bytes.len();
         let stats = statistics::to_delta(&encoded.metadata, self.table.schema(), encoded.rows);
         let path = relative.split('/').fold(self.prefix.clone(), |path, part| path.join(part));
@@ -219,7 +219,7 @@ fn error_chain<'a>(error: &'a dyn std::error::Error) -> impl Iterator<Item = Str
 }
 
 fn uuid_millis(path: &Path) -> Option<i64> {
-    let name = path.filename()?.strip_prefix("part-")?.strip_suffix(".zstd.parquet")?;
+    let name = path.filename()?.strip_prefix("part-")?.strip_suffix(".lz4.parquet")?;
     let (seconds, nanos) = uuid::Uuid::parse_str(name).ok()?.get_timestamp()?.to_unix();
     Some(seconds as i64 * 1_000 + i64::from(nanos) / 1_000_000)
 }

@@ -32,6 +32,7 @@ use tokio::{
 use super::{
     error::{from_engine, message},
     functions, guard,
+    late::LateMaterialisation,
     library::{Entry, Kind as LibraryKind, Library, Problem},
     provider::StoredTable,
     write::TIMESTAMP_FORMAT,
@@ -360,8 +361,12 @@ fn session(settings: &Settings) -> Result<SessionContext> {
         .with_collect_statistics(false);
     config.options_mut().sql_parser.collect_spans = true;
     config.options_mut().execution.parquet.pushdown_filters = false;
-    let mut state =
-        SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build();
+    let mut state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .with_physical_optimizer_rule(Arc::new(LateMaterialisation))
+        .build();
     datafusion_functions_json::register_all(&mut state)
         .map_err(|error| from_engine("cannot register the JSON functions", error))?;
     let context = SessionContext::new_with_state(state);

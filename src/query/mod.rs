@@ -7,6 +7,7 @@ mod engine;
 mod error;
 mod functions;
 mod guard;
+mod late;
 mod library;
 mod provider;
 mod report;

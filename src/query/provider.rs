@@ -163,7 +163,7 @@ fn is_selective(filter: &Expr) -> bool {
 }
 
 /// Columns of very many values.
-const LOOKED_UP: [&str; 6] =
+pub(super) const LOOKED_UP: [&str; 6] =
     [col::TRACE_ID, col::SPAN_ID, col::SESSION_ID, col::REQUEST_ID, col::CORRELATION_ID, col::USER_ID];
 
 /// The files whose statistics do not rule the predicate out.
