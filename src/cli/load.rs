@@ -7,11 +7,11 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use clap::Args;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, future, stream};
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use reqwest::{Client, header::CONTENT_TYPE};
 
@@ -22,6 +22,7 @@ use crate::{
     decode::{Encoding, Shape},
     error::{Context, Error, Kind, Result},
     ingest::{Ingestor, Request},
+    jobs,
 };
 
 /// Flags of `load`.
@@ -41,14 +42,20 @@ const BATCH_BYTES: usize = 2 << 20;
 const DOCUMENT_BYTES_MAX: u64 = 64 << 20;
 /// Batches that are on their way at the same time.
 const IN_FLIGHT: usize = 4;
+/// How long a load waits for its own flush to make room: nobody else is waiting for an answer.
+const ROOM_WAIT_MS: u64 = 60_000;
 /// Rejected lines that are printed.
 const REJECTS_SHOWN: usize = 10;
 
 /// Loads every file; exit code 1 when a line was rejected.
 pub async fn run(args: LoadArgs) -> Result<ExitCode> {
     let (target, store) = match args.source.directory()? {
-        Some(config) => {
+        Some(mut config) => {
+            config.ingest.wait_ms_max = config.ingest.wait_ms_max.max(ROOM_WAIT_MS);
             let store = Store::open(&config, Clock::System).await?;
+            // A load may be larger than the buffer: what it holds is committed meanwhile, as a server does.
+            let interval = Duration::from_millis(config.buffer.flush_interval_ms.max(1));
+            tokio::spawn(jobs::flush(Arc::clone(&store.ingestor), interval, future::pending()));
             (Target::Directory(Arc::clone(&store.ingestor)), Some(store))
         }
         None => {

@@ -161,3 +161,27 @@ async fn a_million_brackets_cost_a_rejection_and_nothing_else() {
         assert_eq!((status, message.contains("nested")), (400, true), "{message}");
     }
 }
+
+#[tokio::test]
+async fn a_load_may_be_larger_than_the_buffer() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("large.ndjson");
+    let lines: String = (0..40_000).map(|n| record(-(n % 3_600), &format!("r{n}"), "rag", 0.25)).collect();
+    assert!(lines.len() > 12 << 20);
+    std::fs::write(&file, lines).unwrap();
+    let driftline = |arguments: &[&str]| {
+        let run = std::process::Command::new(env!("CARGO_BIN_EXE_driftline"))
+            .args(arguments)
+            .arg("--data")
+            .arg(directory.path().join("data"))
+            .env("DRIFTLINE_BUFFER_BYTES_MAX", (6 << 20).to_string())
+            .env("DRIFTLINE_BUFFER_FLUSH_BYTES", (2 << 20).to_string())
+            .output()
+            .unwrap();
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        String::from_utf8(run.stdout).unwrap()
+    };
+    driftline(&["load", file.to_str().unwrap()]);
+    let counts = "select count(*) as n, count(distinct request_id) as ids from agent_logs";
+    assert_eq!(driftline(&["query", "--format", "csv", counts]).trim(), "n,ids\n40000,40000");
+}
