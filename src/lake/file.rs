@@ -25,8 +25,8 @@ use crate::{
 
 /// Rows of a row group: a reader's unit of pruning and of parallel work.
 const ROW_GROUP_ROWS: usize = 128 * 1024;
-/// Fresh files are asked most and rewritten least: half again the bytes of zstd, a third of its time
-/// to open.
+/// Fresh files are written in a hurry and read most. Measured against zstd at level 1: 1.6 times the
+/// bytes, 1.5 times the ingest rate.
 const COMPRESSION: Compression = Compression::LZ4_RAW;
 const DAY_US: i64 = 86_400_000_000;
 
