@@ -167,7 +167,7 @@ async fn a_load_may_be_larger_than_the_buffer() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("large.ndjson");
     let lines: String = (0..40_000).map(|n| record(-(n % 3_600), &format!("r{n}"), "rag", 0.25)).collect();
-    assert!(lines.len() > 12 << 20);
+    assert!(lines.len() > 9 << 20);
     std::fs::write(&file, lines).unwrap();
     let driftline = |arguments: &[&str]| {
         let run = std::process::Command::new(env!("CARGO_BIN_EXE_driftline"))
