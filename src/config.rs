@@ -3,6 +3,7 @@
 //! environment.
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -28,6 +29,8 @@ pub struct Config {
     pub query: QueryConfig,
     /// The live Prometheus families.
     pub metrics: MetricsConfig,
+    /// What becomes of committed files.
+    pub lifecycle: LifecycleConfig,
 }
 
 /// Where the daemon listens and stores.
@@ -161,6 +164,59 @@ pub struct MetricsConfig {
 impl Default for MetricsConfig {
     fn default() -> Self {
         Self { label_sets_max: 2_000, live_window_minutes: 60, session_window_minutes: 30, sessions_max: 100_000 }
+    }
+}
+
+/// What becomes of committed files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LifecycleConfig {
+    /// `DRIFTLINE_LIFECYCLE_INTERVAL_S`: how often it is looked what is due, seconds; 0 is never.
+    pub interval_s: u64,
+    /// `DRIFTLINE_LIFECYCLE_CLOSED_AFTER_MINUTES`: an hour's files are joined so long after its end, minutes.
+    pub closed_after_minutes: u32,
+    /// `DRIFTLINE_LIFECYCLE_MERGE_FILES_MIN`: files of about one size that are worth joining.
+    pub merge_files_min: usize,
+    /// `DRIFTLINE_LIFECYCLE_FILE_BYTES_TARGET`: joined files are about as large as this.
+    pub file_bytes_target: u64,
+    /// `DRIFTLINE_LIFECYCLE_WARM_AFTER_DAYS`: a day's files are compressed harder at this age, days; 0 is never.
+    pub warm_after_days: u32,
+    /// `DRIFTLINE_LIFECYCLE_DELETE_AFTER_DAYS`: rows are deleted at this age, days; 0 is never.
+    pub delete_after_days: u32,
+    /// `DRIFTLINE_LIFECYCLE_FILE_GRACE_MINUTES`: how long a file stays once no commit needs it, minutes.
+    pub file_grace_minutes: u32,
+    /// `DRIFTLINE_LIFECYCLE_LOG_RETENTION_MINUTES`: how long entries of a table's log stay once a
+    /// checkpoint replaces them, minutes.
+    pub log_retention_minutes: u32,
+    /// `DRIFTLINE_LIFECYCLE_MEMORY_BYTES_MAX`: most memory for joining files, bytes.
+    pub memory_bytes_max: usize,
+    /// Tenants that keep their rows for another time; only in the file.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tenants: BTreeMap<String, TenantLifecycleConfig>,
+}
+
+/// One tenant's own ages.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TenantLifecycleConfig {
+    /// The tenant's rows are deleted at this age, days; 0 is never.
+    pub delete_after_days: u32,
+}
+
+impl Default for LifecycleConfig {
+    fn default() -> Self {
+        Self {
+            interval_s: 60,
+            closed_after_minutes: 15,
+            merge_files_min: 8,
+            file_bytes_target: 128 << 20,
+            warm_after_days: 7,
+            delete_after_days: 0,
+            file_grace_minutes: 60,
+            log_retention_minutes: 60,
+            memory_bytes_max: 128 << 20,
+            tenants: BTreeMap::new(),
+        }
     }
 }
 

@@ -21,6 +21,8 @@ use crate::{
     ingest::{self, Ingestor, Parts},
     jobs,
     lake::{LakeTable, Storage},
+    lifecycle::{Policy, TenantPolicy},
+    maintain::{self, Maintainer},
     metrics::Limits,
     query::{self, Engine, QueryParams},
     record::Table,
@@ -35,6 +37,8 @@ pub struct Store {
     pub ingestor: Arc<Ingestor>,
     /// The way out.
     pub engine: Arc<Engine>,
+    /// The files' life cycle.
+    pub maintainer: Arc<Maintainer>,
     _lock: File,
 }
 
@@ -63,9 +67,15 @@ impl Store {
         for problem in problems {
             tracing::warn!(%problem, "left out an SQL file; `driftline check` says more");
         }
+        let maintainer = Maintainer::new(maintain_settings(config), lake.clone(), clock.clone())?;
         let parts = Parts { buffer, lake, catalog, clock };
         let ingestor = Ingestor::open(&directories.wal, ingest_settings(config), parts).await?;
-        let store = Self { ingestor: Arc::new(ingestor), engine: Arc::new(engine), _lock: lock };
+        let store = Self {
+            ingestor: Arc::new(ingestor),
+            engine: Arc::new(engine),
+            maintainer: Arc::new(maintainer),
+            _lock: lock,
+        };
         store.seed_sessions(config).await?;
         Ok(store)
     }
@@ -104,6 +114,7 @@ pub struct Daemon {
     stop: watch::Sender<bool>,
     server: JoinHandle<std::io::Result<()>>,
     flush: JoinHandle<()>,
+    maintain: Option<JoinHandle<()>>,
     grace: Duration,
 }
 
@@ -125,14 +136,27 @@ impl Daemon {
         let app = App::new(config, Arc::clone(&store.ingestor), Arc::clone(&store.engine));
         let server = tokio::spawn(http::serve(listener, app, wait(stopped.clone())));
         let interval = Duration::from_millis(config.buffer.flush_interval_ms.max(1));
-        let flush = tokio::spawn(jobs::flush(Arc::clone(&store.ingestor), interval, wait(stopped)));
+        let flush = tokio::spawn(jobs::flush(Arc::clone(&store.ingestor), interval, wait(stopped.clone())));
+        let interval = Duration::from_secs(config.lifecycle.interval_s);
+        let maintain = (!interval.is_zero())
+            .then(|| tokio::spawn(jobs::maintain(Arc::clone(&store.maintainer), interval, wait(stopped))));
         let grace = Duration::from_secs(config.server.shutdown_grace_s);
-        Ok(Self { store, address, stop, server, flush, grace })
+        Ok(Self { store, address, stop, server, flush, maintain, grace })
     }
 
     /// Where it listens.
     pub fn address(&self) -> std::net::SocketAddr {
         self.address
+    }
+
+    /// The way out, for those in the same process.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.store.engine
+    }
+
+    /// The files' life cycle, for those in the same process.
+    pub fn maintainer(&self) -> &Arc<Maintainer> {
+        &self.store.maintainer
     }
 
     /// The way in, for those in the same process.
@@ -147,6 +171,9 @@ impl Daemon {
             tracing::warn!(grace_s = self.grace.as_secs(), "requests were still open at the stop");
         }
         let _ = self.flush.await;
+        if let Some(maintain) = self.maintain {
+            let _ = maintain.await;
+        }
         self.store.close().await
     }
 }
@@ -228,6 +255,30 @@ fn ingest_settings(config: &Config) -> ingest::Settings {
             session_window_us: i64::from(config.metrics.session_window_minutes) * MINUTE_US,
             sessions_max: config.metrics.sessions_max,
         },
+    }
+}
+
+fn maintain_settings(config: &Config) -> maintain::Settings {
+    let lifecycle = &config.lifecycle;
+    let after = |days: u32| (days > 0).then_some(days);
+    let tenants = lifecycle
+        .tenants
+        .iter()
+        .map(|(name, tenant)| (name.clone(), TenantPolicy { delete_after_days: after(tenant.delete_after_days) }))
+        .collect();
+    maintain::Settings {
+        policy: Policy {
+            warm_after_days: after(lifecycle.warm_after_days),
+            cold_after_days: None,
+            delete_after_days: after(lifecycle.delete_after_days),
+            tenants,
+            closed_after_minutes: lifecycle.closed_after_minutes,
+            merge_files_min: lifecycle.merge_files_min,
+            file_bytes_target: lifecycle.file_bytes_target,
+        },
+        file_grace_us: i64::from(lifecycle.file_grace_minutes) * MINUTE_US,
+        log_retention_us: i64::from(lifecycle.log_retention_minutes) * MINUTE_US,
+        memory_bytes_max: lifecycle.memory_bytes_max,
     }
 }
 

@@ -14,6 +14,8 @@ pub mod http;
 pub mod ingest;
 pub mod jobs;
 pub mod lake;
+pub mod lifecycle;
+pub mod maintain;
 pub mod metrics;
 pub mod named;
 pub mod query;

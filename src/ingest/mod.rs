@@ -312,7 +312,7 @@ impl Ingestor {
         for lake in &self.parts.lake {
             let rows = sealed.generation.rows(lake.table())?;
             if !rows.is_empty() {
-                lake.commit(&rows, seq).await?;
+                lake.commit(&rows, seq, self.parts.clock.now_us()).await?;
             }
         }
         let totals = Totals {

@@ -2,7 +2,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use crate::ingest::Ingestor;
+use crate::{ingest::Ingestor, maintain::Maintainer};
 
 /// Commits the buffer whenever it is large enough or old enough, until the stop. A flush that fails
 /// is tried again at the next interval; its rows stay in the WAL and in queries.
@@ -17,6 +17,33 @@ pub async fn flush(ingestor: Arc<Ingestor>, interval: Duration, stop: impl Futur
         if let Err(error) = ingestor.flush().await {
             tracing::error!(error = error.chain(), "flush failed; the rows are kept and it will be tried again");
             tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+}
+
+/// Looks what is due for the tables' files, again and again, until the stop; a pass that runs then ends
+/// after its present action. A pass that fails is tried again at the next interval.
+pub async fn maintain(maintainer: Arc<Maintainer>, interval: Duration, stop: impl Future<Output = ()>) {
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => return,
+            () = tokio::time::sleep(interval) => {}
+        }
+        let pass = maintainer.run();
+        tokio::pin!(pass);
+        let (outcome, stopping) = tokio::select! {
+            outcome = &mut pass => (outcome, false),
+            () = &mut stop => {
+                maintainer.stop();
+                (pass.await, true)
+            }
+        };
+        if let Err(error) = outcome {
+            tracing::error!(error = error.chain(), "maintenance failed; it will be tried again");
+        }
+        if stopping {
+            return;
         }
     }
 }

@@ -6,13 +6,20 @@
 //! knows what waits in the buffer.
 
 mod file;
+mod rewrite;
+mod scan;
 mod statistics;
 mod store;
 mod table;
+mod tags;
+mod upkeep;
 
 pub use file::sort_by_time;
+pub use rewrite::{Keep, Rewrite, Rewriter, Rewritten};
+pub use scan::Scan;
 pub use store::{FsyncStore, Storage};
 pub use table::{DataFile, LakeTable, Snapshot, query_schema};
+pub use upkeep::Replacement;
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, RwLock},
+    sync::{Arc, PoisonError, RwLock, Weak},
 };
 
 use arrow::{
@@ -10,7 +10,10 @@ use arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
 };
 use chrono::NaiveDate;
-use datafusion::common::Statistics;
+use datafusion::{
+    common::{Statistics, stats::Precision},
+    scalar::ScalarValue,
+};
 use deltalake_core::{
     DeltaTable, DeltaTableBuilder,
     kernel::{
@@ -31,22 +34,27 @@ use super::{
     file::{self, Encoded},
     statistics,
     store::Storage,
+    tags,
 };
 use crate::{
     error::{Context, Error, Kind, Result},
-    record::{PARTITION, Table},
+    lifecycle::{FileInfo, TenantSet, Tenants, Tier},
+    record::{PARTITION, Table, col},
 };
 
 /// The application id of the transaction that carries the highest committed WAL seq.
 const WAL_APP_ID: &str = "driftline-wal";
 /// Commits between checkpoints of the Delta log.
 const CHECKPOINT_INTERVAL: u32 = 50;
+const DAY_US: i64 = 86_400_000_000;
 /// Files that are encoded and uploaded at the same time.
 const UPLOADS: usize = 4;
 
 /// A committed file.
 #[derive(Debug, Clone)]
 pub struct DataFile {
+    /// Its name in the Delta log: the path below the table's directory.
+    pub name: String,
     /// Where it is in the store.
     pub path: Path,
     /// Its length.
@@ -55,6 +63,12 @@ pub struct DataFile {
     pub rows: Option<usize>,
     /// Its partition: days since the epoch, UTC.
     pub day: i32,
+    /// When it was written, µs since the epoch, UTC.
+    pub written_us: i64,
+    /// How it is kept.
+    pub tier: Tier,
+    /// Whose rows were taken out of it.
+    pub removed: TenantSet,
     /// Exact bounds of the leading columns, in the order of [`query_schema`].
     pub statistics: Arc<Statistics>,
 }
@@ -74,11 +88,13 @@ pub struct Snapshot {
 pub struct LakeTable {
     table: Table,
     url: Url,
-    prefix: Path,
-    store: Arc<dyn ObjectStore>,
-    log_store: LogStoreRef,
-    writer: Mutex<DeltaTableState>,
+    pub(super) prefix: Path,
+    pub(super) store: Arc<dyn ObjectStore>,
+    pub(super) log_store: LogStoreRef,
+    pub(super) writer: Mutex<DeltaTableState>,
     snapshot: RwLock<Arc<Snapshot>>,
+    /// Snapshots that were the newest once: somebody may still read from them.
+    past: std::sync::Mutex<Vec<Weak<Snapshot>>>,
 }
 
 /// The columns that a query sees: the table's and its partition column.
@@ -112,6 +128,7 @@ impl LakeTable {
             log_store,
             writer: Mutex::new(state),
             snapshot: RwLock::new(Arc::new(snapshot)),
+            past: std::sync::Mutex::default(),
         })
     }
 
@@ -127,51 +144,80 @@ impl LakeTable {
 
     /// The newest version.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.snapshot.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+        Arc::clone(&self.snapshot.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Commits rows whose highest WAL seq is `through_seq`, in one version: sorted files first, each
     /// on disk before the log names it. Rows that a commit already brought are not written again, so
     /// it is safe to call after a failure whose outcome is unknown.
-    pub async fn commit(&self, batches: &[RecordBatch], through_seq: u64) -> Result<()> {
+    pub async fn commit(&self, batches: &[RecordBatch], through_seq: u64, now_us: i64) -> Result<()> {
         let mut state = self.writer.lock().await;
         if self.snapshot().committed_seq >= through_seq {
             return Ok(());
         }
         // An earlier attempt may have reached the log and failed after it.
-        state
-            .update(self.log_store.as_ref(), None)
-            .await
-            .kind_context(Kind::Internal, || format!("cannot refresh the Delta log of {}", self.table.name()))?;
-        let refreshed = read_snapshot(self.table, &self.prefix, &self.log_store, &state).await?;
-        let done = refreshed.committed_seq >= through_seq;
-        self.publish(refreshed);
-        if done {
+        self.refresh(&mut state).await?;
+        if self.snapshot().committed_seq >= through_seq {
             return Ok(());
         }
-        let adds = self.write_files(batches).await?;
+        let adds = self.write_files(batches, now_us).await?;
         let transaction = Transaction::new(WAL_APP_ID, seq_version(through_seq)?);
         let operation = DeltaOperation::Write {
             mode: SaveMode::Append,
             partition_by: Some(vec![PARTITION.to_owned()]),
             predicate: None,
         };
-        let committed = CommitBuilder::from(CommitProperties::default().with_application_transaction(transaction))
-            .with_actions(adds.into_iter().map(Action::Add).collect())
-            .build(Some(state.snapshot()), Arc::clone(&self.log_store), operation)
+        let properties = CommitProperties::default().with_application_transaction(transaction);
+        self.commit_actions(&mut state, properties, adds.into_iter().map(Action::Add).collect(), operation).await
+    }
+
+    /// Reads what the log says now.
+    pub(super) async fn refresh(&self, state: &mut DeltaTableState) -> Result<()> {
+        state
+            .update(self.log_store.as_ref(), None)
             .await
-            .context(format!("cannot commit to the Delta table {}", self.table.name()))?;
-        *state = committed.snapshot();
-        let snapshot = read_snapshot(self.table, &self.prefix, &self.log_store, &state).await?;
+            .context(format!("cannot refresh the Delta log of {}", self.table.name()))?;
+        let snapshot = read_snapshot(self.table, &self.prefix, &self.log_store, state).await?;
         self.publish(snapshot);
         Ok(())
     }
 
-    fn publish(&self, snapshot: Snapshot) {
-        *self.snapshot.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(snapshot);
+    /// Commits actions on top of a state that was refreshed.
+    pub(super) async fn commit_actions(
+        &self,
+        state: &mut DeltaTableState,
+        properties: CommitProperties,
+        actions: Vec<Action>,
+        operation: DeltaOperation,
+    ) -> Result<()> {
+        // The log is tended on its own: a commit that stands must not fail over an old file.
+        let committed = CommitBuilder::from(properties.with_cleanup_expired_logs(Some(false)))
+            .with_actions(actions)
+            .build(Some(state.snapshot()), Arc::clone(&self.log_store), operation)
+            .await
+            .context(format!("cannot commit to the Delta table {}", self.table.name()))?;
+        *state = committed.snapshot();
+        let snapshot = read_snapshot(self.table, &self.prefix, &self.log_store, state).await?;
+        self.publish(snapshot);
+        Ok(())
     }
 
-    async fn write_files(&self, batches: &[RecordBatch]) -> Result<Vec<Add>> {
+    /// The newest snapshot and those that somebody still reads from.
+    pub(super) fn snapshots_in_use(&self) -> Vec<Arc<Snapshot>> {
+        let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
+        past.retain(|snapshot| snapshot.strong_count() > 0);
+        past.iter().filter_map(Weak::upgrade).chain([self.snapshot()]).collect()
+    }
+
+    fn publish(&self, snapshot: Snapshot) {
+        let mut newest = self.snapshot.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *newest, Arc::new(snapshot));
+        let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
+        past.retain(|snapshot| snapshot.strong_count() > 0);
+        past.push(Arc::downgrade(&before));
+    }
+
+    async fn write_files(&self, batches: &[RecordBatch], now_us: i64) -> Result<Vec<Add>> {
         let table = self.table;
         let batches = batches.to_vec();
         let days = blocking(move || {
@@ -182,46 +228,125 @@ impl LakeTable {
         stream::iter(days)
             .map(|(day, rows)| async move {
                 let encoded = blocking(move || file::encode(table, &rows)).await?;
-                self.write_file(day, encoded).await
+                self.write_file(day, encoded, now_us).await
             })
             .buffered(UPLOADS)
             .try_collect()
             .await
     }
 
-    async fn write_file(&self, day: i32, encoded: Encoded) -> Result<Add> {
-        let date = NaiveDate::from_epoch_days(day)
-            .ok_or_else(|| Error::new(Kind::Internal, format!("day {day} is outside the calendar")))?;
-        let relative = format!("{PARTITION}={date}/part-{}.lz4.parquet", uuid::Uuid::now_v7());
+    async fn write_file(&self, day: i32, encoded: Encoded, now_us: i64) -> Result<Add> {
+        let name = self.new_name(day, Tier::Hot)?;
+        let path = self.path_of(&name);
         let bytes = encoded.bytes.len();
         let stats = statistics::to_delta(&encoded.metadata, self.table.schema(), encoded.rows);
-        let path = relative.split('/').fold(self.prefix.clone(), |path, part| path.join(part));
         self.store.put(&path, PutPayload::from(encoded.bytes)).await.map_err(|error| {
             let full = error_chain(&error).any(|text| text.contains("os error 28") || text.contains("os error 122"));
             let kind = if full { Kind::Busy } else { Kind::Internal };
             Error::new(kind, format!("cannot write the data file {path}")).with_source(error)
         })?;
+        self.add(NewFile { name, day, bytes, stats, now_us })
+    }
+
+    /// A name that no file has.
+    pub(super) fn new_name(&self, day: i32, tier: Tier) -> Result<String> {
+        let codec = file::codec_name(tier);
+        Ok(format!("{PARTITION}={}/part-{}.{codec}.parquet", date_of(day)?, uuid::Uuid::now_v7()))
+    }
+
+    /// Where a file of the Delta log is in the store.
+    pub(super) fn path_of(&self, name: &str) -> Path {
+        name.split('/').fold(self.prefix.clone(), |path, part| path.join(part))
+    }
+
+    /// The log's entry of a file that is in the store.
+    pub(super) fn add(&self, file: NewFile) -> Result<Add> {
         Ok(Add {
-            path: relative,
-            partition_values: HashMap::from([(PARTITION.to_owned(), Some(date.to_string()))]),
-            size: bytes as i64,
-            // The name's UUID carries the time; readers use this one for nothing but display.
-            modification_time: uuid_millis(&path).unwrap_or_default(),
+            path: file.name,
+            partition_values: HashMap::from([(PARTITION.to_owned(), Some(date_of(file.day)?.to_string()))]),
+            size: file.bytes as i64,
+            modification_time: file.now_us / 1_000,
             data_change: true,
-            stats: Some(stats),
+            stats: Some(file.stats),
             ..Add::default()
         })
     }
 }
 
-fn error_chain<'a>(error: &'a dyn std::error::Error) -> impl Iterator<Item = String> + 'a {
-    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string)
+/// A file that is in the store and in no commit.
+pub(super) struct NewFile {
+    /// Its name in the Delta log.
+    pub name: String,
+    /// Its partition.
+    pub day: i32,
+    /// Its length.
+    pub bytes: usize,
+    /// The log's statistics of it.
+    pub stats: String,
+    /// When it was written, µs since the epoch, UTC.
+    pub now_us: i64,
 }
 
-fn uuid_millis(path: &Path) -> Option<i64> {
-    let name = path.filename()?.strip_prefix("part-")?.strip_suffix(".lz4.parquet")?;
-    let (seconds, nanos) = uuid::Uuid::parse_str(name).ok()?.get_timestamp()?.to_unix();
-    Some(seconds as i64 * 1_000 + i64::from(nanos) / 1_000_000)
+impl DataFile {
+    /// Its partition as the Delta log writes it.
+    pub(super) fn date(&self) -> Option<String> {
+        date_of(self.day).ok().map(|date| date.to_string())
+    }
+
+    /// What the life cycle looks at.
+    pub fn info(&self, table: Table) -> FileInfo {
+        let (first_us, last_us) = self.times();
+        let rows = self.rows.unwrap_or_default() as u64;
+        FileInfo {
+            name: self.name.clone(),
+            day: self.day,
+            tier: self.tier,
+            bytes: self.bytes,
+            rows,
+            first_us,
+            last_us,
+            written_us: self.written_us,
+            tenants: self.tenants(table, rows),
+            removed: self.removed.clone(),
+        }
+    }
+
+    fn tenants(&self, table: Table, rows: u64) -> Tenants {
+        let Ok(position) = table.schema().index_of(col::TENANT_ID) else {
+            return Tenants::from_statistics(None, rows, Some(rows));
+        };
+        let Some(bounds) = self.statistics.column_statistics.get(position) else { return Tenants::Unknown };
+        let text = |bound: &Precision<ScalarValue>| match bound.get_value()? {
+            ScalarValue::Utf8View(text) => text.clone(),
+            _ => None,
+        };
+        let (least, greatest) = (text(&bounds.min_value), text(&bounds.max_value));
+        let unnamed_rows = bounds.null_count.get_value().map(|nulls| *nulls as u64);
+        Tenants::from_statistics(least.as_deref().zip(greatest.as_deref()), rows, unnamed_rows)
+    }
+
+    /// Least and greatest time of its rows, µs since the epoch; where the log does not say, of its day.
+    pub fn times(&self) -> (i64, i64) {
+        let start_us = i64::from(self.day) * DAY_US;
+        // The time is the first column of every table.
+        let bounds = self.statistics.column_statistics.first();
+        let us = |bound: Option<&Precision<ScalarValue>>| match bound?.get_value()? {
+            ScalarValue::TimestampMicrosecond(us, _) => *us,
+            _ => None,
+        };
+        let first_us = us(bounds.map(|bounds| &bounds.min_value)).unwrap_or(start_us);
+        let last_us = us(bounds.map(|bounds| &bounds.max_value)).unwrap_or(start_us + DAY_US - 1);
+        (first_us, last_us)
+    }
+}
+
+fn date_of(day: i32) -> Result<NaiveDate> {
+    NaiveDate::from_epoch_days(day)
+        .ok_or_else(|| Error::new(Kind::Internal, format!("day {day} is outside the calendar")))
+}
+
+fn error_chain<'a>(error: &'a dyn std::error::Error) -> impl Iterator<Item = String> + 'a {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string)
 }
 
 async fn create(empty: &DeltaTable, table: Table) -> Result<DeltaTable> {
@@ -254,7 +379,12 @@ async fn read_snapshot(
         let bytes = u64::try_from(view.size()).unwrap_or_default();
         let (rows, statistics) = statistics::from_delta(view.stats().as_deref(), day, &schema, bytes);
         let path = relative.split('/').fold(prefix.clone(), |path, part| path.join(part));
-        files.push(DataFile { path, bytes, rows, day, statistics });
+        let written_us = view.modification_time().saturating_mul(1_000);
+        #[allow(deprecated)] // the only way to a file's tags
+        let tags = view.add_action().tags.unwrap_or_default();
+        let (tier, removed) = tags::read(&tags);
+        let name = relative.into_owned();
+        files.push(DataFile { name, path, bytes, rows, day, written_us, tier, removed, statistics });
     }
     files.sort_by(|a, b| (a.day, &a.path).cmp(&(b.day, &b.path)));
     Ok(Snapshot {

@@ -8,31 +8,22 @@ use std::{fmt, sync::Arc};
 
 use arrow::{
     array::{BooleanArray, RecordBatch},
-    datatypes::{DataType, Field, SchemaRef},
+    datatypes::SchemaRef,
 };
 use datafusion::{
     catalog::{Session, TableProvider},
-    common::{DFSchema, Result, ScalarValue, pruning::PrunableStatistics},
-    datasource::{
-        TableType,
-        listing::PartitionedFile,
-        memory::MemorySourceConfig,
-        physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource, parquet::CachedParquetFileReaderFactory},
-        source::DataSourceExec,
-        table_schema::TableSchema,
-    },
-    execution::object_store::ObjectStoreUrl,
+    common::{DFSchema, Result, pruning::PrunableStatistics},
+    datasource::{TableType, memory::MemorySourceConfig, source::DataSourceExec},
     logical_expr::{Expr, Operator, TableProviderFilterPushDown, utils::conjunction},
-    physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr, expressions::Column},
+    physical_expr::PhysicalExpr,
     physical_optimizer::pruning::PruningPredicateBuilder,
     physical_plan::{ExecutionPlan, union::UnionExec},
 };
-use object_store::ObjectMeta;
 
 use crate::{
     buffer::Buffer,
-    lake::{DataFile, LakeTable, query_schema},
-    record::{PARTITION, Table, col},
+    lake::{DataFile, LakeTable, Scan, Snapshot, query_schema},
+    record::{Table, col},
 };
 
 /// One stored table.
@@ -54,7 +45,7 @@ impl StoredTable {
     }
 
     /// Buffer first, snapshot second: see the buffer's own rule.
-    fn view(&self) -> (Vec<DataFile>, Vec<RecordBatch>) {
+    fn view(&self) -> (Arc<Snapshot>, Vec<RecordBatch>) {
         let buffered = self.buffer.rows(self.table());
         let snapshot = self.lake.snapshot();
         let waiting = buffered
@@ -62,41 +53,7 @@ impl StoredTable {
             .filter(|rows| rows.through_seq > snapshot.committed_seq)
             .flat_map(|rows| rows.batches)
             .collect();
-        (snapshot.files.clone(), waiting)
-    }
-
-    fn scan_files(
-        &self,
-        state: &dyn Session,
-        files: Vec<DataFile>,
-        projection: Option<&Vec<usize>>,
-        limit: Option<usize>,
-        selective: bool,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let partition_column = Arc::new(Field::new(PARTITION, DataType::Date32, false));
-        let table_schema = TableSchema::builder(Arc::clone(self.table().schema()))
-            .with_table_partition_cols(vec![partition_column])
-            .build();
-        let location = ObjectStoreUrl::local_filesystem();
-        let runtime = state.runtime_env();
-        // Footers are parsed once: a file never changes under its name.
-        let footers = CachedParquetFileReaderFactory::new(
-            runtime.object_store(&location)?,
-            runtime.cache_manager.get_file_metadata_cache(),
-        );
-        let source = ParquetSource::new(table_schema)
-            .with_table_parquet_options(state.table_options().parquet.clone())
-            .with_parquet_file_reader_factory(Arc::new(footers))
-            .with_pushdown_filters(selective);
-        let time = Column::new_with_schema(self.table().time_column(), &self.schema)?;
-        let ordering = LexOrdering::new([PhysicalSortExpr::new_default(Arc::new(time))]);
-        let config = FileScanConfigBuilder::new(location, Arc::new(source))
-            .with_file_groups(groups(files, state.config().target_partitions()))
-            .with_projection_indices(projection.cloned())?
-            .with_output_ordering(ordering.into_iter().collect())
-            .with_limit(limit)
-            .build();
-        Ok(DataSourceExec::from_data_source(config))
+        (snapshot, waiting)
     }
 }
 
@@ -128,7 +85,8 @@ impl TableProvider for StoredTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let (files, waiting) = self.view();
+        let (snapshot, waiting) = self.view();
+        let files = snapshot.files.clone();
         let predicate = match conjunction(filters.to_vec()) {
             Some(filter) => {
                 let schema = DFSchema::try_from(Arc::clone(&self.schema))?;
@@ -142,7 +100,15 @@ impl TableProvider for StoredTable {
         };
         let mut parts: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
         if !files.is_empty() {
-            parts.push(self.scan_files(state, files, projection, limit, filters.iter().any(is_selective))?);
+            let scan = Scan {
+                table: self.table(),
+                snapshot,
+                groups: groups(files, state.config().target_partitions()),
+                projection: projection.cloned(),
+                limit,
+                filters_rows: filters.iter().any(is_selective),
+            };
+            parts.push(scan.plan(state.runtime_env(), state.table_options().parquet.clone())?);
         }
         if !waiting.is_empty() || parts.is_empty() {
             let partitions = spread(waiting, state.config().target_partitions());
@@ -186,7 +152,7 @@ fn prune(files: Vec<DataFile>, predicate: &Arc<dyn PhysicalExpr>, schema: &Schem
 }
 
 /// Groups of about equal bytes, in the order of time, one for each worker.
-fn groups(files: Vec<DataFile>, workers: usize) -> Vec<FileGroup> {
+fn groups(files: Vec<DataFile>, workers: usize) -> Vec<Vec<DataFile>> {
     let total: u64 = files.iter().map(|file| file.bytes).sum();
     let share = total.div_ceil(workers.max(1) as u64).max(1);
     let mut groups = Vec::with_capacity(workers);
@@ -194,32 +160,16 @@ fn groups(files: Vec<DataFile>, workers: usize) -> Vec<FileGroup> {
     let mut bytes = 0;
     for file in files {
         bytes += file.bytes;
-        group.push(partitioned(file));
+        group.push(file);
         if bytes >= share {
-            groups.push(FileGroup::new(std::mem::take(&mut group)));
+            groups.push(std::mem::take(&mut group));
             bytes = 0;
         }
     }
     if !group.is_empty() {
-        groups.push(FileGroup::new(group));
+        groups.push(group);
     }
     groups
-}
-
-fn partitioned(file: DataFile) -> PartitionedFile {
-    let meta = ObjectMeta {
-        location: file.path,
-        last_modified: chrono::DateTime::UNIX_EPOCH,
-        size: file.bytes,
-        e_tag: None,
-        version: None,
-    };
-    let mut statistics = Arc::unwrap_or_clone(file.statistics);
-    // The engine adds the partition column's statistics itself.
-    statistics.column_statistics.pop();
-    PartitionedFile::new_from_meta(meta)
-        .with_partition_values(vec![ScalarValue::Date32(Some(file.day))])
-        .with_statistics(Arc::new(statistics))
 }
 
 fn spread(batches: Vec<RecordBatch>, workers: usize) -> Vec<Vec<RecordBatch>> {

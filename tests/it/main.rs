@@ -5,6 +5,7 @@
 mod app;
 mod drift;
 mod ingest;
+mod maintain;
 mod metrics;
 mod queries;
 mod real_data;

@@ -1,0 +1,194 @@
+//! Files → fewer files: the rows of some files of one day, joined in the order of time, less those that
+//! are to go, split evenly. Streams: what is in memory is a batch of each file and one row group.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{BooleanArray, RecordBatch},
+    compute::filter_record_batch,
+};
+use datafusion::{
+    config::TableParquetOptions,
+    execution::{
+        TaskContext,
+        runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
+    },
+    physical_expr::{LexOrdering, PhysicalSortExpr, expressions::Column},
+    physical_plan::{execute_stream, sorts::sort_preserving_merge::SortPreservingMergeExec},
+    prelude::SessionConfig,
+};
+use deltalake_core::kernel::Add;
+use futures::TryStreamExt;
+use object_store::buffered::BufWriter;
+use parquet::arrow::AsyncArrowWriter;
+
+use super::{
+    file,
+    scan::Scan,
+    statistics,
+    table::{DataFile, LakeTable, NewFile, Snapshot, query_schema},
+    tags,
+};
+use crate::{
+    error::{Context, Result},
+    lifecycle::{TenantSet, Tier},
+};
+
+/// Rows of a batch while files are joined: small, because each of many files holds one.
+const BATCH_ROWS: usize = 1_024;
+
+/// Which rows stay.
+pub type Keep = dyn Fn(&RecordBatch) -> Result<BooleanArray> + Send + Sync;
+
+/// What is to be written again.
+pub struct Rewrite<'a> {
+    /// What the files are files of.
+    pub snapshot: Arc<Snapshot>,
+    /// The files, all of one day.
+    pub files: Vec<DataFile>,
+    /// How the new ones are kept.
+    pub tier: Tier,
+    /// Most new files.
+    pub files_max: usize,
+    /// Whose rows are known not to be in the new ones.
+    pub removed: TenantSet,
+    /// Which rows stay; all where there is none.
+    pub keep: Option<&'a Keep>,
+}
+
+/// What became of it.
+#[derive(Debug, Default)]
+pub struct Rewritten {
+    /// The new files, in the store and in no commit.
+    pub added: Vec<Add>,
+    /// Rows in them.
+    pub rows: usize,
+}
+
+/// Joins files within a budget of memory that is its own.
+pub struct Rewriter {
+    runtime: Arc<RuntimeEnv>,
+}
+
+impl Rewriter {
+    /// With so much memory for the joins.
+    pub fn new(memory_bytes_max: usize) -> Result<Self> {
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_limit(memory_bytes_max, 1.0)
+            .build_arc()
+            .context("cannot set up the joins of files")?;
+        Ok(Self { runtime })
+    }
+
+    /// Writes the files. The caller commits them, or leaves them to the next sweep.
+    pub async fn rewrite(&self, lake: &LakeTable, rewrite: Rewrite<'_>, now_us: i64) -> Result<Rewritten> {
+        let Some(day) = rewrite.files.first().map(|file| file.day) else { return Ok(Rewritten::default()) };
+        let context = "cannot read the files that are written again";
+        let rows: usize = rewrite.files.iter().filter_map(|file| file.rows).sum();
+        let rows_max = rows.div_ceil(rewrite.files_max.max(1)).max(1);
+        let table = lake.table();
+        let columns = table.schema().fields().len();
+        let scan = Scan {
+            table,
+            snapshot: rewrite.snapshot,
+            groups: chains(rewrite.files),
+            projection: Some((0..columns).collect()),
+            limit: None,
+            filters_rows: false,
+        };
+        let config = SessionConfig::new().with_batch_size(BATCH_ROWS);
+        let plan = scan.plan(&self.runtime, TableParquetOptions::default()).context(context)?;
+        let time = Column::new_with_schema(table.time_column(), &query_schema(table)).context(context)?;
+        let ordering =
+            LexOrdering::new([PhysicalSortExpr::new_default(Arc::new(time))]).expect("one column is an ordering");
+        let task = TaskContext::default().with_session_config(config).with_runtime(Arc::clone(&self.runtime));
+        let merged = Arc::new(SortPreservingMergeExec::new(ordering, plan));
+        let mut batches = execute_stream(merged, Arc::new(task)).context(context)?;
+        let mut rewritten = Rewritten::default();
+        let mut open: Option<Output> = None;
+        while let Some(batch) = batches.try_next().await.context(context)? {
+            let mut batch = match rewrite.keep {
+                Some(keep) => filter_record_batch(&batch, &keep(&batch)?).context("cannot leave out rows")?,
+                None => batch,
+            };
+            while batch.num_rows() > 0 {
+                let mut output = match open.take() {
+                    Some(output) => output,
+                    None => Output::create(lake, day, rewrite.tier, rows_max)?,
+                };
+                let taken = batch.num_rows().min(rows_max - output.rows);
+                output.write(&batch.slice(0, taken)).await?;
+                batch = batch.slice(taken, batch.num_rows() - taken);
+                if output.rows < rows_max {
+                    open = Some(output);
+                } else {
+                    rewritten.take(output.finish(lake, &rewrite.removed, now_us).await?);
+                }
+            }
+        }
+        if let Some(output) = open {
+            rewritten.take(output.finish(lake, &rewrite.removed, now_us).await?);
+        }
+        Ok(rewritten)
+    }
+}
+
+impl Rewritten {
+    fn take(&mut self, (add, rows): (Add, usize)) {
+        self.added.push(add);
+        self.rows += rows;
+    }
+}
+
+/// One file that is being written.
+struct Output {
+    name: String,
+    day: i32,
+    tier: Tier,
+    writer: AsyncArrowWriter<BufWriter>,
+    rows: usize,
+}
+
+impl Output {
+    fn create(lake: &LakeTable, day: i32, tier: Tier, rows: usize) -> Result<Self> {
+        let name = lake.new_name(day, tier)?;
+        let store = BufWriter::new(Arc::clone(&lake.store), lake.path_of(&name));
+        let properties = file::writer_properties(lake.table(), tier, rows)?;
+        let writer = AsyncArrowWriter::try_new(store, file::file_schema(lake.table()), Some(properties))
+            .context("cannot start a Parquet file")?;
+        Ok(Self { name, day, tier, writer, rows: 0 })
+    }
+
+    async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.rows += batch.num_rows();
+        self.writer.write(&file::with_utc(batch)?).await.context("cannot encode a Parquet file")
+    }
+
+    async fn finish(mut self, lake: &LakeTable, removed: &TenantSet, now_us: i64) -> Result<(Add, usize)> {
+        let metadata = self.writer.finish().await.context(format!("cannot write the data file {}", self.name))?;
+        let stats = statistics::to_delta(&metadata, lake.table().schema(), self.rows);
+        let bytes = self.writer.bytes_written();
+        let file = NewFile { name: self.name, day: self.day, bytes, stats, now_us };
+        let mut add = lake.add(file)?;
+        add.tags = Some(tags::write(self.tier, removed));
+        Ok((add, self.rows))
+    }
+}
+
+/// Files in as few lists as may be, so that in each one file begins where the one before has ended:
+/// such a list is read file by file.
+fn chains(mut files: Vec<DataFile>) -> Vec<Vec<DataFile>> {
+    files.sort_by_key(DataFile::times);
+    let mut chains: Vec<(i64, Vec<DataFile>)> = Vec::new();
+    for file in files {
+        let (first_us, last_us) = file.times();
+        match chains.iter_mut().find(|(end_us, _)| *end_us <= first_us) {
+            Some((end_us, chain)) => {
+                *end_us = last_us;
+                chain.push(file);
+            }
+            None => chains.push((last_us, vec![file])),
+        }
+    }
+    chains.into_iter().map(|(_, chain)| chain).collect()
+}

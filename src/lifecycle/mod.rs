@@ -1,0 +1,138 @@
+//! What maintenance should do with a table: the files of one snapshot, a policy and the time go in, a
+//! list of actions comes out. Never touches a file, never reads the clock, never remembers anything
+//! between two passes: what a pass must know about the last one stands in the files themselves.
+//!
+//! # Days
+//!
+//! A file belongs to one UTC day, and so do all its rows. Ages count whole days from the day's end:
+//! day `d` is `n` days old from `end(d) + n · 24 h` on. So all rows of a tenant on a day come of age
+//! together, retention of `n` days keeps today and the `n` days before it, and a cutoff is always a
+//! midnight. A file whose times leave its day is left alone by everything: its day says nothing
+//! about its rows.
+//!
+//! An hour or a day is *closed* [`Policy::closed_after_minutes`] after its end. A day is *settled*
+//! when it is closed and for just as long no hot file of it was written. Ingest writes hot files only,
+//! so a day that is being filled again is not settled.
+//!
+//! # Files
+//!
+//! A file is *hot* as ingest or a merge wrote it, *warm* when it is compressed harder, *cold* when it
+//! is also in the cold store. It is *full* from half of [`Policy::file_bytes_target`] on. A rewrite
+//! splits its rows evenly into as many files as its input holds targets, rounded up, so that each of
+//! several is full; and two files that are not full always fit into one.
+//!
+//! # Rules
+//!
+//! A file is in at most one action. In the order in which they win:
+//!
+//! 1. **Delete** a file if nobody whose rows it may hold keeps them.
+//! 2. **Expire** a file if some keep their rows and some do not: it is written again without the
+//!    latter. Tenants can keep their rows for a longer or a shorter time than the rest.
+//! 3. **Move** the hot and warm files of a settled day to the cold store when it is
+//!    [`Policy::cold_after_days`] old.
+//! 4. **Warm** the hot files of a settled day when it is [`Policy::warm_after_days`] old, together
+//!    with warm files that are small beside them.
+//! 5. **Merge** files of one day and tier that are not full:
+//!    - where [`Policy::merge_files_min`] files are about as large as each other (within a factor of
+//!      four), or where such files make a file of the target's size. A file waits until the hour of its
+//!      last row or the hour in which it was written is closed, whichever is first: the former says
+//!      that its neighbours are there, the latter that a record from the future holds nothing up;
+//!    - on a settled day, not in the cold store: whatever there is, but for a file that is larger than
+//!      all it would join.
+//!
+//! Either way a byte that is merged comes into a full file, or into one at least twice as large, mostly
+//! eight times: it is rewritten a logarithmic number of times, and a late row never drags a large file
+//! along. And what no rule touches doubles from file to file: besides the full ones, a settled day has
+//! at most one hot or warm file for each doubling below them, and fewer than
+//! [`Policy::merge_files_min`] cold files for each factor of four.
+//!
+//! # The clock
+//!
+//! Only ages decide. If the clock stands before the data, no day is old and no hour is closed, and
+//! nothing is done. If it jumps ahead, days are as old as it says, and what is past its retention by
+//! that clock is deleted; whoever sets a retention trusts the clock. If it jumps back, files that were
+//! written "later" do not settle their day until the clock has caught up; nothing is lost by that.
+//!
+//! # What an executor owes
+//!
+//! - An action becomes one commit: the new files in, the old ones out. Any prefix of a plan is good,
+//!   and a plan stays good while files are added; it is void once anything else has removed files.
+//! - [`Action::removed`] is stored with every file that an action writes, and read back as
+//!   [`FileInfo::removed`]: a file that was once written without a tenant's rows is then never written
+//!   again for that reason. Another writer that drops it costs one more rewrite; an executor that
+//!   never stores it would expire the same files in every pass, unless their tenants are listed.
+//! - At most [`Action::files_out_max`] files are written, of about equal size. That the number of
+//!   files falls is why passes come to an end.
+//! - [`FileInfo::written_us`] is when a file was written, by whatever action.
+
+mod plan;
+mod policy;
+mod tenants;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
+use std::fmt;
+
+pub use plan::{Action, BYTES_MAX, DELETED_FILES_MAX, FILES_MAX, Work, plan};
+pub use policy::{Policy, TenantPolicy};
+pub use tenants::{TenantSet, Tenants};
+
+/// A committed file, as far as maintenance needs to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileInfo {
+    /// What the table calls it; no two files share a name.
+    pub name: String,
+    /// Its partition: days since the epoch, UTC.
+    pub day: i32,
+    /// How it is stored.
+    pub tier: Tier,
+    /// Its length.
+    pub bytes: u64,
+    /// Its rows.
+    pub rows: u64,
+    /// The least time of its rows, µs since the epoch; the start of its day where that is unknown.
+    pub first_us: i64,
+    /// The greatest time of its rows, µs since the epoch; the end of its day less 1 µs where that is
+    /// unknown.
+    pub last_us: i64,
+    /// When the file was written, µs since the epoch.
+    pub written_us: i64,
+    /// Whose rows it may hold.
+    pub tenants: Tenants,
+    /// Whose rows it does not hold, because the action that wrote it left them out.
+    pub removed: TenantSet,
+}
+
+/// How a file is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tier {
+    /// As ingest or a merge wrote it: cheap to write.
+    Hot,
+    /// Compressed harder.
+    Warm,
+    /// Compressed harder, and in the cold store.
+    Cold,
+}
+
+impl Tier {
+    /// The name that is stored and printed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Tier::Hot => "hot",
+            Tier::Warm => "warm",
+            Tier::Cold => "cold",
+        }
+    }
+
+    /// The tier of a stored name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Tier::Hot, Tier::Warm, Tier::Cold].into_iter().find(|tier| tier.name() == name)
+    }
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,315 @@
+//! Files, policy and time → actions. The rules are in the room's own text; here is how they are kept.
+
+use std::{collections::BTreeMap, fmt};
+
+use super::{FileInfo, Policy, TenantSet, Tier, policy::day_of};
+
+/// Most files that an action reads: it holds all of them open at once, to join them in the order of time.
+pub const FILES_MAX: usize = 64;
+/// Most bytes that an action reads, unless one file alone has more: about a minute's work, after which
+/// a stop is heeded and a newer plan is made.
+pub const BYTES_MAX: u64 = 1 << 30;
+/// Most files that one action deletes: each is an entry of the commit.
+pub const DELETED_FILES_MAX: usize = 1_024;
+
+/// One step of maintenance, for one commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Action {
+    /// What is to be done.
+    pub work: Work,
+    /// The day of the files.
+    pub day: i32,
+    /// The names of the files that go.
+    pub files: Vec<String>,
+    /// Their rows.
+    pub rows: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Most files that come instead: rows are split evenly. Where an [`Work::Expire`] leaves few
+    /// rows, fewer files are better.
+    pub files_out_max: usize,
+    /// Whose rows the new files do not hold; to be stored with each of them. For [`Work::Expire`] these
+    /// are the rows to be left out, for all else it is known that there are none.
+    pub removed: TenantSet,
+}
+
+/// What an action does. In the order in which it is to be run: first what must go, then what keeps
+/// reading fast, last what only saves room and can take long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Work {
+    /// Nobody keeps a row of these files: they go.
+    Delete,
+    /// The files are written again in the same tier, without the rows in [`Action::removed`].
+    Expire {
+        /// Where the files are and stay.
+        tier: Tier,
+    },
+    /// The files become few in the same tier.
+    Merge {
+        /// Where the files are and stay.
+        tier: Tier,
+    },
+    /// Hot files, and small warm ones, become warm files.
+    Warm,
+    /// The files go to the cold store: hot ones joined and compressed as [`Work::Warm`] would, warm
+    /// ones copied as they are.
+    Move {
+        /// Where the files are.
+        from: Tier,
+    },
+}
+
+/// What is to be done, in the order to do it. An empty plan stays empty until a file comes or time
+/// passes.
+pub fn plan(files: &[FileInfo], policy: &Policy, now_us: i64) -> Vec<Action> {
+    let mut days: BTreeMap<i32, Vec<&FileInfo>> = BTreeMap::new();
+    for file in files.iter().filter(|file| is_within_its_day(file)) {
+        days.entry(file.day).or_default().push(file);
+    }
+    let mut actions: Vec<Action> = days
+        .into_iter()
+        .flat_map(|(day, files)| Day { day, policy, now_us, expired: policy.expired_on(day, now_us) }.plan(files))
+        .collect();
+    actions.sort_by_key(|action| action.work);
+    actions
+}
+
+/// What is the same for all files of a day.
+struct Day<'a> {
+    day: i32,
+    policy: &'a Policy,
+    now_us: i64,
+    expired: TenantSet,
+}
+
+/// What becomes of a file's rows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Kept,
+    Split,
+    Gone,
+}
+
+impl Day<'_> {
+    fn plan(&self, files: Vec<&FileInfo>) -> Vec<Action> {
+        let settled = self.is_settled(&files);
+        let (mut gone, mut split) = (Vec::new(), Vec::new());
+        let mut tiers: BTreeMap<Tier, Vec<&FileInfo>> = BTreeMap::new();
+        for file in files {
+            match self.fate(file) {
+                Fate::Gone => gone.push(file),
+                Fate::Split => split.push(file),
+                Fate::Kept => tiers.entry(file.tier).or_default().push(file),
+            }
+        }
+        let mut actions = self.actions(Work::Delete, gone);
+        for tier in [Tier::Hot, Tier::Warm, Tier::Cold] {
+            let files = split.iter().copied().filter(|file| file.tier == tier).collect();
+            actions.extend(self.actions(Work::Expire { tier }, files));
+        }
+        let mut of = |tier| tiers.remove(&tier).unwrap_or_default();
+        let (mut hot, mut warm, cold) = (of(Tier::Hot), of(Tier::Warm), of(Tier::Cold));
+        if settled && self.policy.is_cold(self.day, self.now_us) {
+            actions.extend(self.actions(Work::Move { from: Tier::Hot }, std::mem::take(&mut hot)));
+            actions.extend(self.actions(Work::Move { from: Tier::Warm }, std::mem::take(&mut warm)));
+        } else if settled && self.policy.is_warm(self.day, self.now_us) {
+            actions.extend(self.warm(std::mem::take(&mut hot), &mut warm));
+        }
+        for (tier, files) in [(Tier::Hot, hot), (Tier::Warm, warm), (Tier::Cold, cold)] {
+            let small = files.into_iter().filter(|file| self.is_ripe(file) && !self.is_full(file)).collect();
+            // What is cold is slow to read, and some stores charge for what is deleted early.
+            let groups = if settled && tier != Tier::Cold { self.leftovers(small) } else { self.classes(small) };
+            actions.extend(groups.iter().map(|group| self.action(Work::Merge { tier }, group)));
+        }
+        actions
+    }
+
+    fn is_settled(&self, files: &[&FileInfo]) -> bool {
+        let mut hot = files.iter().filter(|file| file.tier == Tier::Hot);
+        self.policy.is_day_closed(self.day, self.now_us)
+            && hot.all(|file| self.policy.is_past(file.written_us, self.now_us))
+    }
+
+    fn is_ripe(&self, file: &FileInfo) -> bool {
+        self.policy.is_hour_closed(file.last_us.min(file.written_us), self.now_us)
+    }
+
+    fn is_full(&self, file: &FileInfo) -> bool {
+        file.bytes >= self.policy.file_bytes_target.div_ceil(2)
+    }
+
+    fn fate(&self, file: &FileInfo) -> Fate {
+        if self.expired.is_empty() {
+            return Fate::Kept;
+        }
+        let named = self.expired.names().iter().chain(file.removed.names()).map(String::as_str);
+        let mut held = file.tenants.candidates(named);
+        held.retain(|tenant| !file.removed.contains(*tenant));
+        let expired = held.iter().filter(|tenant| self.expired.contains(**tenant)).count();
+        match expired {
+            0 => Fate::Kept,
+            all if all == held.len() => Fate::Gone,
+            _ => Fate::Split,
+        }
+    }
+
+    /// All hot files, and those warm ones that are no larger than what they join; the rest of the warm
+    /// ones stay in `warm`. A little late data does not rewrite much.
+    fn warm<'f>(&self, mut files: Vec<&'f FileInfo>, warm: &mut Vec<&'f FileInfo>) -> Vec<Action> {
+        if files.is_empty() {
+            return Vec::new();
+        }
+        let mut bytes = bytes_of(&files);
+        let (mut small, mut rest): (Vec<_>, Vec<_>) = std::mem::take(warm).into_iter().partition(|f| !self.is_full(f));
+        small.sort_by_key(|file| file.bytes);
+        for file in small {
+            if file.bytes <= bytes {
+                bytes = bytes.saturating_add(file.bytes);
+                files.push(file);
+            } else {
+                rest.push(file);
+            }
+        }
+        let (with_hot, without): (Vec<_>, Vec<_>) =
+            self.runs(files).into_iter().partition(|run| run.iter().any(|file| file.tier == Tier::Hot));
+        *warm = rest;
+        warm.extend(without.into_iter().flatten());
+        with_hot.iter().map(|run| self.action(Work::Warm, run)).collect()
+    }
+
+    /// Groups of files of about the same size that are many, or that make a full one.
+    fn classes<'f>(&self, files: Vec<&'f FileInfo>) -> Vec<Vec<&'f FileInfo>> {
+        let mut classes: BTreeMap<u32, Vec<&FileInfo>> = BTreeMap::new();
+        for file in files {
+            classes.entry(size_class(file)).or_default().push(file);
+        }
+        let files_min = self.policy.merge_files_min.clamp(2, FILES_MAX);
+        let is_worth_it = |run: &Vec<&FileInfo>| {
+            run.len() >= files_min || run.len() > 1 && bytes_of(run) >= self.policy.file_bytes_target
+        };
+        classes.into_values().flat_map(|files| self.runs(files)).filter(is_worth_it).collect()
+    }
+
+    /// Groups of whatever there is, the small ones first; a file that is larger than all it would join
+    /// is in none.
+    fn leftovers<'f>(&self, mut files: Vec<&'f FileInfo>) -> Vec<Vec<&'f FileInfo>> {
+        files.sort_by_key(|file| (size_class(file), file.first_us));
+        let mut groups = self.cut(files);
+        for group in &mut groups {
+            group.sort_by_key(|file| file.bytes);
+            while group.last().is_some_and(|largest| largest.bytes > bytes_of(&group[..group.len() - 1])) {
+                group.pop();
+            }
+        }
+        groups.retain(|group| group.len() > 1);
+        groups
+    }
+
+    /// One action, or several if it would be too large.
+    fn actions(&self, work: Work, files: Vec<&FileInfo>) -> Vec<Action> {
+        if work == Work::Delete {
+            return files.chunks(DELETED_FILES_MAX).map(|files| self.action(work, files)).collect();
+        }
+        self.runs(files).iter().map(|run| self.action(work, run)).collect()
+    }
+
+    /// Files in the order of time, cut where an action would be too large.
+    fn runs<'f>(&self, mut files: Vec<&'f FileInfo>) -> Vec<Vec<&'f FileInfo>> {
+        files.sort_by_key(|file| (file.first_us, file.last_us));
+        self.cut(files)
+    }
+
+    fn cut<'f>(&self, files: Vec<&'f FileInfo>) -> Vec<Vec<&'f FileInfo>> {
+        // Two files that are not full must fit, or they would never be merged.
+        let bytes_max = BYTES_MAX.max(self.policy.file_bytes_target);
+        let mut runs: Vec<Vec<&FileInfo>> = Vec::new();
+        let mut bytes = 0_u64;
+        for file in files {
+            bytes = bytes.saturating_add(file.bytes);
+            match runs.last_mut() {
+                Some(run) if run.len() < FILES_MAX && bytes <= bytes_max => run.push(file),
+                _ => {
+                    bytes = file.bytes;
+                    runs.push(vec![file]);
+                }
+            }
+        }
+        runs
+    }
+
+    fn action(&self, work: Work, files: &[&FileInfo]) -> Action {
+        let bytes = bytes_of(files);
+        let targets = bytes.div_ceil(self.policy.file_bytes_target.max(1)).max(1);
+        let files_out_max = match work {
+            Work::Delete => 0,
+            Work::Move { from: Tier::Warm } => files.len(),
+            _ => usize::try_from(targets).unwrap_or(usize::MAX),
+        };
+        Action {
+            work,
+            day: self.day,
+            files: files.iter().map(|file| file.name.clone()).collect(),
+            rows: files.iter().fold(0, |rows, file| rows.saturating_add(file.rows)),
+            bytes,
+            files_out_max,
+            removed: self.expired.clone(),
+        }
+    }
+}
+
+fn is_within_its_day(file: &FileInfo) -> bool {
+    let day = i64::from(file.day);
+    file.first_us <= file.last_us && day_of(file.first_us) == day && day_of(file.last_us) == day
+}
+
+fn bytes_of(files: &[&FileInfo]) -> u64 {
+    files.iter().fold(0, |bytes, file| bytes.saturating_add(file.bytes))
+}
+
+/// Files of one class differ in size by less than a factor of four.
+fn size_class(file: &FileInfo) -> u32 {
+    file.bytes.max(1).ilog2() / 2
+}
+
+/// A line for people: what, how much, and into what. The day is the caller's to print.
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let files = |tier: &str| match self.files.len() {
+            1 => format!("1 {tier}file"),
+            count => format!("{count} {tier}files"),
+        };
+        let of = |tier: Tier| files(&format!("{tier} "));
+        match self.work {
+            Work::Delete => write!(f, "delete {}", files("")),
+            Work::Expire { tier } => write!(f, "expire {} in {}", Whose(&self.removed), of(tier)),
+            Work::Merge { tier } => write!(f, "merge {} into {}", of(tier), self.files_out_max),
+            Work::Warm => write!(f, "warm {} into {}", files(""), self.files_out_max),
+            Work::Move { from } => write!(f, "move {} to the cold store", of(from)),
+        }?;
+        let kibibytes = self.bytes.div_ceil(1 << 10);
+        match kibibytes >> 10 {
+            0 => write!(f, ": {} rows, {kibibytes} KiB", self.rows),
+            mebibytes => write!(f, ": {} rows, {mebibytes} MiB", self.rows),
+        }
+    }
+}
+
+struct Whose<'a>(&'a TenantSet);
+
+impl fmt::Display for Whose<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// A line is for people; beyond so many names it only counts.
+        const NAMES_MAX: usize = 3;
+        let names = self.0.names();
+        f.write_str(match self.0 {
+            TenantSet::Only(_) => "the rows of ",
+            TenantSet::AllBut(_) => "all rows but those of ",
+        })?;
+        let shown: Vec<&str> = names.iter().take(NAMES_MAX).map(String::as_str).collect();
+        f.write_str(&shown.join(", "))?;
+        match names.len().saturating_sub(NAMES_MAX) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}

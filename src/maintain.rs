@@ -1,0 +1,185 @@
+//! The life cycle of committed files: what `lifecycle` plans is carried out, one commit after the other,
+//! while ingest and queries go on. One pass runs at a time. Never plans itself, and never touches what
+//! is not committed.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use arrow::{
+    array::{Array, AsArray, BooleanArray, RecordBatch},
+    datatypes::DataType,
+};
+
+use crate::{
+    clock::Clock,
+    error::{Error, Kind, Result},
+    lake::{LakeTable, Replacement, Rewrite, Rewriter},
+    lifecycle::{self, Action, Policy, TenantSet, Tier, Work},
+    record::{Table, col},
+};
+
+/// Ages and times that bound maintenance.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What becomes of files.
+    pub policy: Policy,
+    /// How long a file stays in the store once no commit needs it, µs.
+    pub file_grace_us: i64,
+    /// How long entries of the Delta log stay once a checkpoint replaces them, µs.
+    pub log_retention_us: i64,
+    /// Most memory that a pass may take to join files, bytes.
+    pub memory_bytes_max: usize,
+}
+
+/// What a pass did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Commits.
+    pub actions: u64,
+    /// Bytes of files that were written again.
+    pub rewritten_bytes: u64,
+    /// Rows past their retention that are gone.
+    pub deleted_rows: u64,
+    /// Files that were deleted from the store.
+    pub swept_files: u64,
+    /// Entries of the Delta logs that were deleted.
+    pub trimmed_entries: u64,
+}
+
+/// Maintenance of the tables.
+pub struct Maintainer {
+    settings: Settings,
+    lake: Vec<Arc<LakeTable>>,
+    rewriter: Rewriter,
+    clock: Clock,
+    pass: tokio::sync::Mutex<()>,
+    stopping: AtomicBool,
+    done: Mutex<Done>,
+}
+
+impl Maintainer {
+    /// Maintenance of tables that are open.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Invalid`] that names a setting.
+    pub fn new(settings: Settings, lake: Vec<Arc<LakeTable>>, clock: Clock) -> Result<Self> {
+        settings.policy.check().map_err(Error::invalid)?;
+        let rewriter = Rewriter::new(settings.memory_bytes_max)?;
+        Ok(Self {
+            settings,
+            lake,
+            rewriter,
+            clock,
+            pass: tokio::sync::Mutex::default(),
+            stopping: AtomicBool::new(false),
+            done: Mutex::default(),
+        })
+    }
+
+    /// What a pass would do to each table now.
+    pub fn plan(&self) -> Vec<(Table, Vec<Action>)> {
+        let now_us = self.clock.now_us();
+        self.lake.iter().map(|lake| (lake.table(), self.plan_for(lake, now_us))).collect()
+    }
+
+    /// One pass: every action that is due, then the files and log entries that nobody needs. A pass
+    /// that fails or is stopped has done whole actions only, and the next one goes on.
+    pub async fn run(&self) -> Result<Done> {
+        let _alone = self.pass.lock().await;
+        let mut done = Done::default();
+        let mut result = Ok(());
+        for lake in &self.lake {
+            result = self.maintain(lake, &mut done).await;
+            if result.is_err() {
+                break;
+            }
+        }
+        let mut total = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        total.actions += done.actions;
+        total.rewritten_bytes += done.rewritten_bytes;
+        total.deleted_rows += done.deleted_rows;
+        total.swept_files += done.swept_files;
+        total.trimmed_entries += done.trimmed_entries;
+        result.map(|()| done)
+    }
+
+    /// What all passes since the start did.
+    pub fn done(&self) -> Done {
+        *self.done.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets a pass that runs end after its present action.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    fn plan_for(&self, lake: &LakeTable, now_us: i64) -> Vec<Action> {
+        let files: Vec<_> = lake.snapshot().files.iter().map(|file| file.info(lake.table())).collect();
+        lifecycle::plan(&files, &self.settings.policy, now_us)
+    }
+
+    async fn maintain(&self, lake: &LakeTable, done: &mut Done) -> Result<()> {
+        let now_us = self.clock.now_us();
+        for action in self.plan_for(lake, now_us) {
+            if self.stopping.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            self.carry_out(lake, &action, now_us, done).await?;
+            tracing::info!(table = lake.table().name(), %action, "maintained");
+            done.actions += 1;
+        }
+        done.swept_files += lake.sweep(now_us, self.settings.file_grace_us).await? as u64;
+        done.trimmed_entries += lake.trim_log(now_us - self.settings.log_retention_us).await? as u64;
+        Ok(())
+    }
+
+    async fn carry_out(&self, lake: &LakeTable, action: &Action, now_us: i64, done: &mut Done) -> Result<()> {
+        let snapshot = lake.snapshot();
+        let files: Vec<_> = snapshot.files.iter().filter(|file| action.files.contains(&file.name)).cloned().collect();
+        let (tier, loses_rows) = match action.work {
+            Work::Delete => {
+                done.deleted_rows += action.rows;
+                return lake.replace(Replacement { removed: files, added: Vec::new(), loses_rows: true }, now_us).await;
+            }
+            Work::Expire { tier } => (tier, true),
+            Work::Merge { tier } => (tier, false),
+            Work::Warm => (Tier::Warm, false),
+            Work::Move { .. } => return Err(Error::new(Kind::Internal, "there is no cold store to move files to")),
+        };
+        let removed = action.removed.clone();
+        let keep = move |batch: &RecordBatch| stays(batch, &removed);
+        let rewrite = Rewrite {
+            snapshot,
+            files: files.clone(),
+            tier,
+            files_max: action.files_out_max,
+            removed: action.removed.clone(),
+            keep: loses_rows.then_some(&keep),
+        };
+        let rewritten = self.rewriter.rewrite(lake, rewrite, now_us).await?;
+        if !loses_rows && rewritten.rows as u64 != action.rows {
+            return Err(Error::new(
+                Kind::Corrupt,
+                format!("the files of {action} hold {} rows, not as many as the log says", rewritten.rows),
+            ));
+        }
+        done.rewritten_bytes += action.bytes;
+        done.deleted_rows += action.rows.saturating_sub(rewritten.rows as u64);
+        lake.replace(Replacement { removed: files, added: rewritten.added, loses_rows }, now_us).await
+    }
+}
+
+/// Which rows are not of the tenants whose rows go.
+fn stays(batch: &RecordBatch, removed: &TenantSet) -> Result<BooleanArray> {
+    let tenants = batch
+        .column_by_name(col::TENANT_ID)
+        .filter(|column| *column.data_type() == DataType::Utf8View)
+        .ok_or_else(|| Error::new(Kind::Internal, "a table without tenants has none to remove"))?
+        .as_string_view();
+    Ok((0..tenants.len())
+        .map(|row| Some(!removed.contains(tenants.is_valid(row).then(|| tenants.value(row)))))
+        .collect())
+}

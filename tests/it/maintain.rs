@@ -1,0 +1,181 @@
+//! The life cycle of committed files: fewer of them, the same rows; retention; readers that are not disturbed.
+
+use std::{collections::BTreeSet, path::Path};
+
+use driftline::config::TenantLifecycleConfig;
+use serde_json::{Value, json};
+
+use crate::app::{NOW_US, TestApp, record};
+
+const DAY_S: i64 = 86_400;
+const HOUR_US: i64 = 3_600_000_000;
+const DAY_US: i64 = 24 * HOUR_US;
+const TOTALS: &str = "select count(*) as n, count(distinct request_id) as ids, sum(cost) as cost, min(timestamp) as first, max(timestamp) as last, sum(latency_ms) as latency from agent_logs";
+
+/// Data files of `agent_logs` in the directory, whether the log names them or not.
+fn files(app: &TestApp) -> BTreeSet<String> {
+    fn visit(directory: &Path, found: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with("_delta_log") {
+                visit(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "parquet") {
+                found.insert(path.file_name().unwrap().to_str().unwrap().to_owned());
+            }
+        }
+    }
+    let mut found = BTreeSet::new();
+    visit(&app.data().join("tables/agent_logs"), &mut found);
+    found
+}
+
+fn log_entries(app: &TestApp) -> usize {
+    std::fs::read_dir(app.data().join("tables/agent_logs/_delta_log")).unwrap().count()
+}
+
+/// A batch in each flush, some records of yesterday and some of the day before, out of order.
+async fn flushes(app: &TestApp, count: i64) {
+    for flush in 0..count {
+        let line = |day: i64, n: i64| {
+            let second = -day * DAY_S - (n * 37 + flush * 11) % 20_000;
+            record(second, &format!("f{flush}-d{day}-{n}"), "rag", 0.5)
+        };
+        let body: String = (0..6).map(|n| line(1, n) + &line(2, n)).collect();
+        app.logs(body).await;
+        app.flush().await;
+    }
+}
+
+async fn maintain(app: &TestApp) -> driftline::maintain::Done {
+    app.daemon.as_ref().unwrap().maintainer().run().await.unwrap()
+}
+
+#[tokio::test]
+async fn many_files_become_few_and_the_rows_stay() {
+    let app = TestApp::start().await;
+    flushes(&app, 12).await;
+    let before = app.sql(TOTALS).await;
+    assert_eq!((before[0]["n"].clone(), files(&app).len()), (json!(144), 24));
+
+    let done = maintain(&app).await;
+    assert_eq!((done.actions, done.swept_files), (2, 0));
+    assert_eq!(app.sql(TOTALS).await, before);
+    // Two new files; the old ones stay for others who may be reading them.
+    assert_eq!(files(&app).len(), 26);
+    let ordered = app.sql("select request_id from agent_logs order by timestamp, request_id").await;
+    assert_eq!(ordered.as_array().unwrap().len(), 144);
+
+    app.clock.set(NOW_US + 3 * HOUR_US);
+    let done = maintain(&app).await;
+    assert_eq!((done.actions, done.swept_files), (0, 24));
+    assert_eq!(files(&app).len(), 2);
+    assert_eq!(app.sql(TOTALS).await, before);
+    // A crash now finds the same, and ingest goes on.
+    let crashed = app.crash().await;
+    assert_eq!(crashed.sql(TOTALS).await, before);
+    crashed.logs(record(-60, "late", "rag", 0.5)).await;
+    crashed.flush().await;
+    assert_eq!(crashed.sql(TOTALS).await[0]["n"], 145);
+}
+
+#[tokio::test]
+async fn old_days_are_compressed_harder_and_late_rows_join_them() {
+    let app = TestApp::start().await;
+    flushes(&app, 3).await;
+    let before = app.sql(TOTALS).await;
+    app.clock.set(NOW_US + 10 * DAY_US);
+    assert_eq!(maintain(&app).await.actions, 2);
+    app.clock.set(NOW_US + 11 * DAY_US);
+    maintain(&app).await;
+    let warm = files(&app);
+    assert!(warm.len() == 2 && warm.iter().all(|name| name.ends_with(".zstd.parquet")), "{warm:?}");
+    assert_eq!(app.sql(TOTALS).await, before);
+    // Tiers are known again after a crash: nothing is written twice.
+    let crashed = app.crash().await;
+    assert_eq!(maintain(&crashed).await.actions, 0);
+    // What comes late lies beside, and then joins.
+    crashed.logs(record(-DAY_S, "late", "rag", 0.5)).await;
+    crashed.flush().await;
+    crashed.clock.set(NOW_US + 12 * DAY_US);
+    maintain(&crashed).await;
+    crashed.clock.set(NOW_US + 13 * DAY_US);
+    maintain(&crashed).await;
+    assert!(files(&crashed).len() <= 3);
+    assert_eq!(crashed.sql(TOTALS).await[0]["n"], 37);
+}
+
+#[tokio::test]
+async fn a_query_that_has_begun_is_not_disturbed() {
+    let app = TestApp::start_with(|config| config.lifecycle.file_grace_minutes = 0).await;
+    flushes(&app, 12).await;
+    let before = app.sql(TOTALS).await;
+    let engine = app.daemon.as_ref().unwrap().engine();
+    let mut rows = engine.sql("select request_id from agent_logs", Default::default()).await.unwrap();
+    let first = rows.next().await.unwrap().unwrap().num_rows();
+    let done = maintain(&app).await;
+    assert_eq!((done.actions, done.swept_files), (2, 0), "the query still reads from the files");
+    assert_eq!(first + rows.collect_as::<Value>().await.unwrap().len(), 144);
+    assert_eq!(maintain(&app).await.swept_files, 24);
+    assert_eq!((app.sql(TOTALS).await, files(&app).len()), (before, 2));
+}
+
+#[tokio::test]
+async fn rows_are_deleted_at_their_age_and_not_before() {
+    let app = TestApp::start_with(|config| {
+        config.lifecycle.delete_after_days = 3;
+        let kept = TenantLifecycleConfig { delete_after_days: 0 };
+        config.lifecycle.tenants.insert("t-kept".to_owned(), kept);
+    })
+    .await;
+    let kept = |line: String| line.replace("\"t1\"", "\"t-kept\"");
+    for flush in 0..3 {
+        let id = |day: i64, tenant: &str| format!("{flush}-{day}-{tenant}");
+        let body: String = (1..=4_i64)
+            .map(|day| {
+                record(-day * DAY_S, &id(day, "t1"), "rag", 0.5)
+                    + &kept(record(-day * DAY_S, &id(day, "kept"), "rag", 0.5))
+            })
+            .collect();
+        app.logs(body).await;
+        app.flush().await;
+    }
+    let by_tenant = "select tenant_id, count(*) as n, max(timestamp) < timestamp '2026-05-14' as old from agent_logs group by tenant_id order by tenant_id";
+    maintain(&app).await;
+    // Of four days the oldest is past its age for all but one.
+    let expected = json!([{"tenant_id": "t-kept", "n": 12, "old": true}, {"tenant_id": "t1", "n": 9, "old": true}]);
+    assert_eq!(app.sql(by_tenant).await, expected);
+    app.clock.set(NOW_US + 2 * DAY_US);
+    maintain(&app).await;
+    let expected = json!([{"tenant_id": "t-kept", "n": 12, "old": true}, {"tenant_id": "t1", "n": 3, "old": true}]);
+    assert_eq!(app.sql(by_tenant).await, expected);
+    app.clock.set(NOW_US + 30 * DAY_US);
+    maintain(&app).await;
+    assert_eq!(app.sql(by_tenant).await, json!([{"tenant_id": "t-kept", "n": 12, "old": true}]));
+    // It is done once.
+    app.clock.set(NOW_US + 31 * DAY_US);
+    maintain(&app).await;
+    app.clock.set(NOW_US + 32 * DAY_US);
+    assert_eq!(maintain(&app).await.actions, 0);
+}
+
+#[tokio::test]
+async fn the_log_of_a_table_is_trimmed_behind_its_checkpoints() {
+    let app = TestApp::start_with(|config| config.lifecycle.log_retention_minutes = 0).await;
+    for flush in 0..60 {
+        app.logs(record(-flush, &format!("r{flush}"), "rag", 0.5)).await;
+        app.flush().await;
+    }
+    let before = app.sql(TOTALS).await;
+    assert!(log_entries(&app) > 60);
+    // The log's files carry the system's time, which is after the test's.
+    app.clock.set(4_102_444_800_000_000);
+    let done = maintain(&app).await;
+    assert!(done.trimmed_entries > 40, "{done:?}");
+    assert!(log_entries(&app) < 25, "{}", log_entries(&app));
+    assert_eq!(app.sql(TOTALS).await, before);
+    let crashed = app.crash().await;
+    assert_eq!(crashed.sql(TOTALS).await, before);
+    crashed.logs(record(-1, "after", "rag", 0.5)).await;
+    crashed.flush().await;
+    assert_eq!(crashed.sql(TOTALS).await[0]["n"], 61);
+}
