@@ -16,6 +16,7 @@ use crate::{
     catalog::Catalog,
     clock::Clock,
     config::Config,
+    disk::{self, Disk, SystemDisk},
     error::{Context, Error, Kind, Result},
     http::{self, App},
     ingest::{self, Ingestor, Parts},
@@ -50,12 +51,21 @@ impl Store {
     /// [`Kind::Conflict`] when another process has it open or a newer version wrote it,
     /// [`Kind::Corrupt`] when the WAL is damaged.
     pub async fn open(config: &Config, clock: Clock) -> Result<Self> {
+        Self::open_on(config, clock, Arc::new(SystemDisk)).await
+    }
+
+    /// The same with a disk for what must last: the WAL and the tables.
+    pub async fn open_on(config: &Config, clock: Clock, disk: Arc<dyn Disk>) -> Result<Self> {
         let data = &config.server.data;
-        fs::create_dir_all(data).context(format!("cannot create the directory {}", data.display()))?;
+        // A format is written into a directory only once its name lasts.
+        if !data.join("FORMAT").is_file() {
+            disk::create_directories(disk.as_ref(), data)
+                .context(format!("cannot create the directory {}", data.display()))?;
+        }
         let lock = lock(data)?;
-        let directories = Directories::create(data)?;
-        check_format(data)?;
-        let storage = Storage::local(&directories.tables)?;
+        let directories = Directories::create(disk.as_ref(), data)?;
+        check_format(disk.as_ref(), data)?;
+        let storage = Storage::local_on(&directories.tables, Arc::clone(&disk))?;
         let mut lake = Vec::new();
         for table in Table::ALL {
             lake.push(Arc::new(LakeTable::open(&storage, table).await?));
@@ -68,7 +78,7 @@ impl Store {
             tracing::warn!(%problem, "left out an SQL file; `driftline check` says more");
         }
         let maintainer = Maintainer::new(maintain_settings(config), lake.clone(), clock.clone())?;
-        let parts = Parts { buffer, lake, catalog, clock };
+        let parts = Parts { buffer, lake, catalog, clock, disk };
         let ingestor = Ingestor::open(&directories.wal, ingest_settings(config), parts).await?;
         let store = Self {
             ingestor: Arc::new(ingestor),
@@ -121,6 +131,11 @@ pub struct Daemon {
 impl Daemon {
     /// Opens the store and serves it.
     pub async fn start(config: &Config, clock: Clock) -> Result<Self> {
+        Self::start_on(config, clock, Arc::new(SystemDisk)).await
+    }
+
+    /// The same with a disk for what must last.
+    pub async fn start_on(config: &Config, clock: Clock, disk: Arc<dyn Disk>) -> Result<Self> {
         let listen = config.server.listen;
         if !listen.ip().is_loopback() {
             return Err(Error::invalid(format!(
@@ -131,9 +146,10 @@ impl Daemon {
         let listener =
             TcpListener::bind(listen).await.kind_context(Kind::Conflict, || format!("cannot listen on {listen}"))?;
         let address = listener.local_addr().context("cannot tell the address")?;
-        let store = Store::open(config, clock).await?;
+        let store = Store::open_on(config, clock, disk).await?;
         let (stop, stopped) = watch::channel(false);
-        let app = App::new(config, Arc::clone(&store.ingestor), Arc::clone(&store.engine));
+        let app =
+            App::new(config, Arc::clone(&store.ingestor), Arc::clone(&store.engine), Arc::clone(&store.maintainer));
         let server = tokio::spawn(http::serve(listener, app, wait(stopped.clone())));
         let interval = Duration::from_millis(config.buffer.flush_interval_ms.max(1));
         let flush = tokio::spawn(jobs::flush(Arc::clone(&store.ingestor), interval, wait(stopped.clone())));
@@ -188,10 +204,11 @@ struct Directories {
 }
 
 impl Directories {
-    fn create(data: &Path) -> Result<Self> {
+    fn create(disk: &dyn Disk, data: &Path) -> Result<Self> {
         let create = |name: &str| {
             let path = data.join(name);
-            fs::create_dir_all(&path).context(format!("cannot create the directory {}", path.display()))?;
+            disk::create_directory_durably(disk, data, &path)
+                .context(format!("cannot create the directory {}", path.display()))?;
             Ok(path)
         };
         // What statements spilled before a crash is nobody's any more.
@@ -217,7 +234,7 @@ fn lock(data: &Path) -> Result<File> {
     Ok(file)
 }
 
-fn check_format(data: &Path) -> Result<()> {
+fn check_format(disk: &dyn Disk, data: &Path) -> Result<()> {
     let path = data.join("FORMAT");
     match fs::read_to_string(&path) {
         Ok(found) if found == FORMAT => Ok(()),
@@ -231,10 +248,13 @@ fn check_format(data: &Path) -> Result<()> {
             ),
         )),
         Err(_) => {
-            let written = File::create(&path).and_then(|mut file| {
-                std::io::Write::write_all(&mut file, FORMAT.as_bytes())?;
+            // Half a format would be another version's: the name shows all of it or nothing.
+            let staging = data.join("FORMAT.new");
+            let written = disk.create_file(&staging).and_then(|mut file| {
+                file.write_all_at(0, FORMAT.as_bytes())?;
                 file.sync_all()?;
-                File::open(data)?.sync_all()
+                disk.rename(&staging, &path)?;
+                disk.sync_directory(data)
             });
             written.context(format!("cannot write {}", path.display()))
         }

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod decode;
+pub mod disk;
 pub mod error;
 pub mod http;
 pub mod ingest;

@@ -2,15 +2,20 @@
 //! while ingest and queries go on. One pass runs at a time. Never plans itself, and never touches what
 //! is not committed.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use arrow::{
     array::{Array, AsArray, BooleanArray, RecordBatch},
     datatypes::DataType,
 };
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::Clock,
@@ -33,8 +38,44 @@ pub struct Settings {
     pub memory_bytes_max: usize,
 }
 
+/// Something that is due.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Due {
+    /// The table.
+    pub table: String,
+    /// The day of the files, UTC.
+    pub date: String,
+    /// What it is, for people.
+    pub action: String,
+    /// Files that go.
+    pub files: u64,
+    /// Their rows.
+    pub rows: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Due {
+    fn new(table: Table, action: &Action) -> Self {
+        Self {
+            table: table.name().to_owned(),
+            date: NaiveDate::from_epoch_days(action.day).map(|date| date.to_string()).unwrap_or_default(),
+            action: action.to_string(),
+            files: action.files.len() as u64,
+            rows: action.rows,
+            bytes: action.bytes,
+        }
+    }
+}
+
+impl fmt::Display for Due {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.table, self.date, self.action)
+    }
+}
+
 /// What a pass did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
     /// Commits.
     pub actions: u64,
@@ -79,10 +120,14 @@ impl Maintainer {
         })
     }
 
-    /// What a pass would do to each table now.
-    pub fn plan(&self) -> Vec<(Table, Vec<Action>)> {
+    /// What a pass would do now.
+    pub fn due(&self) -> Vec<Due> {
         let now_us = self.clock.now_us();
-        self.lake.iter().map(|lake| (lake.table(), self.plan_for(lake, now_us))).collect()
+        let due = |lake: &Arc<LakeTable>| {
+            let table = lake.table();
+            self.plan_for(lake, now_us).into_iter().map(move |action| Due::new(table, &action))
+        };
+        self.lake.iter().flat_map(due).collect()
     }
 
     /// One pass: every action that is due, then the files and log entries that nobody needs. A pass

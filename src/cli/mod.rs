@@ -6,6 +6,7 @@ mod client;
 mod demo;
 mod generate;
 mod load;
+mod maintain;
 mod query;
 mod report;
 mod serve;
@@ -42,6 +43,8 @@ enum Command {
     Report(report::ReportCommand),
     /// Plans every named SQL file and says what is wrong in which file and line
     Check(check::CheckArgs),
+    /// Joins, compresses and deletes committed files as their life cycle says
+    Maintain(maintain::MaintainArgs),
     /// Writes realistic NDJSON, with incidents to switch on
     Generate(generate::GenerateArgs),
 }
@@ -84,6 +87,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Query(args) => query::run(args).await,
         Command::Report(command) => report::run(command).await,
         Command::Check(args) => check::run(args).await,
+        Command::Maintain(args) => maintain::run(args).await,
         Command::Generate(args) => generate::run(&args),
     };
     done.unwrap_or_else(|error| {

@@ -4,6 +4,7 @@
 mod drift;
 mod error;
 mod logs;
+mod maintenance;
 mod metrics;
 mod params;
 mod queries;
@@ -16,13 +17,14 @@ use std::{future::Future, sync::Arc};
 
 use tokio::{net::TcpListener, sync::Semaphore};
 
-use crate::{config::Config, ingest::Ingestor, query::Engine};
+use crate::{config::Config, ingest::Ingestor, maintain::Maintainer, query::Engine};
 
 /// What handlers share.
 #[derive(Clone)]
 pub struct App {
     ingestor: Arc<Ingestor>,
     engine: Arc<Engine>,
+    maintainer: Arc<Maintainer>,
     bodies: Arc<Semaphore>,
     body_bytes_max: usize,
     requests: Arc<metrics::Requests>,
@@ -30,10 +32,11 @@ pub struct App {
 
 impl App {
     /// The rooms behind the routes.
-    pub fn new(config: &Config, ingestor: Arc<Ingestor>, engine: Arc<Engine>) -> Self {
+    pub fn new(config: &Config, ingestor: Arc<Ingestor>, engine: Arc<Engine>, maintainer: Arc<Maintainer>) -> Self {
         Self {
             ingestor,
             engine,
+            maintainer,
             bodies: Arc::new(Semaphore::new(config.ingest.concurrent_requests_max.max(1))),
             body_bytes_max: config.ingest.body_bytes_max,
             requests: Arc::default(),

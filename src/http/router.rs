@@ -8,7 +8,7 @@ use axum::{
 };
 use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
-use super::{App, drift, error, logs, metrics, queries, reports, sql, status};
+use super::{App, drift, error, logs, maintenance, metrics, queries, reports, sql, status};
 
 /// Every route.
 pub fn routes(app: App) -> Router {
@@ -23,6 +23,7 @@ pub fn routes(app: App) -> Router {
         .route("/api/v1/queries/{name}", get(queries::run))
         .route("/api/v1/drift", get(drift::compare))
         .route("/api/v1/reports/cost", get(reports::cost))
+        .route("/api/v1/maintenance", get(maintenance::plan).post(maintenance::run))
         .route("/api/v1/status", get(status::status))
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::no_method)

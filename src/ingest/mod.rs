@@ -22,11 +22,12 @@ use crate::{
     catalog::{Books, Catalog, Totals},
     clock::Clock,
     decode::{self, Decoded, Encoding, Options, Reject, Shape},
+    disk::Disk,
     error::{Context, Error, Kind, Result},
     lake::LakeTable,
     metrics::{Limits, LiveMetrics},
     record::{Receipt, Table},
-    wal::{self, Frame, Pending, Section, Writer},
+    wal::{self, Frame, Pending, Resume, Section, Writer},
 };
 
 use committer::{Append, Committer, Sealed};
@@ -110,6 +111,8 @@ pub struct Parts {
     pub catalog: Catalog,
     /// The time.
     pub clock: Clock,
+    /// Where the WAL writes.
+    pub disk: Arc<dyn Disk>,
 }
 
 /// The open ingest path.
@@ -142,7 +145,7 @@ impl Ingestor {
         let mut recent = Recent::default();
         let buffer = &parts.buffer;
         let committed: Vec<u64> = parts.lake.iter().map(|lake| lake.snapshot().committed_seq).collect();
-        let recovered = wal::recover(wal_directory, saved_seq, |seq, frame| {
+        let recovered = wal::recover(parts.disk.as_ref(), wal_directory, saved_seq, |seq, frame| {
             books.accepted += u64::from(frame.accepted);
             books.rejected += u64::from(frame.rejected);
             recent.note(seq, &frame);
@@ -161,8 +164,12 @@ impl Ingestor {
         for (path, offset, bytes) in &recovered.cut {
             tracing::warn!(path = %path.display(), offset, bytes, "cut the torn tail of the write-ahead log");
         }
+        for seqs in &recovered.quarantined {
+            tracing::warn!(first = seqs.start(), last = seqs.end(), "batches were quarantined and are not stored");
+        }
         let last_seq = committed.iter().copied().fold(recovered.last_seq.max(saved_seq), u64::max);
-        let writer = Writer::new(wal_directory, settings.segment_bytes_max, recovered.segments, last_seq + 1);
+        let resume = Resume { segments: recovered.segments, next_seq: last_seq + 1 };
+        let writer = Writer::new(Arc::clone(&parts.disk), wal_directory, settings.segment_bytes_max, resume);
         let committer = Committer::start(writer, Arc::clone(buffer), live, books, recent)?;
         let decoders = std::thread::available_parallelism().map_or(2, usize::from);
         Ok(Self {

@@ -2,23 +2,16 @@
 //! Never reads a frame back, never decides when a segment may go.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use crate::error::{Context, Error, Kind, Result};
-
-/// The first bytes of every segment.
-pub const SEGMENT_MAGIC: &[u8; 8] = b"DRIFTWAL";
-/// The version of the format above.
-pub const SEGMENT_VERSION: u32 = 1;
-/// Length of a segment's head.
-pub const SEGMENT_HEAD_BYTES: u64 = 16;
-/// The first bytes of every frame.
-pub const FRAME_MAGIC: &[u8; 4] = b"FRM1";
-/// Length of a frame's head.
-pub const FRAME_HEAD_BYTES: usize = 36;
+use super::segment::{FLAGS_REQUEST, FRAME_HEAD_BYTES, FrameHead, SEGMENT_HEAD_BYTES, segment_head, segment_path};
+use crate::{
+    disk::{Disk, DiskFile},
+    error::{Context, Error, Kind, Result},
+};
 
 /// A frame that waits for its group: the payload and its CRC, computed outside the writer's thread.
 #[derive(Debug)]
@@ -52,12 +45,22 @@ pub struct Position {
 /// The open end of the log.
 #[derive(Debug)]
 pub struct Writer {
+    disk: Arc<dyn Disk>,
     directory: PathBuf,
     segment_bytes_max: u64,
     segments: Vec<SegmentFile>,
     active: Option<Active>,
     next_seq: u64,
     poisoned: bool,
+}
+
+/// Where a writer goes on.
+#[derive(Debug)]
+pub struct Resume {
+    /// The segments on disk, oldest first, as recovery found them.
+    pub segments: Vec<SegmentFile>,
+    /// The seq that the next frame gets.
+    pub next_seq: u64,
 }
 
 /// A segment on disk.
@@ -73,15 +76,17 @@ pub struct SegmentFile {
 
 #[derive(Debug)]
 struct Active {
-    file: File,
+    file: Box<dyn DiskFile>,
     offset: u64,
 }
 
 impl Writer {
     /// Goes on after the segments that recovery found; the next group opens a new one, so bytes that
     /// recovery has seen are never written over.
-    pub fn new(directory: &Path, segment_bytes_max: u64, segments: Vec<SegmentFile>, next_seq: u64) -> Self {
-        Self { directory: directory.to_owned(), segment_bytes_max, segments, active: None, next_seq, poisoned: false }
+    pub fn new(disk: Arc<dyn Disk>, directory: &Path, segment_bytes_max: u64, resume: Resume) -> Self {
+        let Resume { segments, next_seq } = resume;
+        let directory = directory.to_owned();
+        Self { disk, directory, segment_bytes_max, segments, active: None, next_seq, poisoned: false }
     }
 
     /// The log's end.
@@ -105,21 +110,18 @@ impl Writer {
         let first_seq = self.next_seq;
         let active = self.active.as_mut().expect("rotate opened a segment");
         let group_start = active.offset;
-        let written = write_group(&mut active.file, group, first_seq, group_start);
+        let written = write_group(active.file.as_mut(), group, first_seq, group_start);
         let end = match written {
-            Ok(bytes) => group_start + bytes,
+            Ok(end) => end,
             Err(error) => {
                 // A full disk heals: take the half group back and go on once there is room.
-                let taken_back = active.file.set_len(group_start).and_then(|()| active.file.sync_data());
-                self.poisoned = taken_back.is_err() || seek_end(&mut active.file, group_start).is_err();
+                let taken_back = active.file.set_length(group_start).and_then(|()| active.file.sync_data());
+                self.poisoned = taken_back.is_err();
                 return Err(write_error(error));
             }
         };
         if let Err(error) = active.file.sync_data() {
-            // After a failed fsync the kernel may have dropped the pages and marked them clean:
-            // trying again would report success for data that is gone.
-            self.poisoned = true;
-            return Err(Error::new(Kind::Internal, "cannot fsync the write-ahead log").with_source(error));
+            return Err(self.poison(error));
         }
         active.offset = end;
         self.next_seq += group.len() as u64;
@@ -141,12 +143,16 @@ impl Writer {
             if is_active {
                 self.active = None;
             }
-            fs::remove_file(&oldest.path)
-                .context(format!("cannot remove the WAL segment {}", oldest.path.display()))?;
-            self.segments.remove(0);
+            match self.disk.remove_file(&oldest.path) {
+                // An earlier attempt may have failed after it removed the name.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(error).context(format!("cannot remove the WAL segment {}", oldest.path.display()));
+                }
+                _ => self.segments.remove(0),
+            };
             removed = true;
         }
-        if removed { sync_directory(&self.directory) } else { Ok(()) }
+        if removed { self.sync_directory() } else { Ok(()) }
     }
 
     /// Whether a failure left the log's end unknown.
@@ -156,70 +162,44 @@ impl Writer {
 
     fn rotate(&mut self) -> Result<()> {
         let path = segment_path(&self.directory, self.next_seq);
-        let open = || -> io::Result<File> {
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&path)?;
-            file.write_all(&segment_head())?;
-            file.sync_all()?;
-            Ok(file)
-        };
-        let file = open().map_err(write_error)?;
-        sync_directory(&self.directory)?;
+        let mut file = self.disk.create_file(&path).map_err(write_error)?;
+        file.write_all_at(0, &segment_head()).map_err(write_error)?;
+        file.sync_all().map_err(|error| self.poison(error))?;
+        self.sync_directory()?;
         // Recovery may have left a segment of the same first seq: one whose every frame was torn.
         self.segments.retain(|segment| segment.path != path);
         self.segments.push(SegmentFile { path, first_seq: self.next_seq, bytes: SEGMENT_HEAD_BYTES });
         self.active = Some(Active { file, offset: SEGMENT_HEAD_BYTES });
         Ok(())
     }
-}
 
-/// The path of the segment that starts with this seq.
-pub fn segment_path(directory: &Path, first_seq: u64) -> PathBuf {
-    directory.join(format!("{first_seq:020}.wal"))
-}
-
-/// The head of every segment.
-pub fn segment_head() -> [u8; SEGMENT_HEAD_BYTES as usize] {
-    let mut head = [0; SEGMENT_HEAD_BYTES as usize];
-    head[..8].copy_from_slice(SEGMENT_MAGIC);
-    head[8..12].copy_from_slice(&SEGMENT_VERSION.to_le_bytes());
-    let crc = crc32fast::hash(&head[..12]);
-    head[12..].copy_from_slice(&crc.to_le_bytes());
-    head
-}
-
-/// Fsyncs a directory, so that names made in it survive power loss.
-pub fn sync_directory(directory: &Path) -> Result<()> {
-    File::open(directory)
-        .and_then(|file| file.sync_all())
-        .context(format!("cannot fsync the directory {}", directory.display()))
-}
-
-fn write_group(file: &mut File, group: &[Pending], first_seq: u64, group_start: u64) -> io::Result<u64> {
-    let mut bytes = 0;
-    for (index, pending) in group.iter().enumerate() {
-        file.write_all(&frame_head(pending, first_seq + index as u64, group_start)?)?;
-        file.write_all(&pending.payload)?;
-        bytes += pending.bytes();
+    /// Makes the names of segments last.
+    fn sync_directory(&mut self) -> Result<()> {
+        let synced = self.disk.sync_directory(&self.directory);
+        synced.map_err(|error| self.poison(error))
     }
-    Ok(bytes)
+
+    /// After a failed fsync the kernel may have dropped the pages and marked them clean: trying
+    /// again would report success for data that is gone.
+    fn poison(&mut self, error: io::Error) -> Error {
+        self.poisoned = true;
+        Error::new(Kind::Internal, "cannot fsync the write-ahead log").with_source(error)
+    }
 }
 
-fn frame_head(pending: &Pending, seq: u64, group_start: u64) -> io::Result<[u8; FRAME_HEAD_BYTES]> {
-    let length = u32::try_from(pending.payload.len())
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "a frame is limited to 4 GiB"))?;
-    let mut head = [0; FRAME_HEAD_BYTES];
-    head[0..4].copy_from_slice(FRAME_MAGIC);
-    head[4..8].copy_from_slice(&length.to_le_bytes());
-    head[8..12].copy_from_slice(&pending.crc.to_le_bytes());
-    head[16..24].copy_from_slice(&seq.to_le_bytes());
-    head[24..32].copy_from_slice(&group_start.to_le_bytes());
-    let crc = crc32fast::hash(&head[..32]);
-    head[32..].copy_from_slice(&crc.to_le_bytes());
-    Ok(head)
-}
-
-fn seek_end(file: &mut File, offset: u64) -> io::Result<u64> {
-    io::Seek::seek(file, io::SeekFrom::Start(offset))
+/// Writes the frames one behind the other; returns where they end.
+fn write_group(file: &mut dyn DiskFile, group: &[Pending], first_seq: u64, group_start: u64) -> io::Result<u64> {
+    let mut offset = group_start;
+    for (index, pending) in group.iter().enumerate() {
+        let payload_bytes = u32::try_from(pending.payload.len())
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "a frame is limited to 4 GiB"))?;
+        let seq = first_seq + index as u64;
+        let head = FrameHead { payload_bytes, crc: pending.crc, flags: FLAGS_REQUEST, seq, group_start };
+        file.write_all_at(offset, &head.encode())?;
+        file.write_all_at(offset + FRAME_HEAD_BYTES as u64, &pending.payload)?;
+        offset += pending.bytes();
+    }
+    Ok(offset)
 }
 
 fn write_error(error: io::Error) -> Error {

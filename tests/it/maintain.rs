@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::Path};
 use driftline::config::TenantLifecycleConfig;
 use serde_json::{Value, json};
 
-use crate::app::{NOW_US, TestApp, record};
+use crate::app::{NOW_US, TestApp, json as json_of, record};
 
 const DAY_S: i64 = 86_400;
 const HOUR_US: i64 = 3_600_000_000;
@@ -76,6 +76,20 @@ async fn many_files_become_few_and_the_rows_stay() {
     crashed.logs(record(-60, "late", "rag", 0.5)).await;
     crashed.flush().await;
     assert_eq!(crashed.sql(TOTALS).await[0]["n"], 145);
+}
+
+#[tokio::test]
+async fn what_is_due_is_said_before_it_is_done() {
+    let app = TestApp::start().await;
+    flushes(&app, 9).await;
+    let due = json_of(app.get("/api/v1/maintenance")).await;
+    let actions: Vec<&str> = due["due"].as_array().unwrap().iter().map(|due| due["action"].as_str().unwrap()).collect();
+    assert!(actions.len() == 2 && actions.iter().all(|action| action.starts_with("merge 9 hot files into 1: 54 rows")));
+    assert_eq!(due["due"][0]["date"], "2026-05-12");
+    assert_eq!(files(&app).len(), 18);
+    let done = json_of(app.post("/api/v1/maintenance")).await;
+    assert_eq!(done["done"]["actions"], 2);
+    assert_eq!(json_of(app.get("/api/v1/maintenance")).await["due"], json!([]));
 }
 
 #[tokio::test]

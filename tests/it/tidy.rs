@@ -13,6 +13,7 @@ use std::{
 const RANKS: &[(&str, u8)] = &[
     ("error", 0),
     ("clock", 0),
+    ("disk", 0),
     ("record", 0),
     ("config", 1),
     ("decode", 1),
