@@ -609,11 +609,14 @@ fn a_flip_of_every_byte_is_quarantined() {
     }
 }
 
+/// Segments by their first seq.
+type Segments = Vec<(u64, Vec<u8>)>;
+
 #[test]
 fn larger_damage_is_quarantined() {
     let directory = small_log(&[&[2, 2], &[1, 2], &[3]]);
     let bytes: Vec<_> = segments(directory.path()).iter().map(|path| fs::read(path).unwrap()).collect();
-    let check = |change: &dyn Fn(&mut Vec<(u64, Vec<u8>)>), losses: &[&str], seqs: &[u64], quarantined: &[u64]| {
+    let check = |change: &dyn Fn(&mut Segments), losses: &[&str], seqs: &[u64], quarantined: &[u64]| {
         let mut log: Vec<_> = [1, 5, 8].into_iter().zip(bytes.clone()).collect();
         change(&mut log);
         let log: Vec<_> = log.iter().map(|(seq, bytes)| (*seq, &bytes[..])).collect();
@@ -622,10 +625,10 @@ fn larger_damage_is_quarantined() {
     };
     check(&|_| {}, &[], &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10], &[]);
     // Over the end of one frame, a whole one, and the start of the next.
-    let ones = |log: &mut Vec<(u64, Vec<u8>)>| log[0].1[80..160].fill(0xff);
+    let ones = |log: &mut Segments| log[0].1[80..160].fill(0xff);
     check(&ones, &["quarantine/01.wal 16+210 1-3"], &[4, 5, 6, 7, 8, 9, 10], &[1, 2, 3]);
     // Two places of one file, and one of another.
-    let places = |log: &mut Vec<(u64, Vec<u8>)>| {
+    let places = |log: &mut Segments| {
         for (segment, offset) in [(0, 20), (0, 200), (2, 60)] {
             log[segment].1[offset] ^= 1;
         }
@@ -633,7 +636,7 @@ fn larger_damage_is_quarantined() {
     let losses = ["quarantine/01.wal 16+70 1-1", "quarantine/01.wal 156+70 3-3", "quarantine/08.wal 16+70 8-8"];
     check(&places, &losses, &[2, 4, 5, 6, 7, 9, 10], &[1, 3, 8]);
     // A file that ends early, in a frame and between two, or has only half a head.
-    let end = |segment: usize, end: usize| move |log: &mut Vec<(u64, Vec<u8>)>| log[segment].1.truncate(end);
+    let end = |segment: usize, end: usize| move |log: &mut Segments| log[segment].1.truncate(end);
     check(&end(0, 200), &["quarantine/01.wal 156+44 3-4"], &[1, 2, 5, 6, 7, 8, 9, 10], &[3, 4]);
     check(&end(0, 156), &["quarantine/01.wal 156+0 3-4"], &[1, 2, 5, 6, 7, 8, 9, 10], &[3, 4]);
     let half = ["quarantine/05.wal 0+9 nothing", "quarantine/05.wal 9+0 5-7"];
@@ -641,16 +644,16 @@ fn larger_damage_is_quarantined() {
     check(&end(2, 9), &[], &[1, 2, 3, 4, 5, 6, 7], &[]);
     check(&end(2, 200), &[], &[1, 2, 3, 4, 5, 6, 7, 8, 9], &[]);
     // A file that is gone.
-    let without = |segment: usize| move |log: &mut Vec<(u64, Vec<u8>)>| drop(log.remove(segment));
+    let without = |segment: usize| move |log: &mut Segments| drop(log.remove(segment));
     check(&without(1), &["quarantine/01.wal 296+0 5-7"], &[1, 2, 3, 4, 8, 9, 10], &[5, 6, 7]);
     check(&without(0), &["01.wal 0+0 1-4"], &[5, 6, 7, 8, 9, 10], &[1, 2, 3, 4]);
     // The same frame twice, and the same file twice.
-    let frame_twice = |log: &mut Vec<(u64, Vec<u8>)>| {
+    let frame_twice = |log: &mut Segments| {
         let frame = log[0].1[156..226].to_vec();
         log[0].1.splice(226..226, frame);
     };
     check(&frame_twice, &["quarantine/01.wal 226+70 nothing"], &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10], &[]);
-    let file_twice = |log: &mut Vec<(u64, Vec<u8>)>| log.insert(1, (3, log[0].1.clone()));
+    let file_twice = |log: &mut Segments| log.insert(1, (3, log[0].1.clone()));
     let losses = ["quarantine/01.wal 156+140 nothing", "quarantine/03.wal 16+140 nothing"];
     check(&file_twice, &losses, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10], &[]);
 }

@@ -3,13 +3,16 @@
 #![allow(clippy::unwrap_used)]
 
 mod app;
+mod disk;
 mod drift;
 mod ingest;
 mod maintain;
 mod metrics;
+mod power;
 mod queries;
 mod real_data;
 mod report;
 mod restart;
+mod simulated_disk;
 mod sql;
 mod tidy;
