@@ -27,6 +27,7 @@ use crate::{
     metrics::Limits,
     query::{self, Engine, QueryParams},
     record::Table,
+    wal::{self, Quarantined},
 };
 
 /// What a data directory of this version says of itself.
@@ -115,6 +116,18 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Sets damaged segments of a directory's write-ahead log aside, so that it opens with what is whole.
+/// Says what is lost; the damaged files stay under `wal/quarantine/`.
+pub async fn quarantine(config: &Config) -> Result<Quarantined> {
+    let data = &config.server.data;
+    let _lock = lock(data)?;
+    let catalog = Catalog::open(&data.join("catalog.sqlite")).await?;
+    // What is committed and counted is not missed.
+    let after_seq = catalog.totals().await?.map_or(0, |totals| totals.seq);
+    catalog.close().await;
+    wal::quarantine(&SystemDisk, &data.join("wal"), after_seq)
 }
 
 /// A daemon that runs.

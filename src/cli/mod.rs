@@ -10,6 +10,7 @@ mod maintain;
 mod query;
 mod report;
 mod serve;
+mod verify;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -45,6 +46,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Joins, compresses and deletes committed files as their life cycle says
     Maintain(maintain::MaintainArgs),
+    /// Sets damaged segments of the write-ahead log aside
+    Verify(verify::VerifyArgs),
     /// Writes realistic NDJSON, with incidents to switch on
     Generate(generate::GenerateArgs),
 }
@@ -88,6 +91,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Report(command) => report::run(command).await,
         Command::Check(args) => check::run(args).await,
         Command::Maintain(args) => maintain::run(args).await,
+        Command::Verify(args) => verify::run(args).await,
         Command::Generate(args) => generate::run(&args),
     };
     done.unwrap_or_else(|error| {

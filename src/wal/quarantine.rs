@@ -3,7 +3,7 @@
 //! nobody has open. Never deletes a byte of what it finds.
 
 use std::{
-    io,
+    fmt, io,
     ops::{Range, RangeInclusive},
     path::{Path, PathBuf},
 };
@@ -43,6 +43,16 @@ pub struct Loss {
     pub bytes: u64,
     /// The seqs above `after_seq` that were there; `None` where only bytes are lost, and no frame.
     pub missing: Option<RangeInclusive<u64>>,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} bytes at offset {} cannot be read", self.path.display(), self.bytes, self.offset)?;
+        match &self.missing {
+            Some(seqs) => write!(f, "; batches {} to {} are lost", seqs.start(), seqs.end()),
+            None => write!(f, "; no batch is lost"),
+        }
+    }
 }
 
 /// Replaces each damaged segment by one of its whole frames, and moves the damaged file to

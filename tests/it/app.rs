@@ -121,7 +121,8 @@ pub fn record(second: i64, id: &str, agent: &str, cost: f64) -> String {
     ) + "\n"
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Copies a directory with all that is in it.
+pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

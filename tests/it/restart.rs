@@ -111,3 +111,34 @@ async fn history_goes_to_its_own_days() {
     let metrics = app.get("/metrics").send().await.unwrap().text().await.unwrap();
     assert!(metrics.lines().any(|line| line.starts_with("llm_cost_usd_total") && line.ends_with(" 1")), "{metrics}");
 }
+
+#[tokio::test]
+async fn a_damaged_log_opens_again_after_its_quarantine() {
+    let app = TestApp::start().await;
+    for id in ["a", "b", "c"] {
+        app.logs(record(-60, id, "rag", 0.5)).await;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = app.config.clone();
+    config.server.data = directory.path().join("data");
+    crate::app::copy(app.data(), &config.server.data);
+    let segment = std::fs::read_dir(config.server.data.join("wal")).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    std::fs::write(&segment, bytes).unwrap();
+
+    let error = Store::open(&config, app.clock.clone()).await.err().unwrap();
+    assert_eq!(error.kind(), Kind::Corrupt);
+    assert!(error.chain().contains("driftline verify --data") && error.chain().contains("--quarantine"), "{error:?}");
+    let losses = driftline::daemon::quarantine(&config).await.unwrap().losses;
+    assert_eq!(losses.len(), 1);
+    assert!(losses[0].to_string().ends_with("batches 2 to 2 are lost"), "{}", losses[0]);
+    assert!(losses[0].path.exists());
+    assert!(driftline::daemon::quarantine(&config).await.unwrap().losses.is_empty());
+
+    let store = Store::open(&config, app.clock.clone()).await.unwrap();
+    let ids = store.engine.sql("select request_id as id from agent_logs order by 1", Default::default()).await.unwrap();
+    assert_eq!(ids.collect_as::<serde_json::Value>().await.unwrap(), [json!({"id": "a"}), json!({"id": "c"})]);
+    store.close().await.unwrap();
+}
