@@ -21,7 +21,7 @@ use crate::{
     http::{self, App},
     ingest::{self, Ingestor, Parts},
     jobs,
-    lake::{LakeTable, Storage},
+    lake::{LakeTable, Remote, Storage},
     lifecycle::{Policy, TenantPolicy},
     maintain::{self, Maintainer},
     metrics::Limits,
@@ -66,10 +66,10 @@ impl Store {
         let lock = lock(data)?;
         let directories = Directories::create(disk.as_ref(), data)?;
         check_format(disk.as_ref(), data)?;
-        let storage = Storage::local_on(&directories.tables, Arc::clone(&disk))?;
+        let stores = Stores::open(config, &disk).await?;
         let mut lake = Vec::new();
         for table in Table::ALL {
-            lake.push(Arc::new(LakeTable::open(&storage, table).await?));
+            lake.push(Arc::new(LakeTable::open(&stores.home, stores.cold.as_ref(), table).await?));
         }
         let catalog = Catalog::open(&data.join("catalog.sqlite")).await?;
         let buffer = Arc::new(Buffer::new(config.buffer.bytes_max));
@@ -212,22 +212,108 @@ const HOUR_US: i64 = 60 * MINUTE_US;
 
 struct Directories {
     wal: PathBuf,
-    tables: PathBuf,
     spill: PathBuf,
 }
 
 impl Directories {
     fn create(disk: &dyn Disk, data: &Path) -> Result<Self> {
-        let create = |name: &str| {
-            let path = data.join(name);
-            disk::create_directory_durably(disk, data, &path)
-                .context(format!("cannot create the directory {}", path.display()))?;
-            Ok(path)
-        };
         // What statements spilled before a crash is nobody's any more.
         let _ = fs::remove_dir_all(data.join("spill"));
-        Ok(Self { wal: create("wal")?, tables: create("tables")?, spill: create("spill")? })
+        Ok(Self { wal: create_below(disk, data, "wal")?, spill: create_below(disk, data, "spill")? })
     }
+}
+
+fn create_below(disk: &dyn Disk, data: &Path, name: &str) -> Result<PathBuf> {
+    let path = data.join(name);
+    disk::create_directory_durably(disk, data, &path)
+        .context(format!("cannot create the directory {}", path.display()))?;
+    Ok(path)
+}
+
+/// Where the tables are.
+struct Stores {
+    home: Storage,
+    cold: Option<Storage>,
+}
+
+impl Stores {
+    async fn open(config: &Config, disk: &Arc<dyn Disk>) -> Result<Self> {
+        let (data, storage) = (&config.server.data, &config.storage);
+        if config.lifecycle.cold_after_days > 0 && storage.cold_url.is_none() {
+            return Err(Error::invalid(
+                "lifecycle.cold_after_days is set and storage.cold_url is not: set both or none",
+            ));
+        }
+        let remote = Remote {
+            request_timeout: Duration::from_secs(storage.request_timeout_s),
+            retry_timeout: Duration::from_secs(storage.retry_timeout_s),
+            environment: storage.environment.0.clone(),
+        };
+        let at = |url: &String| Storage::at(url, &remote, Arc::clone(disk));
+        let elsewhere = storage.url.as_ref().map(at).transpose()?;
+        let cold = storage.cold_url.as_ref().map(at).transpose()?;
+        if let (Some(home), Some(cold)) = (&elsewhere, &cold)
+            && (home.root.as_str().starts_with(cold.root.as_str())
+                || cold.root.as_str().starts_with(home.root.as_str()))
+        {
+            return Err(Error::invalid("storage.url and storage.cold_url must not lie within each other"));
+        }
+        if elsewhere.is_some() || cold.is_some() {
+            let owner = identity(disk.as_ref(), data)?;
+            for storage in elsewhere.iter().chain(&cold) {
+                storage.claim(&owner).await?;
+            }
+        }
+        note_place(disk.as_ref(), data, elsewhere.as_ref())?;
+        let home = match elsewhere {
+            Some(elsewhere) => elsewhere,
+            None => Storage::local_on(&create_below(disk.as_ref(), data, "tables")?, Arc::clone(disk))?,
+        };
+        Ok(Self { home, cold })
+    }
+}
+
+/// A name of this directory's own, by which it owns tables that are elsewhere.
+fn identity(disk: &dyn Disk, data: &Path) -> Result<String> {
+    let path = data.join("IDENTITY");
+    match fs::read_to_string(&path) {
+        Ok(found) => Ok(found.trim().to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let identity = uuid::Uuid::now_v7().to_string();
+            write_durably(disk, data, "IDENTITY", &identity)?;
+            Ok(identity)
+        }
+        Err(error) => Err(error).context(format!("cannot read {}", path.display())),
+    }
+}
+
+/// Remembers where the tables are: a start that looks elsewhere would show none of the rows.
+fn note_place(disk: &dyn Disk, data: &Path, elsewhere: Option<&Storage>) -> Result<()> {
+    let place = elsewhere.map_or("tables", |storage| storage.root.as_str());
+    let path = data.join("TABLES");
+    let noted = match fs::read_to_string(&path) {
+        Ok(noted) => noted,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && data.join("tables").is_dir() => {
+            "tables".to_owned()
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return write_durably(disk, data, "TABLES", place);
+        }
+        Err(error) => return Err(error).context(format!("cannot read {}", path.display())),
+    };
+    if noted.trim() == place {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Conflict,
+        format!(
+            "the tables of {} are at {}, the settings say {place}: put storage.url back, or move the tables and write \
+             their place into {}",
+            data.display(),
+            noted.trim(),
+            path.display()
+        ),
+    ))
 }
 
 fn lock(data: &Path) -> Result<File> {
@@ -260,18 +346,20 @@ fn check_format(disk: &dyn Disk, data: &Path) -> Result<()> {
                 FORMAT.trim()
             ),
         )),
-        Err(_) => {
-            // Half a format would be another version's: the name shows all of it or nothing.
-            let staging = data.join("FORMAT.new");
-            let written = disk.create_file(&staging).and_then(|mut file| {
-                file.write_all_at(0, FORMAT.as_bytes())?;
-                file.sync_all()?;
-                disk.rename(&staging, &path)?;
-                disk.sync_directory(data)
-            });
-            written.context(format!("cannot write {}", path.display()))
-        }
+        Err(_) => write_durably(disk, data, "FORMAT", FORMAT),
     }
+}
+
+/// Half of such a file would say something else: the name shows all of it or nothing.
+fn write_durably(disk: &dyn Disk, data: &Path, name: &str, text: &str) -> Result<()> {
+    let staging = data.join(format!("{name}.new"));
+    let written = disk.create_file(&staging).and_then(|mut file| {
+        file.write_all_at(0, text.as_bytes())?;
+        file.sync_all()?;
+        disk.rename(&staging, &data.join(name))?;
+        disk.sync_directory(data)
+    });
+    written.context(format!("cannot write {}", data.join(name).display()))
 }
 
 fn ingest_settings(config: &Config) -> ingest::Settings {
@@ -302,7 +390,7 @@ fn maintain_settings(config: &Config) -> maintain::Settings {
     maintain::Settings {
         policy: Policy {
             warm_after_days: after(lifecycle.warm_after_days),
-            cold_after_days: None,
+            cold_after_days: after(lifecycle.cold_after_days),
             delete_after_days: after(lifecycle.delete_after_days),
             tenants,
             closed_after_minutes: lifecycle.closed_after_minutes,

@@ -189,10 +189,15 @@ impl Maintainer {
                 done.deleted_rows += action.rows;
                 return lake.replace(Replacement { removed: files, added: Vec::new(), loses_rows: true }, now_us).await;
             }
+            Work::Move { from: Tier::Warm | Tier::Cold } => {
+                let added = lake.copy_to_cold(&files, now_us).await?;
+                done.rewritten_bytes += action.bytes;
+                return lake.replace(Replacement { removed: files, added, loses_rows: false }, now_us).await;
+            }
             Work::Expire { tier } => (tier, true),
             Work::Merge { tier } => (tier, false),
             Work::Warm => (Tier::Warm, false),
-            Work::Move { .. } => return Err(Error::new(Kind::Internal, "there is no cold store to move files to")),
+            Work::Move { from: Tier::Hot } => (Tier::Cold, false),
         };
         let removed = action.removed.clone();
         let keep = move |batch: &RecordBatch| stays(batch, &removed);

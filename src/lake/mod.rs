@@ -9,15 +9,18 @@ mod file;
 mod rewrite;
 mod scan;
 mod statistics;
+mod storage;
 mod store;
 mod table;
 mod tags;
+mod transfer;
 mod upkeep;
 
 pub use file::sort_by_time;
 pub use rewrite::{Keep, Rewrite, Rewriter, Rewritten};
 pub use scan::Scan;
-pub use store::{FsyncStore, Storage};
+pub use storage::{Remote, Storage};
+pub use store::FsyncStore;
 pub use table::{DataFile, LakeTable, Snapshot, query_schema};
 pub use upkeep::Replacement;
 

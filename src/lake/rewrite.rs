@@ -151,8 +151,10 @@ struct Output {
 
 impl Output {
     fn create(lake: &LakeTable, day: i32, tier: Tier, rows: usize) -> Result<Self> {
-        let name = lake.new_name(day, tier)?;
-        let store = BufWriter::new(Arc::clone(&lake.store), lake.path_of(&name));
+        let relative = lake.new_name(day, tier)?;
+        let place = lake.places.of(tier)?;
+        let store = BufWriter::new(Arc::clone(&place.store), place.path_of(&relative));
+        let name = lake.places.name_of(tier, &relative)?;
         let properties = file::writer_properties(lake.table(), tier, rows)?;
         let writer = AsyncArrowWriter::try_new(store, file::file_schema(lake.table()), Some(properties))
             .context("cannot start a Parquet file")?;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod app;
+mod cold;
 mod disk;
 mod drift;
 mod ingest;
