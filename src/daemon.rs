@@ -369,6 +369,7 @@ fn ingest_settings(config: &Config) -> ingest::Settings {
         segment_bytes_max: config.wal.segment_bytes_max,
         wait_max: Duration::from_millis(config.ingest.wait_ms_max),
         future_max_us: i64::from(config.ingest.future_hours_max) * HOUR_US,
+        retention: policy(config),
         receipt_horizon_us: i64::from(config.ingest.receipt_hours) * HOUR_US,
         metrics: Limits {
             label_sets_max: config.metrics.label_sets_max,
@@ -379,7 +380,7 @@ fn ingest_settings(config: &Config) -> ingest::Settings {
     }
 }
 
-fn maintain_settings(config: &Config) -> maintain::Settings {
+fn policy(config: &Config) -> Policy {
     let lifecycle = &config.lifecycle;
     let after = |days: u32| (days > 0).then_some(days);
     let tenants = lifecycle
@@ -387,16 +388,21 @@ fn maintain_settings(config: &Config) -> maintain::Settings {
         .iter()
         .map(|(name, tenant)| (name.clone(), TenantPolicy { delete_after_days: after(tenant.delete_after_days) }))
         .collect();
+    Policy {
+        warm_after_days: after(lifecycle.warm_after_days),
+        cold_after_days: after(lifecycle.cold_after_days),
+        delete_after_days: after(lifecycle.delete_after_days),
+        tenants,
+        closed_after_minutes: lifecycle.closed_after_minutes,
+        merge_files_min: lifecycle.merge_files_min,
+        file_bytes_target: lifecycle.file_bytes_target,
+    }
+}
+
+fn maintain_settings(config: &Config) -> maintain::Settings {
+    let lifecycle = &config.lifecycle;
     maintain::Settings {
-        policy: Policy {
-            warm_after_days: after(lifecycle.warm_after_days),
-            cold_after_days: after(lifecycle.cold_after_days),
-            delete_after_days: after(lifecycle.delete_after_days),
-            tenants,
-            closed_after_minutes: lifecycle.closed_after_minutes,
-            merge_files_min: lifecycle.merge_files_min,
-            file_bytes_target: lifecycle.file_bytes_target,
-        },
+        policy: policy(config),
         file_grace_us: i64::from(lifecycle.file_grace_minutes) * MINUTE_US,
         log_retention_us: i64::from(lifecycle.log_retention_minutes) * MINUTE_US,
         memory_bytes_max: lifecycle.memory_bytes_max,

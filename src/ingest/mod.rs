@@ -21,10 +21,11 @@ use crate::{
     buffer::Buffer,
     catalog::{Books, Catalog, Totals},
     clock::Clock,
-    decode::{self, Decoded, Encoding, Options, Reject, Shape},
+    decode::{self, Decoded, Encoding, Oldest, Options, Reject, Shape},
     disk::Disk,
     error::{Context, Error, Kind, Result},
     lake::LakeTable,
+    lifecycle::Policy,
     metrics::{Limits, LiveMetrics},
     record::{Receipt, Table},
     wal::{self, Frame, Pending, Resume, Section, Writer},
@@ -46,6 +47,8 @@ pub struct Settings {
     pub wait_max: Duration,
     /// How far ahead of now a record's time may lie, µs.
     pub future_max_us: i64,
+    /// Records that are past their retention are rejected.
+    pub retention: Policy,
     /// How long a batch is remembered, µs.
     pub receipt_horizon_us: i64,
     /// Bounds of the live metrics.
@@ -200,7 +203,12 @@ impl Ingestor {
         let plain = self.plain(&request).await?;
         let reservation = self.parts.buffer.reserve(plain.len() + BATCH_OVERHEAD_BYTES, self.settings.wait_max).await?;
         let prepared = {
-            let options = Options { received_at_us, future_max_us: self.settings.future_max_us, shape: request.shape };
+            let options = Options {
+                received_at_us,
+                future_max_us: self.settings.future_max_us,
+                oldest: oldest(&self.settings.retention, received_at_us),
+                shape: request.shape,
+            };
             let key = request.idempotency_key;
             let _permit = self.decoders.acquire().await.context("ingest has stopped")?;
             tokio::task::spawn_blocking(move || Prepared::new(&plain, options, key.as_deref()))
@@ -346,6 +354,7 @@ struct Prepared {
 
 impl Prepared {
     fn new(plain: &[u8], options: Options, key: Option<&str>) -> Result<Self> {
+        let received_at_us = options.received_at_us;
         let Decoded { records, rejects, identified } = decode::decode(plain, options)?;
         let receipt = match key {
             Some(key) => Some(identity(&[b"key\0", key.as_bytes()])),
@@ -361,13 +370,18 @@ impl Prepared {
             sections.push(Section { table: Table::AgentLogs, batch: records });
         }
         if rejected > 0 {
-            let batch = rejected_batch(&rejects, options.received_at_us)?;
+            let batch = rejected_batch(&rejects, received_at_us)?;
             sections.push(Section { table: Table::RejectedLogs, batch });
         }
-        let frame = Frame { received_at_us: options.received_at_us, receipt, accepted, rejected, sections };
+        let frame = Frame { received_at_us, receipt, accepted, rejected, sections };
         let pending = Pending::new(frame.encode()?);
         Ok(Self { frame, pending, rejects })
     }
+}
+
+fn oldest(retention: &Policy, now_us: i64) -> Oldest {
+    let of = |tenant: &String| (tenant.clone(), retention.oldest_us(Some(tenant), now_us));
+    Oldest { others_us: retention.oldest_us(None, now_us), tenants_us: retention.tenants.keys().map(of).collect() }
 }
 
 fn identity(parts: &[&[u8]]) -> Receipt {

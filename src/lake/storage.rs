@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, path::Path as FilePath, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use object_store::{
     ClientOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, RetryConfig, aws::AmazonS3Builder,
@@ -107,15 +108,31 @@ impl Storage {
     /// [`Kind::Conflict`] when they are another one's.
     pub async fn claim(&self, owner: &str) -> Result<()> {
         let path = self.path()?.join(OWNER);
+        if let Some(found) = self.owner(&path).await? {
+            return self.is_ours(&found, owner);
+        }
         let payload = PutPayload::from(format!("{owner}\n"));
         match self.store.put_opts(&path, payload, PutOptions::from(PutMode::Create)).await {
-            Ok(_) => return Ok(()),
+            Ok(_) => Ok(()),
             // Perhaps by ourselves: a request whose answer was lost is sent again.
-            Err(object_store::Error::AlreadyExists { .. }) => {}
-            Err(error) => return Err(error).context(format!("cannot write to {}", self.root)),
+            Err(object_store::Error::AlreadyExists { .. }) => {
+                let found = self.owner(&path).await?.unwrap_or_default();
+                self.is_ours(&found, owner)
+            }
+            Err(error) => Err(error).context(format!("cannot write to {}", self.root)),
         }
+    }
+
+    async fn owner(&self, path: &Path) -> Result<Option<Bytes>> {
         let context = || format!("cannot read {}{OWNER}", self.root);
-        let found = self.store.get(&path).await.context(context())?.bytes().await.context(context())?;
+        match self.store.get(path).await {
+            Ok(found) => found.bytes().await.map(Some).context(context()),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error).context(context()),
+        }
+    }
+
+    fn is_ours(&self, found: &[u8], owner: &str) -> Result<()> {
         if found.trim_ascii() == owner.as_bytes() {
             return Ok(());
         }
