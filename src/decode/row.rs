@@ -155,7 +155,10 @@ impl Sink {
             && timestamp_us < oldest_us
         {
             let path = sent_time.map_or(Cow::Borrowed(col::TIMESTAMP), |given| given.path);
-            return Err(format!("{path} is older than the retention: only records from {} on are kept", day(oldest_us)));
+            return Err(format!(
+                "{path} is older than the retention: only records from {} on are kept",
+                day(oldest_us)
+            ));
         }
         self.identified &=
             parsed_time.is_some() && (row.given[places.request_id].is_some() || row.given[places.span_id].is_some());

@@ -86,8 +86,10 @@ pub struct Answer {
 pub struct Status {
     /// Everything received.
     pub books: Books,
-    /// Rows of `agent_logs` in committed files.
+    /// Rows of `agent_logs` that commits brought.
     pub committed: u64,
+    /// How many of them were deleted since: at their age, or on request.
+    pub deleted: u64,
     /// Rows of `agent_logs` that wait.
     pub buffered: u64,
     /// Bytes that wait.
@@ -258,6 +260,16 @@ impl Ingestor {
         flushed
     }
 
+    /// Commits all that was acknowledged before, and leaves none of it in the WAL's files.
+    pub async fn drain(&self) -> Result<()> {
+        self.committer.close_segment().await?;
+        // A flush that failed before is finished first; only the next one takes what came since.
+        self.flush().await?;
+        self.flush().await?;
+        let saved_seq = self.parts.catalog.totals().await?.map_or(0, |totals| totals.seq);
+        self.committer.forget_through(saved_seq).await
+    }
+
     /// Waits until the buffer is large enough to flush.
     pub async fn flush_wanted(&self) {
         self.flush_wanted.notified().await;
@@ -276,22 +288,22 @@ impl Ingestor {
     /// How it stands.
     pub fn status(&self) -> Status {
         let agent_logs = &self.parts.lake[0];
-        let committed_seq = agent_logs.snapshot().committed_seq;
-        let buffered: usize = self
-            .parts
-            .buffer
-            .rows(Table::AgentLogs)
+        // The buffer first: rows that leave it after this are in a newer snapshot.
+        let waiting = self.parts.buffer.rows(Table::AgentLogs);
+        let snapshot = agent_logs.snapshot();
+        let buffered: usize = waiting
             .iter()
-            .filter(|buffered| buffered.through_seq > committed_seq)
+            .filter(|buffered| buffered.through_seq > snapshot.committed_seq)
             .flat_map(|buffered| &buffered.batches)
             .map(RecordBatch::num_rows)
             .sum();
-        let committed: usize = agent_logs.snapshot().files.iter().filter_map(|file| file.rows).sum();
+        let kept: usize = snapshot.files.iter().filter_map(|file| file.rows).sum();
         let state = self.committer.state();
         let outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
         Status {
             books: state.books,
-            committed: committed as u64,
+            committed: kept as u64 + snapshot.deleted_rows,
+            deleted: snapshot.deleted_rows,
             buffered: buffered as u64,
             buffer_bytes: self.parts.buffer.size().0 as u64,
             wal_bytes: state.wal_bytes,

@@ -45,6 +45,8 @@ use crate::{
 
 /// The application id of the transaction that carries the highest committed WAL seq.
 const WAL_APP_ID: &str = "driftline-wal";
+/// The application id of the transaction that counts the rows that were ever deleted.
+pub(super) const DELETED_APP_ID: &str = "driftline-deleted";
 /// Commits between checkpoints of the Delta log.
 const CHECKPOINT_INTERVAL: u32 = 50;
 const DAY_US: i64 = 86_400_000_000;
@@ -87,6 +89,8 @@ pub struct Snapshot {
     pub version: u64,
     /// Every row of the WAL up to this seq is in the files.
     pub committed_seq: u64,
+    /// Rows that commits brought and that were deleted since.
+    pub deleted_rows: u64,
     /// The files.
     pub files: Vec<DataFile>,
 }
@@ -440,8 +444,12 @@ async fn read_snapshot(
     log_store: &LogStoreRef,
     state: &DeltaTableState,
 ) -> Result<Snapshot> {
-    let committed =
-        state.transaction_version(log_store.as_ref(), WAL_APP_ID).await.context("cannot read the committed WAL seq")?;
+    let count = async |app_id: &str| {
+        let found = state.transaction_version(log_store.as_ref(), app_id).await;
+        let found = found.context(format!("cannot read the transaction {app_id} of {}", table.name()))?;
+        Ok::<_, Error>(found.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
+    };
+    let (committed_seq, deleted_rows) = (count(WAL_APP_ID).await?, count(DELETED_APP_ID).await?);
     let schema = query_schema(table);
     let mut files = Vec::with_capacity(state.log_data().num_files());
     for view in state.log_data().iter() {
@@ -461,11 +469,7 @@ async fn read_snapshot(
         files.push(DataFile { name, store, path, bytes, rows, day, written_us, tier, removed, statistics });
     }
     files.sort_by(|a, b| (a.day, &a.path).cmp(&(b.day, &b.path)));
-    Ok(Snapshot {
-        version: state.version(),
-        committed_seq: committed.and_then(|seq| u64::try_from(seq).ok()).unwrap_or(0),
-        files,
-    })
+    Ok(Snapshot { version: state.version(), committed_seq, deleted_rows, files })
 }
 
 fn partition_day(values: &HashMap<String, Option<String>>) -> Option<i32> {
@@ -480,7 +484,7 @@ fn parse_day(text: &str) -> Option<i32> {
     NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().map(|date| date.to_epoch_days())
 }
 
-fn seq_version(seq: u64) -> Result<i64> {
+pub(super) fn seq_version(seq: u64) -> Result<i64> {
     i64::try_from(seq).kind_context(Kind::Internal, || "the WAL seq left the range of Delta's versions".into())
 }
 

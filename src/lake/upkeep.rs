@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use deltalake_core::{
-    kernel::{Action, Add, Remove, transaction::CommitProperties},
+    kernel::{Action, Add, Remove, Transaction, transaction::CommitProperties},
     protocol::{DeltaOperation, checkpoints::cleanup_expired_logs_for},
     table::state::DeltaTableState,
 };
@@ -16,7 +16,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::{
     storage::Place,
-    table::{DataFile, LakeTable, Snapshot},
+    table::{DELETED_APP_ID, DataFile, LakeTable, Snapshot, seq_version},
 };
 use crate::{
     error::{Context, Error, Kind, Result},
@@ -30,6 +30,8 @@ pub struct Replacement {
     pub removed: Vec<DataFile>,
     /// The files that come; they are in the store already.
     pub added: Vec<Add>,
+    /// Rows of the files that come.
+    pub rows: u64,
     /// Whether the rows that come are fewer than those that go.
     pub loses_rows: bool,
 }
@@ -49,6 +51,12 @@ impl LakeTable {
         if let Some(gone) = replacement.removed.iter().find(|file| !names.contains(file.name.as_str())) {
             return Err(Error::new(Kind::Conflict, format!("the file {} is not in the table any more", gone.name)));
         }
+        let lost = if replacement.loses_rows {
+            let going: usize = replacement.removed.iter().filter_map(|file| file.rows).sum();
+            (going as u64).saturating_sub(replacement.rows)
+        } else {
+            0
+        };
         let operation = if replacement.loses_rows {
             DeltaOperation::Delete { predicate: None }
         } else {
@@ -69,7 +77,12 @@ impl LakeTable {
             replacement.added.into_iter().map(|add| Action::Add(Add { data_change: replacement.loses_rows, ..add }));
         let gone: Vec<String> = replacement.removed.iter().map(|file| file.name.clone()).collect();
         let actions = removes.chain(adds).collect();
-        let committed = self.commit_actions(&mut state, CommitProperties::default(), actions, operation).await;
+        let mut properties = CommitProperties::default();
+        if lost > 0 {
+            let deleted = seq_version(snapshot.deleted_rows + lost)?;
+            properties = properties.with_application_transaction(Transaction::new(DELETED_APP_ID, deleted));
+        }
+        let committed = self.commit_actions(&mut state, properties, actions, operation).await;
         // Nobody else takes files out.
         let stands = |now: &Snapshot| !now.files.iter().any(|file| gone.contains(&file.name));
         self.settle(&mut state, committed, stands).await

@@ -6,6 +6,7 @@ mod app;
 mod cold;
 mod disk;
 mod drift;
+mod forget;
 mod ingest;
 mod maintain;
 mod metrics;
