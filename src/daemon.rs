@@ -15,7 +15,7 @@ use crate::{
     buffer::Buffer,
     catalog::Catalog,
     clock::Clock,
-    config::Config,
+    config::{Budget, Config},
     disk::{self, Disk, SystemDisk},
     error::{Context, Error, Kind, Result},
     http::{self, App},
@@ -58,6 +58,7 @@ impl Store {
     /// The same with a disk for what must last: the WAL and the tables.
     pub async fn open_on(config: &Config, clock: Clock, disk: Arc<dyn Disk>) -> Result<Self> {
         let data = &config.server.data;
+        let budget = config.budget()?;
         // A format is written into a directory only once its name lasts.
         if !data.join("FORMAT").is_file() {
             disk::create_directories(disk.as_ref(), data)
@@ -72,15 +73,15 @@ impl Store {
             lake.push(Arc::new(LakeTable::open(&stores.home, stores.cold.as_ref(), table).await?));
         }
         let catalog = Catalog::open(&data.join("catalog.sqlite")).await?;
-        let buffer = Arc::new(Buffer::new(config.buffer.bytes_max));
+        let buffer = Arc::new(Buffer::new(budget.buffer));
         let (engine, problems) =
-            Engine::new(query_settings(config, directories.spill), &buffer, &lake, clock.clone()).await?;
+            Engine::new(query_settings(config, &budget, directories.spill), &buffer, &lake, clock.clone()).await?;
         for problem in problems {
             tracing::warn!(%problem, "left out an SQL file; `driftline check` says more");
         }
-        let maintainer = Maintainer::new(maintain_settings(config), lake.clone(), clock.clone())?;
+        let maintainer = Maintainer::new(maintain_settings(config, &budget), lake.clone(), clock.clone())?;
         let parts = Parts { buffer, lake, catalog, clock, disk };
-        let ingestor = Ingestor::open(&directories.wal, ingest_settings(config), parts).await?;
+        let ingestor = Ingestor::open(&directories.wal, ingest_settings(config, &budget), parts).await?;
         let store = Self {
             ingestor: Arc::new(ingestor),
             engine: Arc::new(engine),
@@ -161,8 +162,13 @@ impl Daemon {
         let address = listener.local_addr().context("cannot tell the address")?;
         let store = Store::open_on(config, clock, disk).await?;
         let (stop, stopped) = watch::channel(false);
-        let app =
-            App::new(config, Arc::clone(&store.ingestor), Arc::clone(&store.engine), Arc::clone(&store.maintainer));
+        let app = App::new(
+            config,
+            config.budget()?.bodies,
+            Arc::clone(&store.ingestor),
+            Arc::clone(&store.engine),
+            Arc::clone(&store.maintainer),
+        );
         let server = tokio::spawn(http::serve(listener, app, wait(stopped.clone())));
         let interval = Duration::from_millis(config.buffer.flush_interval_ms.max(1));
         let flush = tokio::spawn(jobs::flush(Arc::clone(&store.ingestor), interval, wait(stopped.clone())));
@@ -362,10 +368,10 @@ fn write_durably(disk: &dyn Disk, data: &Path, name: &str, text: &str) -> Result
     written.context(format!("cannot write {}", data.join(name).display()))
 }
 
-fn ingest_settings(config: &Config) -> ingest::Settings {
+fn ingest_settings(config: &Config, budget: &Budget) -> ingest::Settings {
     ingest::Settings {
         body_bytes_max: config.ingest.body_bytes_max,
-        flush_bytes: config.buffer.flush_bytes,
+        flush_bytes: budget.flush,
         segment_bytes_max: config.wal.segment_bytes_max,
         wait_max: Duration::from_millis(config.ingest.wait_ms_max),
         future_max_us: i64::from(config.ingest.future_hours_max) * HOUR_US,
@@ -399,21 +405,21 @@ fn policy(config: &Config) -> Policy {
     }
 }
 
-fn maintain_settings(config: &Config) -> maintain::Settings {
+fn maintain_settings(config: &Config, budget: &Budget) -> maintain::Settings {
     let lifecycle = &config.lifecycle;
     maintain::Settings {
         policy: policy(config),
         file_grace_us: i64::from(lifecycle.file_grace_minutes) * MINUTE_US,
         log_retention_us: i64::from(lifecycle.log_retention_minutes) * MINUTE_US,
-        memory_bytes_max: lifecycle.memory_bytes_max,
+        memory_bytes_max: budget.lifecycle,
     }
 }
 
-fn query_settings(config: &Config, spill_directory: PathBuf) -> query::Settings {
+fn query_settings(config: &Config, budget: &Budget, spill_directory: PathBuf) -> query::Settings {
     query::Settings {
         timeout: Duration::from_secs(config.query.timeout_s),
         rows_max: config.query.rows_max,
-        memory_bytes_max: config.query.memory_bytes_max,
+        memory_bytes_max: budget.query,
         spill_bytes_max: config.query.spill_bytes_max,
         concurrency: config.query.concurrency,
         spill_directory,

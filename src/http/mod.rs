@@ -1,6 +1,7 @@
 //! The main port. `router.rs` is the whole URL map; each noun has a file with its handlers; the only
 //! map from error kinds to status codes is in `error.rs`. Handlers translate; they decide nothing.
 
+mod bodies;
 mod drift;
 mod error;
 mod logs;
@@ -15,7 +16,9 @@ mod status;
 
 use std::{future::Future, sync::Arc};
 
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::net::TcpListener;
+
+use bodies::Bodies;
 
 use crate::{config::Config, ingest::Ingestor, maintain::Maintainer, query::Engine};
 
@@ -25,20 +28,24 @@ pub struct App {
     ingestor: Arc<Ingestor>,
     engine: Arc<Engine>,
     maintainer: Arc<Maintainer>,
-    bodies: Arc<Semaphore>,
-    body_bytes_max: usize,
+    bodies: Arc<Bodies>,
     requests: Arc<metrics::Requests>,
 }
 
 impl App {
-    /// The rooms behind the routes.
-    pub fn new(config: &Config, ingestor: Arc<Ingestor>, engine: Arc<Engine>, maintainer: Arc<Maintainer>) -> Self {
+    /// The rooms behind the routes, and how many bytes of bodies they may hold.
+    pub fn new(
+        config: &Config,
+        bodies_bytes_max: usize,
+        ingestor: Arc<Ingestor>,
+        engine: Arc<Engine>,
+        maintainer: Arc<Maintainer>,
+    ) -> Self {
         Self {
             ingestor,
             engine,
             maintainer,
-            bodies: Arc::new(Semaphore::new(config.ingest.concurrent_requests_max.max(1))),
-            body_bytes_max: config.ingest.body_bytes_max,
+            bodies: Arc::new(Bodies::new(&config.ingest, bodies_bytes_max)),
             requests: Arc::default(),
         }
     }

@@ -8,6 +8,7 @@
 mod file;
 mod rewrite;
 mod scan;
+mod schema;
 mod statistics;
 mod storage;
 mod store;

@@ -38,6 +38,11 @@ impl TestApp {
         app
     }
 
+    /// Starts after a stop.
+    pub async fn reopen(&mut self) {
+        self.open().await;
+    }
+
     async fn open(&mut self) {
         self.daemon = Some(Daemon::start(&self.config, self.clock.clone()).await.unwrap());
     }

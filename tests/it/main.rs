@@ -7,6 +7,7 @@ mod cold;
 mod disk;
 mod drift;
 mod forget;
+mod growth;
 mod ingest;
 mod maintain;
 mod metrics;
