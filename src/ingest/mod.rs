@@ -6,6 +6,7 @@
 //! duplicate; it never looks at HTTP and never plans a query.
 
 mod committer;
+mod cut;
 mod receipts;
 
 use std::{
@@ -30,6 +31,8 @@ use crate::{
     record::{Receipt, Table},
     wal::{self, Frame, Pending, Resume, Section, Writer},
 };
+
+pub use cut::Cut;
 
 use committer::{Append, Committer, Sealed};
 use receipts::Recent;
