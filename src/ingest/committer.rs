@@ -216,8 +216,9 @@ impl Worker {
                     let _ = reply.send(self.mark());
                 }
                 Command::Forget(seq, reply) => {
-                    let _ = reply.send(self.writer.forget_through(seq));
+                    let forgotten = self.writer.forget_through(seq);
                     self.show();
+                    let _ = reply.send(forgotten);
                 }
                 Command::Stop(reply) => {
                     let _ = reply.send(());
@@ -251,6 +252,8 @@ impl Worker {
             }
         }
         let (replies, written) = self.write(fresh);
+        // Whoever has an answer finds it in the status.
+        self.show();
         for (append, reply, index) in repeats {
             let answer = match &written {
                 Ok(stored) => {
@@ -268,7 +271,6 @@ impl Worker {
             };
             let _ = reply.send(answer);
         }
-        self.show();
     }
 
     #[allow(clippy::type_complexity)] // the replies must outlive the frames they answer
