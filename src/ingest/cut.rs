@@ -7,7 +7,7 @@ use super::Ingestor;
 use crate::{
     disk::Disk,
     error::{Context, Result},
-    lake::{CopyTarget, Copied, LakeTable, Snapshot},
+    lake::{Copied, CopyTarget, LakeTable, Snapshot},
     wal,
 };
 

@@ -82,7 +82,10 @@ impl CopyTarget {
             let end = bytes.min(offset + PART_BYTES);
             let part = store.get_range(&path, offset..end).await.context(context())?;
             if part.len() as u64 != end - offset {
-                return Err(Error::new(Kind::Corrupt, format!("{path} is shorter than the {bytes} bytes it should be")));
+                return Err(Error::new(
+                    Kind::Corrupt,
+                    format!("{path} is shorter than the {bytes} bytes it should be"),
+                ));
             }
             upload.put_part(part.into()).await.context(context())?;
             offset = end;
