@@ -269,6 +269,8 @@ impl Ingestor {
         // A flush that failed before is finished first; only the next one takes what came since.
         self.flush().await?;
         self.flush().await?;
+        // Whoever copies the log keeps it from forgetting by the same lock.
+        let _no_flush = self.flush.lock().await;
         let saved_seq = self.parts.catalog.totals().await?.map_or(0, |totals| totals.seq);
         self.committer.forget_through(saved_seq).await
     }
