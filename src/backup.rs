@@ -40,6 +40,8 @@ pub struct Done {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Files of the cold store, which it names and does not have.
+    pub cold_files: u64,
     /// How long it took.
     pub seconds: f64,
 }
@@ -47,17 +49,27 @@ pub struct Done {
 /// Backups of one data directory, one at a time.
 pub struct Backup {
     ingestor: Arc<Ingestor>,
-    data: PathBuf,
+    held: Held,
     disk: Arc<dyn Disk>,
     clock: Clock,
     running: tokio::sync::Mutex<()>,
 }
 
+/// Directories that are in use; no backup goes there.
+#[derive(Debug)]
+pub struct Held {
+    /// The data directory.
+    pub data: PathBuf,
+    /// Where tables are, if it is on this machine and not in the data directory.
+    pub tables: Vec<PathBuf>,
+}
+
 impl Backup {
     /// Backups of an open data directory onto a disk.
-    pub fn new(ingestor: Arc<Ingestor>, data: &Path, disk: Arc<dyn Disk>, clock: Clock) -> Result<Self> {
-        let data = data.canonicalize().context(format!("cannot find the directory {}", data.display()))?;
-        Ok(Self { ingestor, data, disk, clock, running: tokio::sync::Mutex::default() })
+    pub fn new(ingestor: Arc<Ingestor>, held: Held, disk: Arc<dyn Disk>, clock: Clock) -> Result<Self> {
+        let real = |path: PathBuf| path.canonicalize().context(format!("cannot find {}", path.display()));
+        let held = Held { data: real(held.data)?, tables: held.tables.into_iter().map(real).collect::<Result<_>>()? };
+        Ok(Self { ingestor, held, disk, clock, running: tokio::sync::Mutex::default() })
     }
 
     /// Writes a copy into a directory that is missing or empty; returns once all of it is durable. Requests
@@ -72,20 +84,22 @@ impl Backup {
             return Err(Error::new(Kind::Conflict, "a backup is being written: try again once it is done"));
         };
         let started_us = self.clock.now_us();
-        let directory = place(directory, &self.data)?;
+        let directory = place(directory, &self.held)?;
         self.blocking(&directory, begin).await?;
         let target = CopyTarget::new(Arc::clone(&self.disk), &directory.join("tables"))?;
         let cut = self.ingestor.cut(&directory, &target).await?;
         let mut copied = cut.copied;
+        let mut cold_files = 0;
         for (table, snapshot) in &cut.tables {
+            cold_files += snapshot.files_elsewhere();
             copied = copied + table.copy_files(snapshot, &target).await?;
         }
-        let data = self.data.clone();
+        let data = self.held.data.clone();
         copied = copied + self.blocking(&directory, move |disk, directory| finish(disk, &data, directory)).await?;
         let Copied { files, bytes } = copied;
         tracing::info!(directory = %directory.display(), seq = cut.seq, files, bytes, "wrote a backup");
         let seconds = (self.clock.now_us() - started_us).max(0) as f64 / 1e6;
-        Ok(Done { directory, seq: cut.seq, rows: cut.rows, files, bytes, seconds })
+        Ok(Done { directory, seq: cut.seq, rows: cut.rows, files, bytes, cold_files, seconds })
     }
 
     async fn blocking<T: Send + 'static>(
@@ -145,16 +159,17 @@ fn finish(disk: &dyn Disk, data: &Path, directory: &Path) -> io::Result<Copied> 
 }
 
 /// The directory of a copy, with all links followed.
-fn place(directory: &Path, data: &Path) -> Result<PathBuf> {
+fn place(directory: &Path, held: &Held) -> Result<PathBuf> {
     let shown = directory.display();
     if !directory.is_absolute() {
         return Err(Error::invalid(format!("{shown} is a relative path: name the directory from the root on")));
     }
     let place = resolved(directory).kind_context(Kind::Invalid, || format!("{shown} cannot be a directory"))?;
-    if place.starts_with(data) || data.starts_with(&place) {
+    let meets = |other: &&PathBuf| place.starts_with(other) || other.starts_with(&place);
+    if let Some(other) = held.tables.iter().chain([&held.data]).find(meets) {
         return Err(Error::invalid(format!(
-            "{shown} lies in the data directory {}, or around it: name one beside it",
-            data.display()
+            "{shown} lies in {}, where the data is, or around it: name a directory beside it",
+            other.display()
         )));
     }
     let first = match fs::read_dir(&place) {
@@ -195,14 +210,15 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().canonicalize().unwrap();
         let data = root.join("data");
-        for name in ["data/wal", "empty", "full/x", "half"] {
+        for name in ["data/wal", "tables/agent_logs", "empty", "full/x", "half"] {
             fs::create_dir_all(root.join(name)).unwrap();
         }
         fs::write(root.join("half").join(INCOMPLETE), "").unwrap();
         fs::write(root.join("file"), "").unwrap();
         std::os::unix::fs::symlink(&data, root.join("link")).unwrap();
+        let held = Held { data: data.clone(), tables: vec![root.join("tables")] };
         let check = |name: &str, expected: Result<&str, &str>| {
-            let found = place(&root.join(name), &data);
+            let found = place(&root.join(name), &held);
             match expected {
                 Ok(expected) => assert_eq!(found.unwrap(), root.join(expected), "{name}"),
                 Err(words) => {
@@ -221,12 +237,13 @@ mod tests {
         check("file", Err("cannot be read"));
         check("file/below", Err("cannot be a directory"));
         check("new/../other", Err("is missing"));
-        check("data", Err("lies in the data directory"));
-        check("data/wal", Err("lies in the data directory"));
-        check("data/backup/new", Err("lies in the data directory"));
-        check("link/backup", Err("lies in the data directory"));
+        check("data", Err("where the data is"));
+        check("data/wal", Err("where the data is"));
+        check("data/backup/new", Err("where the data is"));
+        check("tables/agent_logs/backup", Err("where the data is"));
+        check("link/backup", Err("where the data is"));
         check("", Err("or around it"));
-        let error = place(Path::new("backup"), &data).unwrap_err();
+        let error = place(Path::new("backup"), &held).unwrap_err();
         assert!(error.chain().contains("relative path"), "{error:?}");
     }
 

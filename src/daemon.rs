@@ -12,7 +12,7 @@ use fs4::FileExt;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
-    backup::{self, Backup},
+    backup::{self, Backup, Held},
     buffer::Buffer,
     catalog::Catalog,
     clock::Clock,
@@ -84,7 +84,8 @@ impl Store {
         let maintainer = Maintainer::new(maintain_settings(config), lake.clone(), clock.clone())?;
         let parts = Parts { buffer, lake, catalog, clock: clock.clone(), disk: Arc::clone(&disk) };
         let ingestor = Arc::new(Ingestor::open(&directories.wal, ingest_settings(config), parts).await?);
-        let backup = Backup::new(Arc::clone(&ingestor), data, disk, clock)?;
+        let held = Held { data: data.clone(), tables: stores.directories() };
+        let backup = Backup::new(Arc::clone(&ingestor), held, disk, clock)?;
         let store = Self {
             ingestor,
             engine: Arc::new(engine),
@@ -280,6 +281,12 @@ impl Stores {
             None => Storage::local_on(&create_below(disk.as_ref(), data, "tables")?, Arc::clone(disk))?,
         };
         Ok(Self { home, cold })
+    }
+
+    /// Those that are on this machine.
+    fn directories(&self) -> Vec<PathBuf> {
+        let storages = [Some(&self.home), self.cold.as_ref()].into_iter().flatten();
+        storages.filter_map(|storage| storage.root.to_file_path().ok()).collect()
     }
 }
 

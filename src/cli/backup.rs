@@ -52,9 +52,13 @@ async fn ask(source: &Source, directory: &Path) -> Result<Done> {
 }
 
 fn shown(done: &Done) -> String {
-    let Done { directory, seq, rows, files, bytes, seconds } = done;
+    let Done { directory, seq, rows, files, bytes, cold_files, seconds } = done;
+    let cold = match cold_files {
+        0 => String::new(),
+        _ => format!("{cold_files} files stay in the cold store: the copy needs them there\n"),
+    };
     format!(
-        "{rows} rows, through batch {seq}, in {files} files of {bytes} bytes, written in {seconds:.1} s\n\
+        "{rows} rows, through batch {seq}, in {files} files of {bytes} bytes, written in {seconds:.1} s\n{cold}\
          restore with: driftline serve --data {}\n",
         directory.display()
     )

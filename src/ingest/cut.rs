@@ -26,7 +26,7 @@ pub struct Cut {
 impl Ingestor {
     /// Copies into a directory that has `wal/` and lasts. Requests go on meanwhile, flushes wait.
     ///
-    /// Without a flush, the log forgets nothing and SQLite and the tables' seqs stand still. So the copy
+    /// Without the flush's lock, the log forgets nothing and SQLite and the tables' seqs stand still. So the copy
     /// is what a crash at this moment would leave, and opens like it:
     ///
     /// - The log's end is taken on the committer's thread, between two groups, after the request for a

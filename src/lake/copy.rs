@@ -159,6 +159,13 @@ impl LakeTable {
     }
 }
 
+impl Snapshot {
+    /// Files that the log names by an address of their own: a copy of the table names them too.
+    pub fn files_elsewhere(&self) -> u64 {
+        self.files.iter().filter(|file| is_elsewhere(&file.name)).count() as u64
+    }
+}
+
 /// Whether the log names a file by an address of its own, and not by its place below the table.
 fn is_elsewhere(name: &str) -> bool {
     name.contains("://")

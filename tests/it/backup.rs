@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 use crate::{
-    app::{TestApp, failure, json as json_of, record},
+    app::{NOW_US, TestApp, failure, json as json_of, record},
     disk::empty,
     power::{Told, check_left, check_shown, clock, config, send},
     simulated_disk::{INPUT_OUTPUT, Mode, SimulatedDisk},
@@ -108,6 +108,7 @@ impl<'a> Clients<'a> {
     async fn flush(&self) {
         while self.go_on() {
             self.app.flush().await;
+            self.app.daemon.as_ref().unwrap().ingestor().drain().await.unwrap();
         }
     }
 
@@ -279,6 +280,61 @@ fn size(directory: &Path) -> (u64, u64) {
     sizes.fold((0, 0), |(files, bytes), (more_files, more_bytes)| (files + more_files, bytes + more_bytes))
 }
 
+/// Cold files stay where they are, and with them the owner: a copy of a daemon that lives must not delete
+/// what the other one needs.
+#[tokio::test]
+async fn cold_files_stay_and_are_taken_over_by_hand() {
+    let archive = tempfile::tempdir().unwrap();
+    let mut app = TestApp::start_with(|config| {
+        config.storage.cold_url = Some(format!("file://{}", archive.path().display()));
+        config.lifecycle.cold_after_days = 30;
+    })
+    .await;
+    let day_s = 86_400;
+    app.logs((0..3).map(|day| record(-day * day_s, &format!("a{day}"), "rag", 0.5)).collect::<String>()).await;
+    app.flush().await;
+    app.clock.set(NOW_US + 40 * day_s * 1_000_000);
+    app.daemon.as_ref().unwrap().maintainer().run().await.unwrap();
+    app.logs(record(-5, "b", "rag", 0.5)).await;
+    app.flush().await;
+    app.logs(record(-4, "c", "rag", 0.5)).await;
+    let inside = json!({ "directory": archive.path().join("backup") });
+    assert!(failure(app.post("/api/v1/backup").json(&inside)).await.1.contains("where the data is"));
+
+    let before = picture(&app).await;
+    let (backup, done) = back_up(&app).await;
+    assert_eq!((&done["cold_files"], &done["rows"]), (&json!(3), &json!(5)));
+    let data = backup.path().join("data");
+    assert_eq!((done["files"].as_u64().unwrap(), done["bytes"].as_u64().unwrap()), size(&data));
+    let mut config = app.config.clone();
+    config.server.data = data;
+    let error = Store::open(&config, app.clock.clone()).await.err().unwrap();
+    assert!(error.kind() == Kind::Conflict && error.chain().contains("another data directory"), "{}", error.chain());
+    app.daemon.take().unwrap().stop().await.unwrap();
+    fs::remove_file(archive.path().join("driftline-owner")).unwrap();
+    assert_eq!(picture(&app.beside(backup).await).await, before);
+}
+
+/// Tables that are at a URL come home.
+#[tokio::test]
+async fn tables_at_a_url_are_copied_into_the_backup() {
+    let place = tempfile::tempdir().unwrap();
+    let url = format!("file://{}/tables of mine", place.path().display());
+    let mut app = TestApp::start_with(|config| config.storage.url = Some(url)).await;
+    app.logs(record(-10, "a", "rag", 0.5)).await;
+    app.flush().await;
+    app.logs(record(-5, "b", "rag", 0.5)).await;
+    let before = picture(&app).await;
+    let (backup, done) = back_up(&app).await;
+    assert_eq!(done["rows"], 2);
+    let mut config = app.config.clone();
+    config.server.data = backup.path().join("data");
+    let error = Store::open(&config, app.clock.clone()).await.err().unwrap();
+    assert!(error.kind() == Kind::Conflict, "{}", error.chain());
+    app.config.storage.url = None;
+    assert_eq!(picture(&app.beside(backup).await).await, before);
+}
+
 #[tokio::test]
 async fn a_place_that_is_none_for_a_backup_is_refused() {
     let app = TestApp::start().await;
@@ -292,8 +348,8 @@ async fn a_place_that_is_none_for_a_backup_is_refused() {
     };
     refused(Path::new("backup"), "is a relative path").await;
     refused(other.path(), "is not empty").await;
-    refused(app.data(), "lies in the data directory").await;
-    refused(&app.data().join("backups/today"), "lies in the data directory").await;
+    refused(app.data(), "where the data is").await;
+    refused(&app.data().join("backups/today"), "where the data is").await;
     refused(app.data().parent().unwrap(), "or around it").await;
     refused(&other.path().join("mine/below"), "cannot be a directory").await;
     assert_eq!(names(other.path()), ["mine"]);
