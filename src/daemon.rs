@@ -12,13 +12,14 @@ use fs4::FileExt;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
+    backup::{self, Backup, Held},
     buffer::Buffer,
     catalog::Catalog,
     clock::Clock,
     config::{Budget, Config},
     disk::{self, Disk, SystemDisk},
     error::{Context, Error, Kind, Result},
-    http::{self, App},
+    http::{self, App, Rooms},
     ingest::{self, Ingestor, Parts},
     jobs,
     lake::{LakeTable, Remote, Storage},
@@ -41,6 +42,8 @@ pub struct Store {
     pub engine: Arc<Engine>,
     /// The files' life cycle.
     pub maintainer: Arc<Maintainer>,
+    /// Copies of all of it.
+    pub backup: Arc<Backup>,
     _lock: File,
 }
 
@@ -49,8 +52,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Kind::Conflict`] when another process has it open or a newer version wrote it,
-    /// [`Kind::Corrupt`] when the WAL is damaged.
+    /// [`Kind::Conflict`] when another process has it open, a newer version wrote it, or it is a backup that
+    /// was not finished, [`Kind::Corrupt`] when the WAL is damaged.
     pub async fn open(config: &Config, clock: Clock) -> Result<Self> {
         Self::open_on(config, clock, Arc::new(SystemDisk)).await
     }
@@ -80,12 +83,16 @@ impl Store {
             tracing::warn!(%problem, "left out an SQL file; `driftline check` says more");
         }
         let maintainer = Maintainer::new(maintain_settings(config, &budget), lake.clone(), clock.clone())?;
-        let parts = Parts { buffer, lake, catalog, clock, disk };
+        let parts = Parts { buffer, lake, catalog, clock: clock.clone(), disk: Arc::clone(&disk) };
         let ingestor = Ingestor::open(&directories.wal, ingest_settings(config, &budget), parts).await?;
+        let ingestor = Arc::new(ingestor);
+        let held = Held { data: data.clone(), tables: stores.directories() };
+        let backup = Backup::new(Arc::clone(&ingestor), held, disk, clock)?;
         let store = Self {
-            ingestor: Arc::new(ingestor),
+            ingestor,
             engine: Arc::new(engine),
             maintainer: Arc::new(maintainer),
+            backup: Arc::new(backup),
             _lock: lock,
         };
         store.seed_sessions(config).await?;
@@ -162,13 +169,13 @@ impl Daemon {
         let address = listener.local_addr().context("cannot tell the address")?;
         let store = Store::open_on(config, clock, disk).await?;
         let (stop, stopped) = watch::channel(false);
-        let app = App::new(
-            config,
-            config.budget()?.bodies,
-            Arc::clone(&store.ingestor),
-            Arc::clone(&store.engine),
-            Arc::clone(&store.maintainer),
-        );
+        let rooms = Rooms {
+            ingestor: Arc::clone(&store.ingestor),
+            engine: Arc::clone(&store.engine),
+            maintainer: Arc::clone(&store.maintainer),
+            backup: Arc::clone(&store.backup),
+        };
+        let app = App::new(config, config.budget()?.bodies, rooms);
         let server = tokio::spawn(http::serve(listener, app, wait(stopped.clone())));
         let interval = Duration::from_millis(config.buffer.flush_interval_ms.max(1));
         let flush = tokio::spawn(jobs::flush(Arc::clone(&store.ingestor), interval, wait(stopped.clone())));
@@ -277,6 +284,12 @@ impl Stores {
         };
         Ok(Self { home, cold })
     }
+
+    /// Those that are on this machine.
+    fn directories(&self) -> Vec<PathBuf> {
+        let storages = [Some(&self.home), self.cold.as_ref()].into_iter().flatten();
+        storages.filter_map(|storage| storage.root.to_file_path().ok()).collect()
+    }
 }
 
 /// A name of this directory's own, by which it owns tables that are elsewhere.
@@ -323,6 +336,7 @@ fn note_place(disk: &dyn Disk, data: &Path, elsewhere: Option<&Storage>) -> Resu
 }
 
 fn lock(data: &Path) -> Result<File> {
+    backup::refuse_incomplete(data)?;
     let path = data.join("LOCK");
     let file = File::options()
         .create(true)

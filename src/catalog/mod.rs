@@ -170,6 +170,18 @@ impl Catalog {
         transaction.commit().await.context(context)
     }
 
+    /// Writes a copy of the database as it is now to a path where nothing is. SQLite does not sync it: the
+    /// caller does.
+    pub async fn copy_to(&self, path: &Path) -> Result<()> {
+        let text = path.to_str().ok_or_else(|| Error::invalid(format!("{} is not UTF-8", path.display())))?;
+        sqlx::query("vacuum into ?")
+            .bind(text)
+            .execute(&self.pool)
+            .await
+            .context(format!("cannot copy the state database to {}", path.display()))?;
+        Ok(())
+    }
+
     /// Closes the database; nothing may use it after.
     pub async fn close(&self) {
         self.pool.close().await;

@@ -6,6 +6,7 @@
 //! duplicate; it never looks at HTTP and never plans a query.
 
 mod committer;
+mod cut;
 mod receipts;
 
 use std::{
@@ -33,6 +34,8 @@ use crate::{
     record::{Receipt, Table},
     wal::{self, Frame, Pending, Resume, Section, Writer},
 };
+
+pub use cut::Cut;
 
 use committer::{Append, Committer, Sealed};
 use receipts::Recent;
@@ -272,6 +275,8 @@ impl Ingestor {
         // A flush that failed before is finished first; only the next one takes what came since.
         self.flush().await?;
         self.flush().await?;
+        // Whoever copies the log keeps it from forgetting by the same lock.
+        let _no_flush = self.flush.lock().await;
         let saved_seq = self.parts.catalog.totals().await?.map_or(0, |totals| totals.seq);
         self.committer.forget_through(saved_seq).await
     }

@@ -56,9 +56,14 @@ impl TestApp {
     /// What a crash leaves: a copy of the directory as it is now, without a stop, in a daemon of its own.
     pub async fn crash(&self) -> Self {
         let directory = tempfile::tempdir().unwrap();
+        copy(&self.config.server.data, &directory.path().join("data"));
+        self.beside(directory).await
+    }
+
+    /// Another daemon with the same settings and the same clock, on `data` in a directory.
+    pub async fn beside(&self, directory: TempDir) -> Self {
         let mut config = self.config.clone();
         config.server.data = directory.path().join("data");
-        copy(&self.config.server.data, &config.server.data);
         let mut app =
             Self { daemon: None, clock: self.clock.clone(), config, client: reqwest::Client::new(), directory };
         app.open().await;

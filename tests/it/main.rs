@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod app;
+mod backup;
 mod cold;
 mod disk;
 mod drift;
