@@ -2,7 +2,7 @@
 //! and takes everything down in order. Nothing else constructs a room.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -27,11 +27,14 @@ use crate::{
     metrics::Limits,
     query::{self, Engine, QueryParams},
     record::Table,
+    verify::{self, Report, Subject},
     wal::{self, Quarantined},
 };
 
 /// What a data directory of this version says of itself.
 const FORMAT: &str = "driftline-data 1\n";
+/// Held by the process that has a data directory open.
+const LOCK: &str = "LOCK";
 
 /// An open data directory: everything but the network.
 pub struct Store {
@@ -128,6 +131,21 @@ pub async fn quarantine(config: &Config) -> Result<Quarantined> {
     let after_seq = catalog.totals().await?.map_or(0, |totals| totals.seq);
     catalog.close().await;
     wal::quarantine(&SystemDisk, &data.join("wal"), after_seq)
+}
+
+/// Checks a directory that no server has open, and changes nothing in it; with `content`, every row of
+/// every file is read.
+///
+/// # Errors
+///
+/// [`Kind::Conflict`] when a server has it open, [`Kind::NotFound`] when it is not there.
+pub async fn verify(config: &Config, content: bool) -> Result<Report> {
+    let data = &config.server.data;
+    let data = data.canonicalize().kind_context(Kind::NotFound, || format!("cannot find {}", data.display()))?;
+    // A directory that no server ever opened has no lock to hold, and gets none.
+    let _lock = if data.join(LOCK).exists() { Some(hold(File::options().read(true), &data)?) } else { None };
+    let storage = Storage::local_read_only(&data.join("tables"))?;
+    verify::verify(Subject { data: &data, format: FORMAT, storage: &storage, content }).await
 }
 
 /// A daemon that runs.
@@ -231,13 +249,12 @@ impl Directories {
 }
 
 fn lock(data: &Path) -> Result<File> {
-    let path = data.join("LOCK");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .context(format!("cannot open {}", path.display()))?;
+    hold(File::options().create(true).truncate(false).write(true), data)
+}
+
+fn hold(options: &OpenOptions, data: &Path) -> Result<File> {
+    let path = data.join(LOCK);
+    let file = options.open(&path).context(format!("cannot open {}", path.display()))?;
     FileExt::try_lock(&file).map_err(|_| {
         Error::new(
             Kind::Conflict,

@@ -46,7 +46,7 @@ enum Command {
     Check(check::CheckArgs),
     /// Joins, compresses and deletes committed files as their life cycle says
     Maintain(maintain::MaintainArgs),
-    /// Sets damaged segments of the write-ahead log aside
+    /// Checks a data directory: write-ahead log, tables, files, receipts; says what is wrong
     Verify(verify::VerifyArgs),
     /// Writes realistic NDJSON, with incidents to switch on
     Generate(generate::GenerateArgs),

@@ -13,6 +13,7 @@ mod store;
 mod table;
 mod tags;
 mod upkeep;
+mod verify;
 
 pub use file::sort_by_time;
 pub use rewrite::{Keep, Rewrite, Rewriter, Rewritten};
@@ -20,6 +21,7 @@ pub use scan::Scan;
 pub use store::{FsyncStore, Storage};
 pub use table::{DataFile, LakeTable, Snapshot, query_schema};
 pub use upkeep::Replacement;
+pub use verify::Look;
 
 #[cfg(test)]
 mod tests;

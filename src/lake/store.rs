@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The directory of a table's log, where a name decides what counts.
-const DELTA_LOG: &str = "_delta_log";
+pub(super) const DELTA_LOG: &str = "_delta_log";
 
 /// Where the tables live: a store whose root is the root of all paths, and the URL of the directory
 /// that holds the tables.

@@ -43,10 +43,10 @@ use crate::{
 };
 
 /// The application id of the transaction that carries the highest committed WAL seq.
-const WAL_APP_ID: &str = "driftline-wal";
+pub(super) const WAL_APP_ID: &str = "driftline-wal";
 /// Commits between checkpoints of the Delta log.
 const CHECKPOINT_INTERVAL: u32 = 50;
-const DAY_US: i64 = 86_400_000_000;
+pub(super) const DAY_US: i64 = 86_400_000_000;
 /// Files that are encoded and uploaded at the same time.
 const UPLOADS: usize = 4;
 
@@ -361,7 +361,7 @@ async fn create(empty: &DeltaTable, table: Table) -> Result<DeltaTable> {
         .context(format!("cannot create the Delta table {}", table.name()))
 }
 
-async fn read_snapshot(
+pub(super) async fn read_snapshot(
     table: Table,
     prefix: &Path,
     log_store: &LogStoreRef,
@@ -411,7 +411,7 @@ fn seq_version(seq: u64) -> Result<i64> {
 }
 
 /// The Delta schema: the files' columns with the partition column after the time.
-fn delta_columns(table: Table) -> Result<Vec<StructField>> {
+pub(super) fn delta_columns(table: Table) -> Result<Vec<StructField>> {
     let mut columns = file::file_schema(table)
         .fields()
         .iter()

@@ -53,12 +53,14 @@
 //! This room never decides what a frame is for, and never deletes a segment on its own.
 
 mod frame;
+mod inspect;
 mod quarantine;
 mod reader;
 mod segment;
 mod writer;
 
 pub use frame::{Frame, Section};
+pub use inspect::{Inspection, inspect};
 pub use quarantine::{Loss, Quarantined, quarantine};
 pub use reader::{Recovered, recover};
 pub use writer::{Pending, Position, Resume, Writer};
