@@ -156,7 +156,7 @@ impl Look {
         let (count, last_seq, odd): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
         self.receipts = count as u64;
         if odd > 0 {
-            self.findings.wrong("", format!("{odd} receipts hold what no batch has"), RESTORE);
+            self.findings.wrong("", format!("receipts hold what no batch has: {odd}"), RESTORE);
         }
         // Receipts are saved together with the totals that count their batches.
         let saved_seq = self.totals.as_ref().map_or(0, |totals| totals.seq);

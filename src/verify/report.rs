@@ -80,15 +80,19 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Figures { segments, frames, wal_bytes, tables, receipts, counted_seq, .. } = &self.figures;
-        writeln!(f, "write-ahead log: {segments} segments, {frames} batches, {wal_bytes} bytes")?;
-        for TableFigures { table, version, files, rows, bytes } in tables {
-            match version {
-                Some(version) => writeln!(f, "{table}: version {version}, {files} files, {rows} rows, {bytes} bytes")?,
-                None => writeln!(f, "{table}: no version can be read")?,
-            }
+        let figures = &self.figures;
+        let (segments, frames) = (count(figures.segments, "segment", "s"), count(figures.frames, "batch", "es"));
+        writeln!(f, "write-ahead log: {segments}, {frames}, {}", count(figures.wal_bytes, "byte", "s"))?;
+        for TableFigures { table, version, files, rows, bytes } in &figures.tables {
+            let Some(version) = version else {
+                writeln!(f, "{table}: no version can be read")?;
+                continue;
+            };
+            let (files, rows) = (count(*files, "file", "s"), count(*rows, "row", "s"));
+            writeln!(f, "{table}: version {version}, {files}, {rows}, {}", count(*bytes, "byte", "s"))?;
         }
-        writeln!(f, "catalog.sqlite: counts through batch {counted_seq}, {receipts} receipts")?;
+        let receipts = count(figures.receipts, "receipt", "s");
+        writeln!(f, "catalog.sqlite: counts through batch {}, {receipts}", figures.counted_seq)?;
         for Note { place, what } in &self.notes {
             writeln!(f, "note: {place}: {what}")?;
         }
@@ -97,6 +101,11 @@ impl fmt::Display for Report {
         }
         Ok(())
     }
+}
+
+/// So many of a thing.
+fn count(number: u64, thing: &str, plural: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { plural })
 }
 
 impl Figures {

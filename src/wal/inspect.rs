@@ -61,7 +61,7 @@ pub fn inspect(directory: &Path, after_seq: Option<u64>, visit: &mut dyn FnMut(u
     found.first_seq = segments.first().map_or(0, |(_, first_seq)| *first_seq);
     found.set_aside = fs::read_dir(directory.join(DIRECTORY)).map_or(0, Iterator::count);
     if found.set_aside > 0 {
-        found.findings.note(DIRECTORY, format!("{} damaged segments are kept as they were found", found.set_aside));
+        found.findings.note(DIRECTORY, format!("damaged segments are kept as they were found: {}", found.set_aside));
     }
     Ok(found)
 }

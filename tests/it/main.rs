@@ -16,3 +16,4 @@ mod restart;
 mod simulated_disk;
 mod sql;
 mod tidy;
+mod verify;

@@ -179,8 +179,8 @@ impl Look {
             self.findings.wrong("", format!("holds {files} files, but its {DELTA_LOG} is missing"), RESTORE);
         } else if files > 0 && self.version.is_some() {
             let what = format!(
-                "{files} files of {bytes} bytes are in no version that counts: what a commit took out, or what a crash \
-                 left; maintenance removes them in time"
+                "holds files that no version counts ({files}, {bytes} bytes): what a commit took out or a crash left; \
+                 maintenance removes them in time"
             );
             self.findings.note("", what);
         }
