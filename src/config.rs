@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fmt, fs,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -19,6 +19,8 @@ use crate::error::{Context, Error, Kind, Result};
 pub struct Config {
     /// Where the daemon listens and stores.
     pub server: ServerConfig,
+    /// Where the tables are.
+    pub storage: StorageConfig,
     /// What ingest accepts.
     pub ingest: IngestConfig,
     /// The write-ahead log.
@@ -52,6 +54,55 @@ impl Default for ServerConfig {
             data: PathBuf::from("driftline-data"),
             shutdown_grace_s: 10,
         }
+    }
+}
+
+/// Where the tables are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StorageConfig {
+    /// `DRIFTLINE_STORAGE_URL`: the directory of the tables, `s3://bucket/path` for instance; in the data
+    /// directory where there is none.
+    pub url: Option<String>,
+    /// `DRIFTLINE_STORAGE_COLD_URL`: where files go when they are cold.
+    pub cold_url: Option<String>,
+    /// `DRIFTLINE_STORAGE_REQUEST_TIMEOUT_S`: a request to such a store that has no answer is given up
+    /// after this, seconds.
+    pub request_timeout_s: u64,
+    /// `DRIFTLINE_STORAGE_RETRY_TIMEOUT_S`: a request that fails is tried again for so long, seconds.
+    pub retry_timeout_s: u64,
+    /// Variables under the clouds' own names.
+    #[serde(skip)]
+    pub environment: CloudEnvironment,
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self {
+            url: None,
+            cold_url: None,
+            request_timeout_s: 30,
+            retry_timeout_s: 60,
+            environment: CloudEnvironment::default(),
+        }
+    }
+}
+
+/// What the clouds' clients take from the environment: endpoint, region, keys. Prints no value.
+#[derive(Clone, Default, PartialEq)]
+pub struct CloudEnvironment(pub BTreeMap<String, String>);
+
+impl CloudEnvironment {
+    const PREFIXES: [&str; 3] = ["AWS_", "GOOGLE_", "AZURE_"];
+
+    fn of(variables: impl Iterator<Item = (String, String)>) -> Self {
+        Self(variables.filter(|(name, _)| Self::PREFIXES.iter().any(|prefix| name.starts_with(prefix))).collect())
+    }
+}
+
+impl fmt::Debug for CloudEnvironment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
     }
 }
 
@@ -181,6 +232,8 @@ pub struct LifecycleConfig {
     pub file_bytes_target: u64,
     /// `DRIFTLINE_LIFECYCLE_WARM_AFTER_DAYS`: a day's files are compressed harder at this age, days; 0 is never.
     pub warm_after_days: u32,
+    /// `DRIFTLINE_LIFECYCLE_COLD_AFTER_DAYS`: a day's files go to the cold store at this age, days; 0 is never.
+    pub cold_after_days: u32,
     /// `DRIFTLINE_LIFECYCLE_DELETE_AFTER_DAYS`: rows are deleted at this age, days; 0 is never.
     pub delete_after_days: u32,
     /// `DRIFTLINE_LIFECYCLE_FILE_GRACE_MINUTES`: how long a file stays once no commit needs it, minutes.
@@ -211,6 +264,7 @@ impl Default for LifecycleConfig {
             merge_files_min: 8,
             file_bytes_target: 128 << 20,
             warm_after_days: 7,
+            cold_after_days: 0,
             delete_after_days: 0,
             file_grace_minutes: 60,
             log_retention_minutes: 60,
@@ -231,9 +285,12 @@ impl Config {
     ///
     /// [`Kind::Invalid`] that names the file and line, the variable or the setting.
     pub fn load(file: Option<&Path>, flags: &[(&str, String)]) -> Result<Self> {
-        let environment: Vec<(String, String)> =
-            std::env::vars().filter(|(name, _)| name.starts_with(PREFIX)).collect();
-        Self::from_sources(file, &environment, flags)
+        let variables =
+            || std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
+        let environment: Vec<(String, String)> = variables().filter(|(name, _)| name.starts_with(PREFIX)).collect();
+        let mut config = Self::from_sources(file, &environment, flags)?;
+        config.storage.environment = CloudEnvironment::of(variables());
+        Ok(config)
     }
 
     fn from_sources(file: Option<&Path>, environment: &[(String, String)], flags: &[(&str, String)]) -> Result<Self> {
@@ -280,7 +337,8 @@ fn setting_names() -> Vec<(String, String)> {
         .filter_map(|(section, fields)| Some((section, fields.as_table()?)))
         .flat_map(|(section, fields)| fields.keys().map(move |field| (section.clone(), field.clone())))
         .collect();
-    names.push(("query".to_owned(), "sql_directory".to_owned()));
+    let optional = [("query", "sql_directory"), ("storage", "url"), ("storage", "cold_url")];
+    names.extend(optional.map(|(section, field)| (section.to_owned(), field.to_owned())));
     names
 }
 

@@ -21,7 +21,7 @@ use crate::{
     http::{self, App},
     ingest::{self, Ingestor, Parts},
     jobs,
-    lake::{LakeTable, Storage},
+    lake::{LakeTable, Remote, Storage},
     lifecycle::{Policy, TenantPolicy},
     maintain::{self, Maintainer},
     metrics::Limits,
@@ -35,6 +35,10 @@ use crate::{
 const FORMAT: &str = "driftline-data 1\n";
 /// Held by the process that has a data directory open.
 const LOCK: &str = "LOCK";
+/// By this a directory owns tables that are elsewhere.
+const IDENTITY: &str = "IDENTITY";
+/// Where the tables are, if not elsewhere.
+const TABLES: &str = "tables";
 
 /// An open data directory: everything but the network.
 pub struct Store {
@@ -69,10 +73,10 @@ impl Store {
         let lock = lock(data)?;
         let directories = Directories::create(disk.as_ref(), data)?;
         check_format(disk.as_ref(), data)?;
-        let storage = Storage::local_on(&directories.tables, Arc::clone(&disk))?;
+        let stores = Stores::open(config, &disk).await?;
         let mut lake = Vec::new();
         for table in Table::ALL {
-            lake.push(Arc::new(LakeTable::open(&storage, table).await?));
+            lake.push(Arc::new(LakeTable::open(&stores.home, stores.cold.as_ref(), table).await?));
         }
         let catalog = Catalog::open(&data.join("catalog.sqlite")).await?;
         let buffer = Arc::new(Buffer::new(config.buffer.bytes_max));
@@ -138,14 +142,27 @@ pub async fn quarantine(config: &Config) -> Result<Quarantined> {
 ///
 /// # Errors
 ///
-/// [`Kind::Conflict`] when a server has it open, [`Kind::NotFound`] when it is not there.
+/// [`Kind::Conflict`] when a server has it open or its tables are not where the settings say,
+/// [`Kind::NotFound`] when it is not there.
 pub async fn verify(config: &Config, content: bool) -> Result<Report> {
     let data = &config.server.data;
     let data = data.canonicalize().kind_context(Kind::NotFound, || format!("cannot find {}", data.display()))?;
     // A directory that no server ever opened has no lock to hold, and gets none.
     let _lock = if data.join(LOCK).exists() { Some(hold(File::options().read(true), &data)?) } else { None };
-    let storage = Storage::local_read_only(&data.join("tables"))?;
-    verify::verify(Subject { data: &data, format: FORMAT, storage: &storage, content }).await
+    let remote = remote(config);
+    let at = |url: &String| Storage::at_read_only(url, &remote);
+    let elsewhere = config.storage.url.as_ref().map(at).transpose()?;
+    let cold = config.storage.cold_url.as_ref().map(at).transpose()?;
+    if let Ok(owner) = fs::read_to_string(data.join(IDENTITY)) {
+        for storage in elsewhere.iter().chain(&cold) {
+            storage.check_owner(owner.trim()).await?;
+        }
+    }
+    is_noted(&data, elsewhere.as_ref())?;
+    let tables = elsewhere.as_ref().map_or(TABLES, |storage| storage.root.as_str().trim_end_matches('/')).to_owned();
+    let home = elsewhere.map_or_else(|| Storage::local_read_only(&data.join(TABLES)), Ok)?;
+    let subject = Subject { data: &data, format: FORMAT, home: &home, cold: cold.as_ref(), tables: &tables, content };
+    verify::verify(subject).await
 }
 
 /// A daemon that runs.
@@ -230,22 +247,118 @@ const HOUR_US: i64 = 60 * MINUTE_US;
 
 struct Directories {
     wal: PathBuf,
-    tables: PathBuf,
     spill: PathBuf,
 }
 
 impl Directories {
     fn create(disk: &dyn Disk, data: &Path) -> Result<Self> {
-        let create = |name: &str| {
-            let path = data.join(name);
-            disk::create_directory_durably(disk, data, &path)
-                .context(format!("cannot create the directory {}", path.display()))?;
-            Ok(path)
-        };
         // What statements spilled before a crash is nobody's any more.
         let _ = fs::remove_dir_all(data.join("spill"));
-        Ok(Self { wal: create("wal")?, tables: create("tables")?, spill: create("spill")? })
+        Ok(Self { wal: create_below(disk, data, "wal")?, spill: create_below(disk, data, "spill")? })
     }
+}
+
+fn create_below(disk: &dyn Disk, data: &Path, name: &str) -> Result<PathBuf> {
+    let path = data.join(name);
+    disk::create_directory_durably(disk, data, &path)
+        .context(format!("cannot create the directory {}", path.display()))?;
+    Ok(path)
+}
+
+/// Where the tables are.
+struct Stores {
+    home: Storage,
+    cold: Option<Storage>,
+}
+
+impl Stores {
+    async fn open(config: &Config, disk: &Arc<dyn Disk>) -> Result<Self> {
+        let (data, storage) = (&config.server.data, &config.storage);
+        if config.lifecycle.cold_after_days > 0 && storage.cold_url.is_none() {
+            return Err(Error::invalid(
+                "lifecycle.cold_after_days is set and storage.cold_url is not: set both or none",
+            ));
+        }
+        let remote = remote(config);
+        let at = |url: &String| Storage::at(url, &remote, Arc::clone(disk));
+        let elsewhere = storage.url.as_ref().map(at).transpose()?;
+        let cold = storage.cold_url.as_ref().map(at).transpose()?;
+        if let (Some(home), Some(cold)) = (&elsewhere, &cold)
+            && (home.root.as_str().starts_with(cold.root.as_str())
+                || cold.root.as_str().starts_with(home.root.as_str()))
+        {
+            return Err(Error::invalid("storage.url and storage.cold_url must not lie within each other"));
+        }
+        if elsewhere.is_some() || cold.is_some() {
+            let owner = identity(disk.as_ref(), data)?;
+            for storage in elsewhere.iter().chain(&cold) {
+                storage.claim(&owner).await?;
+            }
+        }
+        note_place(disk.as_ref(), data, elsewhere.as_ref())?;
+        let home = match elsewhere {
+            Some(elsewhere) => elsewhere,
+            None => Storage::local_on(&create_below(disk.as_ref(), data, TABLES)?, Arc::clone(disk))?,
+        };
+        Ok(Self { home, cold })
+    }
+}
+
+fn remote(config: &Config) -> Remote {
+    let storage = &config.storage;
+    Remote {
+        request_timeout: Duration::from_secs(storage.request_timeout_s),
+        retry_timeout: Duration::from_secs(storage.retry_timeout_s),
+        environment: storage.environment.0.clone(),
+    }
+}
+
+/// A name of this directory's own, by which it owns tables that are elsewhere.
+fn identity(disk: &dyn Disk, data: &Path) -> Result<String> {
+    let path = data.join(IDENTITY);
+    match fs::read_to_string(&path) {
+        Ok(found) => Ok(found.trim().to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let identity = uuid::Uuid::now_v7().to_string();
+            write_durably(disk, data, IDENTITY, &identity)?;
+            Ok(identity)
+        }
+        Err(error) => Err(error).context(format!("cannot read {}", path.display())),
+    }
+}
+
+/// Remembers where the tables are: a start that looks elsewhere would show none of the rows.
+fn note_place(disk: &dyn Disk, data: &Path, elsewhere: Option<&Storage>) -> Result<()> {
+    if is_noted(data, elsewhere)? { Ok(()) } else { write_durably(disk, data, "TABLES", place_of(elsewhere)) }
+}
+
+fn place_of(elsewhere: Option<&Storage>) -> &str {
+    elsewhere.map_or(TABLES, |storage| storage.root.as_str())
+}
+
+/// Whether the directory says where its tables are, and that it is here.
+fn is_noted(data: &Path, elsewhere: Option<&Storage>) -> Result<bool> {
+    let place = place_of(elsewhere);
+    let path = data.join("TABLES");
+    let noted = match fs::read_to_string(&path) {
+        Ok(noted) => noted,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && data.join(TABLES).is_dir() => TABLES.to_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error).context(format!("cannot read {}", path.display())),
+    };
+    if noted.trim() == place {
+        return Ok(true);
+    }
+    Err(Error::new(
+        Kind::Conflict,
+        format!(
+            "the tables of {} are at {}, the settings say {place}: put storage.url back, or move the tables and write \
+             their place into {}",
+            data.display(),
+            noted.trim(),
+            path.display()
+        ),
+    ))
 }
 
 fn lock(data: &Path) -> Result<File> {
@@ -277,18 +390,20 @@ fn check_format(disk: &dyn Disk, data: &Path) -> Result<()> {
                 FORMAT.trim()
             ),
         )),
-        Err(_) => {
-            // Half a format would be another version's: the name shows all of it or nothing.
-            let staging = data.join("FORMAT.new");
-            let written = disk.create_file(&staging).and_then(|mut file| {
-                file.write_all_at(0, FORMAT.as_bytes())?;
-                file.sync_all()?;
-                disk.rename(&staging, &path)?;
-                disk.sync_directory(data)
-            });
-            written.context(format!("cannot write {}", path.display()))
-        }
+        Err(_) => write_durably(disk, data, "FORMAT", FORMAT),
     }
+}
+
+/// Half of such a file would say something else: the name shows all of it or nothing.
+fn write_durably(disk: &dyn Disk, data: &Path, name: &str, text: &str) -> Result<()> {
+    let staging = data.join(format!("{name}.new"));
+    let written = disk.create_file(&staging).and_then(|mut file| {
+        file.write_all_at(0, text.as_bytes())?;
+        file.sync_all()?;
+        disk.rename(&staging, &data.join(name))?;
+        disk.sync_directory(data)
+    });
+    written.context(format!("cannot write {}", data.join(name).display()))
 }
 
 fn ingest_settings(config: &Config) -> ingest::Settings {
@@ -298,6 +413,7 @@ fn ingest_settings(config: &Config) -> ingest::Settings {
         segment_bytes_max: config.wal.segment_bytes_max,
         wait_max: Duration::from_millis(config.ingest.wait_ms_max),
         future_max_us: i64::from(config.ingest.future_hours_max) * HOUR_US,
+        retention: policy(config),
         receipt_horizon_us: i64::from(config.ingest.receipt_hours) * HOUR_US,
         metrics: Limits {
             label_sets_max: config.metrics.label_sets_max,
@@ -308,7 +424,7 @@ fn ingest_settings(config: &Config) -> ingest::Settings {
     }
 }
 
-fn maintain_settings(config: &Config) -> maintain::Settings {
+fn policy(config: &Config) -> Policy {
     let lifecycle = &config.lifecycle;
     let after = |days: u32| (days > 0).then_some(days);
     let tenants = lifecycle
@@ -316,16 +432,21 @@ fn maintain_settings(config: &Config) -> maintain::Settings {
         .iter()
         .map(|(name, tenant)| (name.clone(), TenantPolicy { delete_after_days: after(tenant.delete_after_days) }))
         .collect();
+    Policy {
+        warm_after_days: after(lifecycle.warm_after_days),
+        cold_after_days: after(lifecycle.cold_after_days),
+        delete_after_days: after(lifecycle.delete_after_days),
+        tenants,
+        closed_after_minutes: lifecycle.closed_after_minutes,
+        merge_files_min: lifecycle.merge_files_min,
+        file_bytes_target: lifecycle.file_bytes_target,
+    }
+}
+
+fn maintain_settings(config: &Config) -> maintain::Settings {
+    let lifecycle = &config.lifecycle;
     maintain::Settings {
-        policy: Policy {
-            warm_after_days: after(lifecycle.warm_after_days),
-            cold_after_days: None,
-            delete_after_days: after(lifecycle.delete_after_days),
-            tenants,
-            closed_after_minutes: lifecycle.closed_after_minutes,
-            merge_files_min: lifecycle.merge_files_min,
-            file_bytes_target: lifecycle.file_bytes_target,
-        },
+        policy: policy(config),
         file_grace_us: i64::from(lifecycle.file_grace_minutes) * MINUTE_US,
         log_retention_us: i64::from(lifecycle.log_retention_minutes) * MINUTE_US,
         memory_bytes_max: lifecycle.memory_bytes_max,

@@ -54,12 +54,14 @@ impl Findings {
         self.notes.extend(other.notes);
     }
 
-    /// The same, found in a directory: a place is what follows its name, or the directory itself.
+    /// The same, found in a directory: a place is what follows its name, the directory itself, or a URL that
+    /// says all.
     pub fn below(mut self, directory: &str) -> Self {
         let places = self.wrong.iter_mut().map(|finding| &mut finding.place);
         for place in places.chain(self.notes.iter_mut().map(|note| &mut note.place)) {
             *place = match place.as_str() {
                 "" => directory.to_owned(),
+                url if url.contains("://") => continue,
                 name => format!("{directory}/{name}"),
             };
         }

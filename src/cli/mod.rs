@@ -4,6 +4,7 @@
 mod check;
 mod client;
 mod demo;
+mod forget;
 mod generate;
 mod load;
 mod maintain;
@@ -46,6 +47,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Joins, compresses and deletes committed files as their life cycle says
     Maintain(maintain::MaintainArgs),
+    /// Deletes the records of one user or one tenant
+    Forget(forget::ForgetArgs),
     /// Checks a data directory: write-ahead log, tables, files, receipts; says what is wrong
     Verify(verify::VerifyArgs),
     /// Writes realistic NDJSON, with incidents to switch on
@@ -91,6 +94,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Report(command) => report::run(command).await,
         Command::Check(args) => check::run(args).await,
         Command::Maintain(args) => maintain::run(args).await,
+        Command::Forget(args) => forget::run(args).await,
         Command::Verify(args) => verify::run(args).await,
         Command::Generate(args) => generate::run(&args),
     };

@@ -17,6 +17,8 @@ mod nesting;
 mod row;
 mod time;
 
+use std::collections::BTreeMap;
+
 use arrow::array::RecordBatch;
 
 use crate::error::Result;
@@ -26,14 +28,37 @@ pub use lines::Shape;
 pub use time::parse_timestamp;
 
 /// What decoding needs to know besides the bytes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// When the bytes reached us, µs since the epoch, UTC. Records without a time of their own get it.
     pub received_at_us: i64,
     /// A record whose time lies further ahead of `received_at_us` than this is rejected.
     pub future_max_us: i64,
+    /// A record whose time lies before this is rejected.
+    pub oldest: Oldest,
     /// How the records stand in the body.
     pub shape: Shape,
+}
+
+/// The least times that records may have, µs since the epoch, UTC; none where any may be kept.
+#[derive(Debug, Clone, Default)]
+pub struct Oldest {
+    /// For tenants that are not named here, and for records without one.
+    pub others_us: Option<i64>,
+    /// For tenants of their own retention.
+    pub tenants_us: BTreeMap<String, Option<i64>>,
+}
+
+impl Oldest {
+    /// The least time for a tenant.
+    fn of(&self, tenant: Option<&str>) -> Option<i64> {
+        tenant.and_then(|tenant| self.tenants_us.get(tenant)).copied().unwrap_or(self.others_us)
+    }
+
+    /// Whether no record is too old.
+    fn is_none(&self) -> bool {
+        self.others_us.is_none() && self.tenants_us.is_empty()
+    }
 }
 
 /// A body, taken apart.
@@ -69,8 +94,9 @@ pub const REJECT_BYTES_MAX: usize = 64 * 1024;
 /// [`crate::error::Kind::Invalid`] when the body holds no JSON at all, is one JSON text (an array or an
 /// object over several lines) that breaks off, or is one that nests absurdly deep.
 pub fn decode(body: &[u8], options: Options) -> Result<Decoded> {
+    let shape = options.shape;
     let mut sink = row::Sink::new(options, lines::estimate_records(body));
-    lines::for_each_record(body, options.shape, &mut sink)?;
+    lines::for_each_record(body, shape, &mut sink)?;
     Ok(sink.finish())
 }
 

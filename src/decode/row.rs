@@ -10,7 +10,7 @@ use super::{
     fields::{self, Slot, TRANSPARENT, Target, Unit},
     lines::first_line,
     nesting::{DEPTH_MAX as NESTING_MAX, too_deep},
-    time,
+    time::{self, day},
 };
 use crate::record::{Table, col};
 
@@ -30,6 +30,7 @@ pub struct Sink {
 /// The columns that rules below speak of, by index.
 struct Places {
     timestamp: usize,
+    tenant_id: usize,
     received_at: usize,
     request_id: usize,
     span_id: usize,
@@ -75,6 +76,7 @@ impl Sink {
             known: KnownKeys::default(),
             places: Places {
                 timestamp: place(col::TIMESTAMP),
+                tenant_id: place(col::TENANT_ID),
                 received_at: place(col::RECEIVED_AT),
                 request_id: place(col::REQUEST_ID),
                 span_id: place(col::SPAN_ID),
@@ -125,6 +127,15 @@ impl Sink {
         Decoded { identified: self.identified && records.num_rows() > 0, records, rejects: self.rejects }
     }
 
+    /// The least time that a record of this tenant may have.
+    fn oldest_us(&self, tenant: Option<&Given<'_>>) -> Option<i64> {
+        let oldest = &self.options.oldest;
+        if oldest.is_none() {
+            return None;
+        }
+        oldest.of(tenant.and_then(|given| cast::text(given.raw)).as_deref())
+    }
+
     fn append(&mut self, mut row: Row<'_>) -> Result<(), String> {
         if row.fields == 0 {
             return Err("an object without fields is no record".to_owned());
@@ -138,6 +149,15 @@ impl Sink {
             return Err(format!(
                 "{path} lies more than {} hours in the future",
                 self.options.future_max_us / 3_600_000_000
+            ));
+        }
+        if let Some(oldest_us) = self.oldest_us(row.given[places.tenant_id].as_ref())
+            && timestamp_us < oldest_us
+        {
+            let path = sent_time.map_or(Cow::Borrowed(col::TIMESTAMP), |given| given.path);
+            return Err(format!(
+                "{path} is older than the retention: only records from {} on are kept",
+                day(oldest_us)
             ));
         }
         self.identified &=

@@ -29,7 +29,7 @@ const RECORDS: &str = include_str!("../../testdata/decode/records.ndjson");
 const RECORDS_DECODED: &str = include_str!("../../testdata/decode/records.txt");
 
 fn options(shape: Shape) -> Options {
-    Options { received_at_us: RECEIVED_AT_US, future_max_us: HOUR_US, shape }
+    Options { received_at_us: RECEIVED_AT_US, future_max_us: HOUR_US, oldest: Oldest::default(), shape }
 }
 
 fn decode_lines(body: impl AsRef<[u8]>) -> Result<Decoded> {

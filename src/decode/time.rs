@@ -51,6 +51,11 @@ pub fn parse_epoch(number: &str) -> Option<i64> {
     (us.abs() < 9.2e18).then_some(us as i64)
 }
 
+/// The UTC day of a time, for people.
+pub fn day(us: i64) -> String {
+    DateTime::from_timestamp_micros(us).map(|time| time.format("%Y-%m-%d").to_string()).unwrap_or_default()
+}
+
 /// `YYYY-MM-DDTHH:MM:SS[.fraction](Z|nothing)`, the form nearly every record has, without chrono's
 /// general parser: a tenth of the time.
 fn parse_common(text: &[u8]) -> Option<i64> {

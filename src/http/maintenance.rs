@@ -1,10 +1,15 @@
-//! `/api/v1/maintenance`: what is due for the tables' files, and a pass on request.
+//! `/api/v1/maintenance`: what is due for the tables' files, and a pass on request. `/api/v1/forget`:
+//! somebody's records go.
 
-use axum::{Json, extract::State};
+use axum::{Json, body::Bytes, extract::State};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{App, error::Failure};
-use crate::error::Context;
+use crate::{
+    error::{Context, Error, Kind},
+    maintain::Subject,
+};
 
 /// What a pass would do now, and what all passes since the start did.
 pub async fn plan(State(app): State<App>) -> Json<Value> {
@@ -18,4 +23,38 @@ pub async fn run(State(app): State<App>) -> Result<Json<Value>, Failure> {
     let pass = tokio::spawn(async move { maintainer.run().await });
     let done = pass.await.context("a maintenance pass stopped")??;
     Ok(Json(json!({ "done": done })))
+}
+
+/// Whose records are to go.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Forget {
+    user_id: Option<String>,
+    tenant_id: Option<String>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+impl Forget {
+    fn subject(self) -> Result<Subject, Error> {
+        match (self.user_id, self.tenant_id) {
+            (Some(user), None) => Ok(Subject::UserId(user)),
+            (None, Some(tenant)) => Ok(Subject::TenantId(tenant)),
+            _ => Err(Error::invalid("name one of user_id and tenant_id")),
+        }
+    }
+}
+
+/// Deletes one user's or one tenant's records; the answer comes when no query sees them any more.
+pub async fn forget(State(app): State<App>, body: Bytes) -> Result<Json<Value>, Failure> {
+    let asked: Forget =
+        serde_json::from_slice(&body).kind_context(Kind::Invalid, || "the body is not as documented".to_owned())?;
+    let dry_run = asked.dry_run;
+    let subject = asked.subject()?;
+    let work = tokio::spawn(async move {
+        app.ingestor.drain().await?;
+        app.maintainer.forget(&subject, dry_run).await
+    });
+    let forgotten = work.await.context("the deletion stopped")??;
+    Ok(Json(json!({ "forgotten": forgotten, "dry_run": dry_run })))
 }

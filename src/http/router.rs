@@ -24,6 +24,7 @@ pub fn routes(app: App) -> Router {
         .route("/api/v1/drift", get(drift::compare))
         .route("/api/v1/reports/cost", get(reports::cost))
         .route("/api/v1/maintenance", get(maintenance::plan).post(maintenance::run))
+        .route("/api/v1/forget", post(maintenance::forget))
         .route("/api/v1/status", get(status::status))
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::no_method)

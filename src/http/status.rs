@@ -37,6 +37,7 @@ pub async fn status(State(app): State<App>) -> Json<serde_json::Value> {
             "rejected": status.books.rejected,
             "duplicate": status.books.duplicate,
             "committed": status.committed,
+            "deleted": status.deleted,
             "buffered": status.buffered,
         },
         "last_seq": status.last_seq,

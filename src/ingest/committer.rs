@@ -72,6 +72,7 @@ pub struct State {
 enum Command {
     Append(Box<Append>, oneshot::Sender<Result<Committed>>),
     Seal(oneshot::Sender<Option<Sealed>>),
+    CloseSegment(oneshot::Sender<()>),
     Forget(u64, oneshot::Sender<Result<()>>),
     Stop(oneshot::Sender<()>),
 }
@@ -110,6 +111,13 @@ impl Committer {
     pub async fn seal(&self) -> Result<Option<Sealed>> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Seal(reply)).await.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())
+    }
+
+    /// Ends the WAL's present segment.
+    pub async fn close_segment(&self) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::CloseSegment(reply)).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())
     }
 
@@ -179,6 +187,10 @@ impl Worker {
                 }
                 Command::Seal(reply) => {
                     let _ = reply.send(self.seal());
+                }
+                Command::CloseSegment(reply) => {
+                    self.writer.close_segment();
+                    let _ = reply.send(());
                 }
                 Command::Forget(seq, reply) => {
                     let _ = reply.send(self.writer.forget_through(seq));

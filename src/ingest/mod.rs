@@ -21,10 +21,11 @@ use crate::{
     buffer::Buffer,
     catalog::{Books, Catalog, Totals},
     clock::Clock,
-    decode::{self, Decoded, Encoding, Options, Reject, Shape},
+    decode::{self, Decoded, Encoding, Oldest, Options, Reject, Shape},
     disk::Disk,
     error::{Context, Error, Kind, Result},
     lake::LakeTable,
+    lifecycle::Policy,
     metrics::{Limits, LiveMetrics},
     record::{Receipt, Table},
     wal::{self, Frame, Pending, Resume, Section, Writer},
@@ -46,6 +47,8 @@ pub struct Settings {
     pub wait_max: Duration,
     /// How far ahead of now a record's time may lie, µs.
     pub future_max_us: i64,
+    /// Records that are past their retention are rejected.
+    pub retention: Policy,
     /// How long a batch is remembered, µs.
     pub receipt_horizon_us: i64,
     /// Bounds of the live metrics.
@@ -83,8 +86,10 @@ pub struct Answer {
 pub struct Status {
     /// Everything received.
     pub books: Books,
-    /// Rows of `agent_logs` in committed files.
+    /// Rows of `agent_logs` that commits brought.
     pub committed: u64,
+    /// How many of them were deleted since: at their age, or on request.
+    pub deleted: u64,
     /// Rows of `agent_logs` that wait.
     pub buffered: u64,
     /// Bytes that wait.
@@ -200,7 +205,12 @@ impl Ingestor {
         let plain = self.plain(&request).await?;
         let reservation = self.parts.buffer.reserve(plain.len() + BATCH_OVERHEAD_BYTES, self.settings.wait_max).await?;
         let prepared = {
-            let options = Options { received_at_us, future_max_us: self.settings.future_max_us, shape: request.shape };
+            let options = Options {
+                received_at_us,
+                future_max_us: self.settings.future_max_us,
+                oldest: oldest(&self.settings.retention, received_at_us),
+                shape: request.shape,
+            };
             let key = request.idempotency_key;
             let _permit = self.decoders.acquire().await.context("ingest has stopped")?;
             tokio::task::spawn_blocking(move || Prepared::new(&plain, options, key.as_deref()))
@@ -250,6 +260,16 @@ impl Ingestor {
         flushed
     }
 
+    /// Commits all that was acknowledged before, and leaves none of it in the WAL's files.
+    pub async fn drain(&self) -> Result<()> {
+        self.committer.close_segment().await?;
+        // A flush that failed before is finished first; only the next one takes what came since.
+        self.flush().await?;
+        self.flush().await?;
+        let saved_seq = self.parts.catalog.totals().await?.map_or(0, |totals| totals.seq);
+        self.committer.forget_through(saved_seq).await
+    }
+
     /// Waits until the buffer is large enough to flush.
     pub async fn flush_wanted(&self) {
         self.flush_wanted.notified().await;
@@ -268,22 +288,22 @@ impl Ingestor {
     /// How it stands.
     pub fn status(&self) -> Status {
         let agent_logs = &self.parts.lake[0];
-        let committed_seq = agent_logs.snapshot().committed_seq;
-        let buffered: usize = self
-            .parts
-            .buffer
-            .rows(Table::AgentLogs)
+        // The buffer first: rows that leave it after this are in a newer snapshot.
+        let waiting = self.parts.buffer.rows(Table::AgentLogs);
+        let snapshot = agent_logs.snapshot();
+        let buffered: usize = waiting
             .iter()
-            .filter(|buffered| buffered.through_seq > committed_seq)
+            .filter(|buffered| buffered.through_seq > snapshot.committed_seq)
             .flat_map(|buffered| &buffered.batches)
             .map(RecordBatch::num_rows)
             .sum();
-        let committed: usize = agent_logs.snapshot().files.iter().filter_map(|file| file.rows).sum();
+        let kept: usize = snapshot.files.iter().filter_map(|file| file.rows).sum();
         let state = self.committer.state();
         let outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
         Status {
             books: state.books,
-            committed: committed as u64,
+            committed: kept as u64 + snapshot.deleted_rows,
+            deleted: snapshot.deleted_rows,
             buffered: buffered as u64,
             buffer_bytes: self.parts.buffer.size().0 as u64,
             wal_bytes: state.wal_bytes,
@@ -346,6 +366,7 @@ struct Prepared {
 
 impl Prepared {
     fn new(plain: &[u8], options: Options, key: Option<&str>) -> Result<Self> {
+        let received_at_us = options.received_at_us;
         let Decoded { records, rejects, identified } = decode::decode(plain, options)?;
         let receipt = match key {
             Some(key) => Some(identity(&[b"key\0", key.as_bytes()])),
@@ -361,13 +382,18 @@ impl Prepared {
             sections.push(Section { table: Table::AgentLogs, batch: records });
         }
         if rejected > 0 {
-            let batch = rejected_batch(&rejects, options.received_at_us)?;
+            let batch = rejected_batch(&rejects, received_at_us)?;
             sections.push(Section { table: Table::RejectedLogs, batch });
         }
-        let frame = Frame { received_at_us: options.received_at_us, receipt, accepted, rejected, sections };
+        let frame = Frame { received_at_us, receipt, accepted, rejected, sections };
         let pending = Pending::new(frame.encode()?);
         Ok(Self { frame, pending, rejects })
     }
+}
+
+fn oldest(retention: &Policy, now_us: i64) -> Oldest {
+    let of = |tenant: &String| (tenant.clone(), retention.oldest_us(Some(tenant), now_us));
+    Oldest { others_us: retention.oldest_us(None, now_us), tenants_us: retention.tenants.keys().map(of).collect() }
 }
 
 fn identity(parts: &[&[u8]]) -> Receipt {

@@ -10,7 +10,7 @@ use arrow::{
 use datafusion::{
     config::TableParquetOptions,
     execution::{
-        TaskContext,
+        SendableRecordBatchStream, TaskContext,
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
     },
     physical_expr::{LexOrdering, PhysicalSortExpr, expressions::Column},
@@ -36,6 +36,7 @@ use crate::{
 
 /// Rows of a batch while files are joined: small, because each of many files holds one.
 const BATCH_ROWS: usize = 1_024;
+const READING: &str = "cannot read the files that are written again";
 
 /// Which rows stay.
 pub type Keep = dyn Fn(&RecordBatch) -> Result<BooleanArray> + Send + Sync;
@@ -80,33 +81,34 @@ impl Rewriter {
         Ok(Self { runtime })
     }
 
+    /// Rows of a file that would go.
+    pub async fn count_going(
+        &self,
+        lake: &LakeTable,
+        snapshot: Arc<Snapshot>,
+        file: DataFile,
+        column: usize,
+        keep: &Keep,
+    ) -> Result<usize> {
+        let context = "cannot look for rows that are to go";
+        let mut batches = self.read(lake, snapshot, vec![file], vec![column])?;
+        let mut going = 0;
+        while let Some(batch) = batches.try_next().await.context(context)? {
+            going += batch.num_rows() - keep(&batch)?.true_count();
+        }
+        Ok(going)
+    }
+
     /// Writes the files. The caller commits them, or leaves them to the next sweep.
     pub async fn rewrite(&self, lake: &LakeTable, rewrite: Rewrite<'_>, now_us: i64) -> Result<Rewritten> {
         let Some(day) = rewrite.files.first().map(|file| file.day) else { return Ok(Rewritten::default()) };
-        let context = "cannot read the files that are written again";
         let rows: usize = rewrite.files.iter().filter_map(|file| file.rows).sum();
         let rows_max = rows.div_ceil(rewrite.files_max.max(1)).max(1);
-        let table = lake.table();
-        let columns = table.schema().fields().len();
-        let scan = Scan {
-            table,
-            snapshot: rewrite.snapshot,
-            groups: chains(rewrite.files),
-            projection: Some((0..columns).collect()),
-            limit: None,
-            filters_rows: false,
-        };
-        let config = SessionConfig::new().with_batch_size(BATCH_ROWS);
-        let plan = scan.plan(&self.runtime, TableParquetOptions::default()).context(context)?;
-        let time = Column::new_with_schema(table.time_column(), &query_schema(table)).context(context)?;
-        let ordering =
-            LexOrdering::new([PhysicalSortExpr::new_default(Arc::new(time))]).expect("one column is an ordering");
-        let task = TaskContext::default().with_session_config(config).with_runtime(Arc::clone(&self.runtime));
-        let merged = Arc::new(SortPreservingMergeExec::new(ordering, plan));
-        let mut batches = execute_stream(merged, Arc::new(task)).context(context)?;
+        let columns = (0..lake.table().schema().fields().len()).collect();
+        let mut batches = self.read(lake, rewrite.snapshot, rewrite.files, columns)?;
         let mut rewritten = Rewritten::default();
         let mut open: Option<Output> = None;
-        while let Some(batch) = batches.try_next().await.context(context)? {
+        while let Some(batch) = batches.try_next().await.context(READING)? {
             let mut batch = match rewrite.keep {
                 Some(keep) => filter_record_batch(&batch, &keep(&batch)?).context("cannot leave out rows")?,
                 None => batch,
@@ -131,6 +133,30 @@ impl Rewriter {
         }
         Ok(rewritten)
     }
+
+    /// Rows of files in the order of time, where their time is among the columns.
+    fn read(
+        &self,
+        lake: &LakeTable,
+        snapshot: Arc<Snapshot>,
+        files: Vec<DataFile>,
+        columns: Vec<usize>,
+    ) -> Result<SendableRecordBatchStream> {
+        let table = lake.table();
+        let is_ordered = columns.first() == Some(&0);
+        let groups = chains(files);
+        let scan = Scan { table, snapshot, groups, projection: Some(columns), limit: None, filters_rows: false };
+        let config = SessionConfig::new().with_batch_size(BATCH_ROWS);
+        let mut plan = scan.plan(&self.runtime, TableParquetOptions::default()).context(READING)?;
+        if is_ordered {
+            let time = Column::new_with_schema(table.time_column(), &query_schema(table)).context(READING)?;
+            let ordering =
+                LexOrdering::new([PhysicalSortExpr::new_default(Arc::new(time))]).expect("one column is an ordering");
+            plan = Arc::new(SortPreservingMergeExec::new(ordering, plan));
+        }
+        let task = TaskContext::default().with_session_config(config).with_runtime(Arc::clone(&self.runtime));
+        execute_stream(plan, Arc::new(task)).context(READING)
+    }
 }
 
 impl Rewritten {
@@ -151,8 +177,10 @@ struct Output {
 
 impl Output {
     fn create(lake: &LakeTable, day: i32, tier: Tier, rows: usize) -> Result<Self> {
-        let name = lake.new_name(day, tier)?;
-        let store = BufWriter::new(Arc::clone(&lake.store), lake.path_of(&name));
+        let relative = lake.new_name(day, tier)?;
+        let place = lake.places.of(tier)?;
+        let store = BufWriter::new(Arc::clone(&place.store), place.path_of(&relative));
+        let name = lake.places.name_of(tier, &relative)?;
         let properties = file::writer_properties(lake.table(), tier, rows)?;
         let writer = AsyncArrowWriter::try_new(store, file::file_schema(lake.table()), Some(properties))
             .context("cannot start a Parquet file")?;

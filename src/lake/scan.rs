@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc};
 
 use arrow::datatypes::{DataType, Field};
 use datafusion::{
-    common::{Result, ScalarValue, config::TableParquetOptions},
+    common::{Result, ScalarValue, config::TableParquetOptions, internal_err},
     datasource::{
         listing::PartitionedFile,
         physical_plan::{
@@ -16,11 +16,11 @@ use datafusion::{
         source::DataSourceExec,
         table_schema::TableSchema,
     },
-    execution::{object_store::ObjectStoreUrl, runtime_env::RuntimeEnv},
+    execution::{cache::cache_manager::FileMetadataCache, object_store::ObjectStoreUrl, runtime_env::RuntimeEnv},
     physical_expr::{LexOrdering, PhysicalSortExpr, expressions::Column},
     physical_plan::{ExecutionPlan, metrics::ExecutionPlanMetricsSet},
 };
-use object_store::ObjectMeta;
+use object_store::{ObjectMeta, ObjectStore};
 use parquet::arrow::async_reader::AsyncFileReader;
 
 use super::table::{DataFile, Snapshot, query_schema};
@@ -50,15 +50,10 @@ impl Scan {
         let table_schema = TableSchema::builder(Arc::clone(self.table.schema()))
             .with_table_partition_cols(vec![partition_column])
             .build();
+        // The engine looks this one up, and always has it. The readers take each file's own store.
         let location = ObjectStoreUrl::local_filesystem();
-        let readers = PinningReaders {
-            // Footers are parsed once: a file never changes under its name.
-            readers: CachedParquetFileReaderFactory::new(
-                runtime.object_store(&location)?,
-                runtime.cache_manager.get_file_metadata_cache(),
-            ),
-            _snapshot: self.snapshot,
-        };
+        let footers = runtime.cache_manager.get_file_metadata_cache();
+        let readers = PinningReaders { footers, _snapshot: self.snapshot };
         let source = ParquetSource::new(table_schema)
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(readers))
@@ -90,11 +85,16 @@ fn partitioned(file: DataFile) -> PartitionedFile {
     PartitionedFile::new_from_meta(meta)
         .with_partition_values(vec![ScalarValue::Date32(Some(file.day))])
         .with_statistics(Arc::new(statistics))
+        .with_extension(Location(file.store))
 }
+
+/// The store that has a file.
+struct Location(Arc<dyn ObjectStore>);
 
 /// Readers that keep the snapshot they read from.
 struct PinningReaders {
-    readers: CachedParquetFileReaderFactory,
+    /// Footers are parsed once: a file never changes under its name.
+    footers: Arc<FileMetadataCache>,
     _snapshot: Arc<Snapshot>,
 }
 
@@ -112,6 +112,14 @@ impl ParquetFileReaderFactory for PinningReaders {
         metadata_size_hint: Option<usize>,
         metrics: &ExecutionPlanMetricsSet,
     ) -> Result<Box<dyn AsyncFileReader + Send>> {
-        self.readers.create_reader(partition_index, file, metadata_size_hint, metrics)
+        let Some(Location(store)) = file.extension::<Location>() else {
+            return internal_err!("the scanned file {} has no store", file.path());
+        };
+        CachedParquetFileReaderFactory::new(Arc::clone(store), Arc::clone(&self.footers)).create_reader(
+            partition_index,
+            file,
+            metadata_size_hint,
+            metrics,
+        )
     }
 }

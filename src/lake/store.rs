@@ -20,53 +20,15 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result as StoreResult, UploadPart, local::LocalFileSystem,
     path::Path,
 };
-use url::Url;
 
-use crate::{
-    disk::{self, Disk, DiskFile, SystemDisk},
-    error::{Context, Error, Result},
-};
+use crate::disk::{self, Disk, DiskFile};
 
 /// The directory of a table's log, where a name decides what counts.
 pub(super) const DELTA_LOG: &str = "_delta_log";
 
-/// Where the tables live: a store whose root is the root of all paths, and the URL of the directory
-/// that holds the tables.
-#[derive(Debug, Clone)]
-pub struct Storage {
-    /// The store.
-    pub store: Arc<dyn ObjectStore>,
-    /// The directory of the tables; ends with a slash.
-    pub root: Url,
-}
-
-impl Storage {
-    /// Tables under a local directory, which must exist, on the machine's own disk.
-    pub fn local(directory: &FilePath) -> Result<Self> {
-        Self::local_on(directory, Arc::new(SystemDisk))
-    }
-
-    /// Tables under a local directory, which must exist and be nobody else's: what an upload of an
-    /// earlier process left half done is removed.
-    pub fn local_on(directory: &FilePath, disk: Arc<dyn Disk>) -> Result<Self> {
-        let absolute =
-            directory.canonicalize().context(format!("cannot find the directory {}", directory.display()))?;
-        let root = Url::from_directory_path(&absolute)
-            .map_err(|()| Error::invalid(format!("{} cannot be written as a URL", absolute.display())))?;
-        settle(disk.as_ref(), &absolute)
-            .context(format!("cannot take over the tables under {}", directory.display()))?;
-        Ok(Self { store: Arc::new(FsyncStore::new(disk, &absolute)), root })
-    }
-
-    /// The URL of a table.
-    pub fn table_url(&self, name: &str) -> Result<Url> {
-        self.root.join(&format!("{name}/")).context("cannot name a table's directory")
-    }
-}
-
 /// Makes durable what an earlier process named in a Delta log and perhaps did not live to fsync:
 /// this one takes it as committed. And removes files that never got their names.
-fn settle(disk: &dyn Disk, directory: &FilePath) -> io::Result<()> {
+pub(super) fn settle(disk: &dyn Disk, directory: &FilePath) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {

@@ -9,13 +9,14 @@ use arrow::{
     array::RecordBatch,
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
 };
+use bytes::Bytes;
 use chrono::NaiveDate;
 use datafusion::{
     common::{Statistics, stats::Precision},
     scalar::ScalarValue,
 };
 use deltalake_core::{
-    DeltaTable, DeltaTableBuilder,
+    DeltaTable,
     kernel::{
         Action, Add, ArrayType, DataType as DeltaType, MapType, PrimitiveType, StructField, StructType, Transaction,
         transaction::{CommitBuilder, CommitProperties},
@@ -26,14 +27,14 @@ use deltalake_core::{
     table::state::DeltaTableState,
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload, path::Path};
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart, path::Path};
 use tokio::sync::Mutex;
 use url::Url;
 
 use super::{
     file::{self, Encoded},
     statistics,
-    store::Storage,
+    storage::{Place, Storage},
     tags,
 };
 use crate::{
@@ -43,18 +44,26 @@ use crate::{
 };
 
 /// The application id of the transaction that carries the highest committed WAL seq.
-pub(super) const WAL_APP_ID: &str = "driftline-wal";
+const WAL_APP_ID: &str = "driftline-wal";
+/// The application id of the transaction that counts the rows that were ever deleted.
+pub(super) const DELETED_APP_ID: &str = "driftline-deleted";
 /// Commits between checkpoints of the Delta log.
 const CHECKPOINT_INTERVAL: u32 = 50;
 pub(super) const DAY_US: i64 = 86_400_000_000;
 /// Files that are encoded and uploaded at the same time.
 const UPLOADS: usize = 4;
+/// A file that is larger is written in parts.
+const PUT_BYTES_MAX: usize = 16 << 20;
+const PART_BYTES: usize = 8 << 20;
 
 /// A committed file.
 #[derive(Debug, Clone)]
 pub struct DataFile {
-    /// Its name in the Delta log: the path below the table's directory.
+    /// Its name in the Delta log: the path below the table's directory, or the whole of its URL where
+    /// it is in the cold store; decoded.
     pub name: String,
+    /// The store that has it.
+    pub store: Arc<dyn ObjectStore>,
     /// Where it is in the store.
     pub path: Path,
     /// Its length.
@@ -80,6 +89,8 @@ pub struct Snapshot {
     pub version: u64,
     /// Every row of the WAL up to this seq is in the files.
     pub committed_seq: u64,
+    /// Rows that commits brought and that were deleted since.
+    pub deleted_rows: u64,
     /// The files.
     pub files: Vec<DataFile>,
 }
@@ -87,14 +98,20 @@ pub struct Snapshot {
 /// A table that is open for commits.
 pub struct LakeTable {
     table: Table,
-    url: Url,
-    pub(super) prefix: Path,
-    pub(super) store: Arc<dyn ObjectStore>,
+    pub(super) places: Places,
     pub(super) log_store: LogStoreRef,
     pub(super) writer: Mutex<DeltaTableState>,
     snapshot: RwLock<Arc<Snapshot>>,
     /// Snapshots that were the newest once: somebody may still read from them.
     past: std::sync::Mutex<Vec<Weak<Snapshot>>>,
+}
+
+/// Where a table's files are.
+pub(super) struct Places {
+    /// The Delta log and the files that are hot or warm.
+    pub home: Place,
+    /// The files that are cold, where there is a store for them.
+    pub cold: Option<Place>,
 }
 
 /// The columns that a query sees: the table's and its partition column.
@@ -105,26 +122,27 @@ pub fn query_schema(table: Table) -> SchemaRef {
 }
 
 impl LakeTable {
-    /// Opens the table, or creates it where there is none.
-    pub async fn open(storage: &Storage, table: Table) -> Result<Self> {
-        let url = storage.table_url(table.name())?;
-        let prefix = Path::from_url_path(url.path()).context("cannot read the table's path")?;
-        let mut delta = DeltaTableBuilder::from_url(url.clone())
-            .and_then(|builder| builder.with_storage_backend(Arc::clone(&storage.store), url.clone()).build())
-            .context(format!("cannot reach the table {}", table.name()))?;
-        if delta.verify_deltatable_existence().await.context("cannot look for the Delta log")? {
-            delta.load().await.context(format!("cannot read the Delta log of {}", table.name()))?;
-        } else {
-            delta = create(&delta, table).await?;
+    /// Opens the table, or creates it where there is none. Cold files are in a storage of their own.
+    pub async fn open(storage: &Storage, cold: Option<&Storage>, table: Table) -> Result<Self> {
+        let home = storage.place(table.name())?;
+        let cold = cold.map(|storage| storage.place(table.name())).transpose()?;
+        let places = Places { home, cold };
+        let log_store = places.home.log_store();
+        let mut delta = DeltaTable::new(Arc::clone(&log_store));
+        if !exists(&delta).await?
+            && let Err(error) = create(&log_store, table).await
+        {
+            // A store may have taken what it was sent and lost its answer.
+            if !exists(&delta).await? {
+                return Err(error);
+            }
         }
-        let log_store = delta.log_store();
+        delta.load().await.context(format!("cannot read the Delta log of {}", table.name()))?;
         let state = delta.snapshot().context("the table has no snapshot after loading")?.clone();
-        let snapshot = read_snapshot(table, &prefix, &log_store, &state).await?;
+        let snapshot = read_snapshot(table, &places, &log_store, &state).await?;
         Ok(Self {
             table,
-            url,
-            prefix,
-            store: Arc::clone(&storage.store),
+            places,
             log_store,
             writer: Mutex::new(state),
             snapshot: RwLock::new(Arc::new(snapshot)),
@@ -139,7 +157,7 @@ impl LakeTable {
 
     /// The table's directory.
     pub fn url(&self) -> &Url {
-        &self.url
+        &self.places.home.url
     }
 
     /// The newest version.
@@ -168,7 +186,26 @@ impl LakeTable {
             predicate: None,
         };
         let properties = CommitProperties::default().with_application_transaction(transaction);
-        self.commit_actions(&mut state, properties, adds.into_iter().map(Action::Add).collect(), operation).await
+        let actions = adds.into_iter().map(Action::Add).collect();
+        let committed = self.commit_actions(&mut state, properties, actions, operation).await;
+        self.settle(&mut state, committed, |snapshot| snapshot.committed_seq >= through_seq).await
+    }
+
+    /// What became of a commit. One that failed may stand all the same: a store over the network may have
+    /// taken it and lost its answer, and then the log says so.
+    pub(super) async fn settle(
+        &self,
+        state: &mut DeltaTableState,
+        committed: Result<()>,
+        stands: impl FnOnce(&Snapshot) -> bool,
+    ) -> Result<()> {
+        let Err(error) = committed else { return Ok(()) };
+        self.refresh(state).await.map_err(|_| Error::new(error.kind(), error.chain()))?;
+        if !stands(&self.snapshot()) {
+            return Err(error);
+        }
+        tracing::warn!(table = self.table.name(), error = error.chain(), "a commit stands whose answer was lost");
+        Ok(())
     }
 
     /// Reads what the log says now.
@@ -177,7 +214,7 @@ impl LakeTable {
             .update(self.log_store.as_ref(), None)
             .await
             .context(format!("cannot refresh the Delta log of {}", self.table.name()))?;
-        let snapshot = read_snapshot(self.table, &self.prefix, &self.log_store, state).await?;
+        let snapshot = read_snapshot(self.table, &self.places, &self.log_store, state).await?;
         self.publish(snapshot);
         Ok(())
     }
@@ -197,7 +234,7 @@ impl LakeTable {
             .await
             .context(format!("cannot commit to the Delta table {}", self.table.name()))?;
         *state = committed.snapshot();
-        let snapshot = read_snapshot(self.table, &self.prefix, &self.log_store, state).await?;
+        let snapshot = read_snapshot(self.table, &self.places, &self.log_store, state).await?;
         self.publish(snapshot);
         Ok(())
     }
@@ -237,10 +274,11 @@ impl LakeTable {
 
     async fn write_file(&self, day: i32, encoded: Encoded, now_us: i64) -> Result<Add> {
         let name = self.new_name(day, Tier::Hot)?;
-        let path = self.path_of(&name);
+        let home = &self.places.home;
+        let path = home.path_of(&name);
         let bytes = encoded.bytes.len();
         let stats = statistics::to_delta(&encoded.metadata, self.table.schema(), encoded.rows);
-        self.store.put(&path, PutPayload::from(encoded.bytes)).await.map_err(|error| {
+        put(home.store.as_ref(), &path, encoded.bytes.into()).await.map_err(|error| {
             let full = error_chain(&error).any(|text| text.contains("os error 28") || text.contains("os error 122"));
             let kind = if full { Kind::Busy } else { Kind::Internal };
             Error::new(kind, format!("cannot write the data file {path}")).with_source(error)
@@ -252,11 +290,6 @@ impl LakeTable {
     pub(super) fn new_name(&self, day: i32, tier: Tier) -> Result<String> {
         let codec = file::codec_name(tier);
         Ok(format!("{PARTITION}={}/part-{}.{codec}.parquet", date_of(day)?, uuid::Uuid::now_v7()))
-    }
-
-    /// Where a file of the Delta log is in the store.
-    pub(super) fn path_of(&self, name: &str) -> Path {
-        name.split('/').fold(self.prefix.clone(), |path, part| path.join(part))
     }
 
     /// The log's entry of a file that is in the store.
@@ -285,6 +318,35 @@ pub(super) struct NewFile {
     pub stats: String,
     /// When it was written, µs since the epoch, UTC.
     pub now_us: i64,
+}
+
+impl Places {
+    /// Where the log's name of a file leads: whose it is, and its path there.
+    fn find<'a>(&self, name: &'a str) -> Result<(&Place, &'a str)> {
+        if !name.contains("://") {
+            return Ok((&self.home, name));
+        }
+        let cold = self.cold.as_ref().and_then(|place| Some((place, name.strip_prefix(&place.absolute(""))?)));
+        cold.ok_or_else(|| {
+            Error::new(Kind::Conflict, format!("{name} is not in the cold store of the settings: see storage.cold_url"))
+        })
+    }
+
+    /// Where files of a tier are written.
+    pub fn of(&self, tier: Tier) -> Result<&Place> {
+        match tier {
+            Tier::Hot | Tier::Warm => Ok(&self.home),
+            Tier::Cold => {
+                self.cold.as_ref().ok_or_else(|| Error::invalid("there is no cold store: set storage.cold_url"))
+            }
+        }
+    }
+
+    /// What the log calls a file that is written.
+    pub fn name_of(&self, tier: Tier, relative: &str) -> Result<String> {
+        let place = self.of(tier)?;
+        Ok(if tier == Tier::Cold { place.absolute(relative) } else { relative.to_owned() })
+    }
 }
 
 impl DataFile {
@@ -349,10 +411,25 @@ fn error_chain<'a>(error: &'a dyn std::error::Error) -> impl Iterator<Item = Str
     std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string)
 }
 
-async fn create(empty: &DeltaTable, table: Table) -> Result<DeltaTable> {
+/// Writes a file, a large one in parts: a store over the network would lose all of it to one timeout.
+async fn put(store: &dyn ObjectStore, path: &Path, bytes: Bytes) -> object_store::Result<()> {
+    if bytes.len() <= PUT_BYTES_MAX {
+        return store.put(path, PutPayload::from(bytes)).await.map(drop);
+    }
+    let upload = store.put_multipart(path).await?;
+    let mut writer = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
+    writer.put(bytes);
+    writer.finish().await.map(drop)
+}
+
+async fn exists(delta: &DeltaTable) -> Result<bool> {
+    delta.verify_deltatable_existence().await.context(format!("cannot look for the Delta log at {}", delta.table_url()))
+}
+
+async fn create(log_store: &LogStoreRef, table: Table) -> Result<DeltaTable> {
     let columns = delta_columns(table)?;
     CreateBuilder::new()
-        .with_log_store(empty.log_store())
+        .with_log_store(Arc::clone(log_store))
         .with_table_name(table.name())
         .with_columns(columns)
         .with_partition_columns([PARTITION])
@@ -363,12 +440,16 @@ async fn create(empty: &DeltaTable, table: Table) -> Result<DeltaTable> {
 
 pub(super) async fn read_snapshot(
     table: Table,
-    prefix: &Path,
+    places: &Places,
     log_store: &LogStoreRef,
     state: &DeltaTableState,
 ) -> Result<Snapshot> {
-    let committed =
-        state.transaction_version(log_store.as_ref(), WAL_APP_ID).await.context("cannot read the committed WAL seq")?;
+    let count = async |app_id: &str| {
+        let found = state.transaction_version(log_store.as_ref(), app_id).await;
+        let found = found.context(format!("cannot read the transaction {app_id} of {}", table.name()))?;
+        Ok::<_, Error>(found.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
+    };
+    let (committed_seq, deleted_rows) = (count(WAL_APP_ID).await?, count(DELETED_APP_ID).await?);
     let schema = query_schema(table);
     let mut files = Vec::with_capacity(state.log_data().num_files());
     for view in state.log_data().iter() {
@@ -378,20 +459,17 @@ pub(super) async fn read_snapshot(
         })?;
         let bytes = u64::try_from(view.size()).unwrap_or_default();
         let (rows, statistics) = statistics::from_delta(view.stats().as_deref(), day, &schema, bytes);
-        let path = relative.split('/').fold(prefix.clone(), |path, part| path.join(part));
+        let (place, within) = places.find(&relative)?;
+        let (store, path) = (Arc::clone(&place.store), place.path_of(within));
         let written_us = view.modification_time().saturating_mul(1_000);
         #[allow(deprecated)] // the only way to a file's tags
         let tags = view.add_action().tags.unwrap_or_default();
         let (tier, removed) = tags::read(&tags);
         let name = relative.into_owned();
-        files.push(DataFile { name, path, bytes, rows, day, written_us, tier, removed, statistics });
+        files.push(DataFile { name, store, path, bytes, rows, day, written_us, tier, removed, statistics });
     }
     files.sort_by(|a, b| (a.day, &a.path).cmp(&(b.day, &b.path)));
-    Ok(Snapshot {
-        version: state.version(),
-        committed_seq: committed.and_then(|seq| u64::try_from(seq).ok()).unwrap_or(0),
-        files,
-    })
+    Ok(Snapshot { version: state.version(), committed_seq, deleted_rows, files })
 }
 
 fn partition_day(values: &HashMap<String, Option<String>>) -> Option<i32> {
@@ -406,7 +484,7 @@ fn parse_day(text: &str) -> Option<i32> {
     NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().map(|date| date.to_epoch_days())
 }
 
-fn seq_version(seq: u64) -> Result<i64> {
+pub(super) fn seq_version(seq: u64) -> Result<i64> {
     i64::try_from(seq).kind_context(Kind::Internal, || "the WAL seq left the range of Delta's versions".into())
 }
 

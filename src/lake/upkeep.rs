@@ -7,14 +7,17 @@
 use std::collections::{HashMap, HashSet};
 
 use deltalake_core::{
-    kernel::{Action, Add, Remove, transaction::CommitProperties},
+    kernel::{Action, Add, Remove, Transaction, transaction::CommitProperties},
     protocol::{DeltaOperation, checkpoints::cleanup_expired_logs_for},
     table::state::DeltaTableState,
 };
 use futures::{StreamExt, TryStreamExt};
-use object_store::{ObjectStore, ObjectStoreExt, path::Path};
+use object_store::{ObjectStore, ObjectStoreExt};
 
-use super::table::{DataFile, LakeTable};
+use super::{
+    storage::Place,
+    table::{DELETED_APP_ID, DataFile, LakeTable, Snapshot, seq_version},
+};
 use crate::{
     error::{Context, Error, Kind, Result},
     record::PARTITION,
@@ -27,6 +30,8 @@ pub struct Replacement {
     pub removed: Vec<DataFile>,
     /// The files that come; they are in the store already.
     pub added: Vec<Add>,
+    /// Rows of the files that come.
+    pub rows: u64,
     /// Whether the rows that come are fewer than those that go.
     pub loses_rows: bool,
 }
@@ -46,6 +51,12 @@ impl LakeTable {
         if let Some(gone) = replacement.removed.iter().find(|file| !names.contains(file.name.as_str())) {
             return Err(Error::new(Kind::Conflict, format!("the file {} is not in the table any more", gone.name)));
         }
+        let lost = if replacement.loses_rows {
+            let going: usize = replacement.removed.iter().filter_map(|file| file.rows).sum();
+            (going as u64).saturating_sub(replacement.rows)
+        } else {
+            0
+        };
         let operation = if replacement.loses_rows {
             DeltaOperation::Delete { predicate: None }
         } else {
@@ -64,8 +75,17 @@ impl LakeTable {
         });
         let adds =
             replacement.added.into_iter().map(|add| Action::Add(Add { data_change: replacement.loses_rows, ..add }));
+        let gone: Vec<String> = replacement.removed.iter().map(|file| file.name.clone()).collect();
         let actions = removes.chain(adds).collect();
-        self.commit_actions(&mut state, CommitProperties::default(), actions, operation).await
+        let mut properties = CommitProperties::default();
+        if lost > 0 {
+            let deleted = seq_version(snapshot.deleted_rows + lost)?;
+            properties = properties.with_application_transaction(Transaction::new(DELETED_APP_ID, deleted));
+        }
+        let committed = self.commit_actions(&mut state, properties, actions, operation).await;
+        // Nobody else takes files out.
+        let stands = |now: &Snapshot| !now.files.iter().any(|file| gone.contains(&file.name));
+        self.settle(&mut state, committed, stands).await
     }
 
     /// Deletes the files below the table's directory that no snapshot in use has, once they were taken
@@ -75,26 +95,18 @@ impl LakeTable {
         let mut state = self.writer.lock().await;
         self.refresh(&mut state).await?;
         let snapshots = self.snapshots_in_use();
-        let kept: HashSet<&Path> =
-            snapshots.iter().flat_map(|snapshot| &snapshot.files).map(|file| &file.path).collect();
+        let kept: HashSet<&str> =
+            snapshots.iter().flat_map(|snapshot| &snapshot.files).map(|file| file.name.as_str()).collect();
         let taken_out_us = self.taken_out(&state).await?;
-        let log = self.prefix.clone().join("_delta_log");
-        let mut listed = self.store.list(Some(&self.prefix));
-        let mut unneeded = Vec::new();
-        while let Some(found) = listed.try_next().await.context("cannot list the data files")? {
-            let since_us = taken_out_us.get(&found.location).copied().unwrap_or(found.last_modified.timestamp_micros());
-            let in_use = found.location.prefix_matches(&log) || kept.contains(&found.location);
-            if !in_use && since_us <= now_us - grace_us {
-                unneeded.push(found.location);
-            }
+        let unneeded = |name: &str, written_us: i64| {
+            let since_us = taken_out_us.get(name).copied().unwrap_or(written_us);
+            !kept.contains(name) && !name.starts_with("_delta_log/") && since_us <= now_us - grace_us
+        };
+        let mut swept = sweep_place(&self.places.home, str::to_owned, &unneeded).await?;
+        if let Some(cold) = &self.places.cold {
+            swept += sweep_place(cold, |relative| cold.absolute(relative), &unneeded).await?;
         }
-        for path in &unneeded {
-            match self.store.delete(path).await {
-                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => return Err(error).context(format!("cannot delete the data file {path}")),
-            }
-        }
-        Ok(unneeded.len())
+        Ok(swept)
     }
 
     /// Deletes entries of the Delta log that are older than `before_us` and that a checkpoint replaces.
@@ -112,15 +124,38 @@ impl LakeTable {
         Ok(trimmed)
     }
 
-    /// When files were taken out, µs since the epoch, by path.
-    async fn taken_out(&self, state: &DeltaTableState) -> Result<HashMap<Path, i64>> {
+    /// When files were taken out, µs since the epoch, by name.
+    async fn taken_out(&self, state: &DeltaTableState) -> Result<HashMap<String, i64>> {
         let mut taken_out = HashMap::new();
         let mut tombstones = state.all_tombstones(self.log_store.as_ref());
         while let Some(tombstone) = tombstones.next().await {
             let tombstone = tombstone.context("cannot read which files were taken out")?;
             let us = tombstone.deletion_timestamp().unwrap_or_default().saturating_mul(1_000);
-            taken_out.insert(self.path_of(&tombstone.path()), us);
+            taken_out.insert(tombstone.path().into_owned(), us);
         }
         Ok(taken_out)
     }
+}
+
+/// Deletes the files of a directory that nobody needs, by name and by when they were written.
+async fn sweep_place(
+    place: &Place,
+    name_of: impl Fn(&str) -> String,
+    unneeded: &impl Fn(&str, i64) -> bool,
+) -> Result<usize> {
+    let mut listed = place.store.list(Some(&place.prefix));
+    let mut found = Vec::new();
+    while let Some(file) = listed.try_next().await.context("cannot list the data files")? {
+        let relative = place.relative(&file.location);
+        if relative.is_some_and(|relative| unneeded(&name_of(&relative), file.last_modified.timestamp_micros())) {
+            found.push(file.location);
+        }
+    }
+    for path in &found {
+        match place.store.delete(path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(error).context(format!("cannot delete the data file {path}")),
+        }
+    }
+    Ok(found.len())
 }

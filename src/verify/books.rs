@@ -3,24 +3,19 @@
 //! A record that was accepted is a row of `agent_logs`, a line that was rejected one of
 //! `rejected_logs`. SQLite counts both through the seq of its totals, and a start counts the frames
 //! above that seq onto them. A start takes rows from the frames above both that seq and the one through
-//! which the table has everything. So, for each table,
+//! which the table has everything. What is deleted, at its age or on request, stays in the books, and
+//! the commit that deletes it counts it. So, for each table,
 //!
 //! ```text
-//! rows that were ever committed + rows of frames that a start would take
+//! rows of its files + rows that were deleted + rows of frames that a start would take
 //!   = SQLite's books + counts of the frames above its seq
 //! ```
 //!
-//! What retention deleted is not in the books: what is there can be fewer rows than were committed, and
-//! that alone is no error. The Delta log says how many were committed as long as it reaches back to
-//! the beginning, and then both sides must be equal. Maintenance trims it behind its checkpoints. From
-//! then on only too many rows are an error, because nothing adds rows but ingest; too few are a note:
-//! retention deletes rows, and the settings of today do not say what those of the past were. What would
-//! lose rows otherwise shows elsewhere: a missing file, a footer, a seq.
-//!
-//! A quarantine may take away frames whose rows a table had already and the books had not. Where one
-//! set segments aside, too many rows are a note as well.
+//! Too many rows came twice or lost their count, too few are lost: both are wrong. One exception: a
+//! quarantine may take away frames whose rows a table had already and the books had not. Where one set
+//! segments aside, too many rows are a note.
 
-use super::{CATALOG, FrameNote, TABLES, TableState, WAL};
+use super::{CATALOG, FrameNote, TableState, WAL};
 use crate::{
     catalog::{Books, Totals},
     finding::Findings,
@@ -67,18 +62,14 @@ pub(super) fn compare(
 
 fn compare_table(
     totals: &Totals,
-    TableState { table, look }: &TableState,
+    TableState { table, place, look }: &TableState,
     log: &Inspection,
     frames: &[FrameNote],
     findings: &mut Findings,
 ) {
-    let place = format!("{TABLES}/{}", table.name());
     let sum = |after_seq: u64, through_seq: u64| -> u64 {
-        frames
-            .iter()
-            .filter(|frame| frame.seq > after_seq && frame.seq <= through_seq)
-            .map(|frame| frame.rows(*table))
-            .sum()
+        let between = |frame: &&FrameNote| frame.seq > after_seq && frame.seq <= through_seq;
+        frames.iter().filter(between).map(|frame| frame.rows(*table)).sum()
     };
     let passed_over = sum(look.committed_seq, totals.seq);
     if passed_over > 0 {
@@ -87,29 +78,27 @@ fn compare_table(
              log between them",
             look.committed_seq, totals.seq
         );
-        findings.wrong(&place, what, RESTORE);
+        findings.wrong(place, what, RESTORE);
         return;
     }
     let waiting = sum(look.committed_seq.max(totals.seq), u64::MAX);
+    let came = look.rows + look.deleted_rows + waiting;
     let counted = book(&totals.books, *table) + sum(totals.seq, u64::MAX);
-    let stored = look.rows + waiting;
-    let ingested = if look.exists { look.ingested } else { Some(0) };
-    if let Some(ingested) = ingested.map(|rows| rows + waiting).filter(|ingested| ingested < &counted) {
-        let what = format!("{counted} rows are in the books, but only {ingested} ever came");
-        findings.wrong(&place, what, RESTORE);
-    } else if ingested.map_or(stored, |rows| rows + waiting).max(stored) > counted {
-        let rows = ingested.map_or(stored, |rows| rows + waiting).max(stored);
-        let what = format!("{rows} rows are stored, but only {counted} are in the books");
+    if came < counted {
+        let what = format!("{counted} rows are in the books, but only {came} are there or were deleted");
+        findings.wrong(place, what, RESTORE);
+    } else if came > counted {
+        let what = format!("{came} rows are there or were deleted, but only {counted} are in the books");
         match log.set_aside {
-            0 => findings.wrong(&place, what, "look for rows that are there twice; restore the directory from a copy"),
-            _ => findings.note(&place, format!("{what}: a quarantine took the count of the others away")),
+            0 => findings.wrong(place, what, "look for rows that are there twice; restore the directory from a copy"),
+            _ => findings.note(place, format!("{what}: a quarantine took the count of the others away")),
         }
-    } else if stored < counted {
-        let gone = counted - stored;
-        findings.note(&place, format!("{gone} of the {counted} rows that came are gone: past their retention"));
+    }
+    if look.deleted_rows > 0 {
+        findings.note(place, format!("{} of the {counted} rows that came were deleted", look.deleted_rows));
     }
     if !look.exists {
-        findings.note(&place, "is not there; the next start creates it");
+        findings.note(place, "is not there; the next start creates it");
     }
 }
 

@@ -20,7 +20,6 @@ pub use report::{Figures, Report, TableFigures};
 
 const CATALOG: &str = "catalog.sqlite";
 const FORMAT: &str = "FORMAT";
-const TABLES: &str = "tables";
 const WAL: &str = "wal";
 
 /// What is checked.
@@ -30,7 +29,11 @@ pub struct Subject<'a> {
     /// What a directory of this version says in its file `FORMAT`.
     pub format: &'a str,
     /// Where the tables are.
-    pub storage: &'a Storage,
+    pub home: &'a Storage,
+    /// Where their cold files are, if in a place of their own.
+    pub cold: Option<&'a Storage>,
+    /// What the place of the tables is called: a directory's name, or a URL.
+    pub tables: &'a str,
     /// Whether all rows are read as well.
     pub content: bool,
 }
@@ -50,9 +53,9 @@ pub async fn verify(subject: Subject<'_>) -> Result<Report> {
     let totals = catalog.as_ref().filter(|look| look.is_sound).map(|look| look.totals.clone());
     let mut tables = Vec::new();
     for table in Table::ALL {
-        let look = lake::Look::at(subject.storage, table, subject.content).await?;
+        let look = lake::Look::at(subject.home, subject.cold, table, subject.content).await?;
         figures.tables.push(TableFigures::new(table, &look));
-        tables.push(TableState { table, look });
+        tables.push(TableState { table, place: format!("{}/{}", subject.tables, table.name()), look });
     }
     let (log, frames) = look_at_log(subject.data, totals.as_ref(), &mut findings)?;
     figures.take_log(&log);
@@ -73,8 +76,8 @@ pub async fn verify(subject: Subject<'_>) -> Result<Report> {
         }
     }
     findings.extend(log.findings.below(WAL));
-    for TableState { table, look } in tables {
-        findings.extend(look.findings.below(&format!("{TABLES}/{}", table.name())));
+    for TableState { place, look, .. } in tables {
+        findings.extend(look.findings.below(&place));
     }
     if let Some(look) = catalog {
         findings.extend(look.findings.clone().below(CATALOG));
@@ -86,6 +89,7 @@ pub async fn verify(subject: Subject<'_>) -> Result<Report> {
 /// A table as it was found.
 struct TableState {
     table: Table,
+    place: String,
     look: lake::Look,
 }
 

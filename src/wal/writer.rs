@@ -131,6 +131,11 @@ impl Writer {
         Ok(first_seq)
     }
 
+    /// Writes no more to the present segment: so it can be removed although it is not full.
+    pub fn close_segment(&mut self) {
+        self.active = None;
+    }
+
     /// Removes the segments all of whose frames are at or below `seq`.
     pub fn forget_through(&mut self, seq: u64) -> Result<()> {
         let mut removed = false;

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod app;
+mod cold;
 mod disk;
 mod drift;
+mod forget;
 mod ingest;
 mod maintain;
 mod metrics;

@@ -135,12 +135,7 @@ async fn a_query_that_has_begun_is_not_disturbed() {
 
 #[tokio::test]
 async fn rows_are_deleted_at_their_age_and_not_before() {
-    let app = TestApp::start_with(|config| {
-        config.lifecycle.delete_after_days = 3;
-        let kept = TenantLifecycleConfig { delete_after_days: 0 };
-        config.lifecycle.tenants.insert("t-kept".to_owned(), kept);
-    })
-    .await;
+    let mut app = TestApp::start().await;
     let kept = |line: String| line.replace("\"t1\"", "\"t-kept\"");
     for flush in 0..3 {
         let id = |day: i64, tenant: &str| format!("{flush}-{day}-{tenant}");
@@ -153,6 +148,10 @@ async fn rows_are_deleted_at_their_age_and_not_before() {
         app.logs(body).await;
         app.flush().await;
     }
+    app.config.lifecycle.delete_after_days = 3;
+    let forever = TenantLifecycleConfig { delete_after_days: 0 };
+    app.config.lifecycle.tenants.insert("t-kept".to_owned(), forever);
+    app.restart().await;
     let by_tenant = "select tenant_id, count(*) as n, max(timestamp) < timestamp '2026-05-14' as old from agent_logs group by tenant_id order by tenant_id";
     maintain(&app).await;
     // Of four days the oldest is past its age for all but one.
@@ -170,6 +169,29 @@ async fn rows_are_deleted_at_their_age_and_not_before() {
     maintain(&app).await;
     app.clock.set(NOW_US + 32 * DAY_US);
     assert_eq!(maintain(&app).await.actions, 0);
+}
+
+#[tokio::test]
+async fn records_past_their_retention_are_rejected_and_counted() {
+    let app = TestApp::start_with(|config| {
+        config.lifecycle.delete_after_days = 3;
+        config.lifecycle.tenants.insert("t-long".to_owned(), TenantLifecycleConfig { delete_after_days: 30 });
+        config.lifecycle.tenants.insert("t-ever".to_owned(), TenantLifecycleConfig { delete_after_days: 0 });
+    })
+    .await;
+    let of = |tenant: &str, day: i64| {
+        record(-day * DAY_S, &format!("{tenant}-{day}"), "rag", 0.5).replace("\"t1\"", &format!("\"{tenant}\""))
+    };
+    let body: String =
+        [of("t1", 3), of("t1", 4), of("t-long", 30), of("t-long", 31), of("t-ever", 3_000)].into_iter().collect();
+    let answer = app.logs(body).await;
+    assert_eq!((&answer["accepted"], answer["rejected"].as_array().unwrap().len()), (&json!(3), 2), "{answer}");
+    let reason = "timestamp is older than the retention: only records from 2026-05-11 on are kept";
+    assert_eq!(answer["rejected"][0]["reason"], reason);
+    app.flush().await;
+    assert_eq!(maintain(&app).await.deleted_rows, 0, "what was stored is kept");
+    let rejected = app.sql("select count(*) as n from rejected_logs where reason like '%retention%'").await;
+    assert_eq!(rejected, json!([{"n": 2}]));
 }
 
 #[tokio::test]

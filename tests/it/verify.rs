@@ -353,7 +353,7 @@ async fn damage_is_named() {
         false,
         &[
             (".parquet", "the footer counts 2 rows, the log 3"),
-            ("tables/agent_logs", "97 rows are stored, but only 96 are in the books"),
+            ("tables/agent_logs", "97 rows are there or were deleted, but only 96 are in the books"),
         ],
     )
     .await;
@@ -430,7 +430,7 @@ async fn damage_is_named() {
         Stopped,
         Files(|data| fs::remove_file(entries(data).last().unwrap()).unwrap()),
         false,
-        &[("tables/agent_logs", "96 rows are in the books, but only 72 ever came")],
+        &[("tables/agent_logs", "96 rows are in the books, but only 72 are there")],
     )
     .await;
     check(
@@ -518,7 +518,7 @@ async fn damage_is_named() {
         Stopped,
         Sql("update totals set accepted = accepted + 1, received = received + 1"),
         false,
-        &[("tables/agent_logs", "97 rows are in the books, but only 96 ever came")],
+        &[("tables/agent_logs", "97 rows are in the books, but only 96 are there")],
     )
     .await;
     check(
@@ -526,7 +526,7 @@ async fn damage_is_named() {
         Stopped,
         Sql("update totals set rejected = rejected - 1, received = received - 1"),
         false,
-        &[("tables/rejected_logs", "16 rows are stored, but only 15 are in the books")],
+        &[("tables/rejected_logs", "16 rows are there or were deleted, but only 15 are in the books")],
     )
     .await;
     check(
@@ -629,7 +629,7 @@ async fn what_is_whole_is_called_whole() {
         &app,
         &[
             "agent_logs: holds files that no version counts (1,",
-            "agent_logs: 55 of the 336 rows that came are gone",
+            "agent_logs: 55 of the 336 rows that came were deleted",
             "rejected_logs: holds files that no version counts (55,",
         ],
     )
@@ -637,6 +637,54 @@ async fn what_is_whole_is_called_whole() {
     assert!(figures.tables[0].rows < 336, "{figures:?}");
     maintain(&app).await;
     whole(&app, &["agent_logs: X"]).await;
+}
+
+#[tokio::test]
+async fn tables_and_cold_files_are_found_where_the_settings_say() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let url = |name: &str| Some(url::Url::from_directory_path(elsewhere.path().join(name)).unwrap().to_string());
+    let mut app = TestApp::start_with(|config| {
+        small_segments(config);
+        config.storage.url = url("home");
+        config.storage.cold_url = url("cold");
+        config.lifecycle.cold_after_days = 1;
+        config.lifecycle.file_grace_minutes = 0;
+    })
+    .await;
+    for number in 0..3 {
+        app.logs(batch(number)).await;
+        app.flush().await;
+    }
+    app.clock.set(NOW_US + 30 * DAY_US);
+    for _ in 0..3 {
+        maintain(&app).await;
+    }
+    app.daemon.take().unwrap().stop().await.unwrap();
+    let before = bytes_below(elsewhere.path());
+    let report = daemon::verify(&app.config, true).await.unwrap();
+    assert!(report.is_clean() && report.notes.is_empty(), "{report}");
+    assert_eq!(report.figures.tables[0].rows, 18);
+    assert!(before == bytes_below(elsewhere.path()), "something was changed");
+
+    let cold = files(elsewhere.path().join("cold/agent_logs"), ".parquet");
+    assert!(!cold.is_empty());
+    fs::remove_file(&cold[0]).unwrap();
+    let report = daemon::verify(&app.config, false).await.unwrap();
+    let found = &report.findings[0];
+    let name = cold[0].file_name().unwrap().to_str().unwrap();
+    assert!(found.place.starts_with("file:///") && found.place.ends_with(name), "{report}");
+    assert_eq!((report.findings.len(), found.what.as_str()), (1, "the file is missing"));
+
+    let refused = async |change: &dyn Fn(&mut Config), words: &str| {
+        let mut config = app.config.clone();
+        change(&mut config);
+        let error = daemon::verify(&config, false).await.err().unwrap();
+        assert!(error.kind() == Kind::Conflict && error.chain().contains(words), "{}", error.chain());
+    };
+    refused(&|config| config.storage.cold_url = None, "see storage.cold_url").await;
+    refused(&|config| config.storage.url = None, "put storage.url back").await;
+    fs::write(elsewhere.path().join("cold/driftline-owner"), "somebody else").unwrap();
+    refused(&|_| {}, "the tables of another data directory").await;
 }
 
 #[tokio::test]

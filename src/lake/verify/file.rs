@@ -7,7 +7,7 @@ use arrow::{compute::can_cast_types, datatypes::Schema};
 use chrono::DateTime;
 use datafusion::{common::stats::Precision, scalar::ScalarValue};
 use futures::FutureExt;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::ObjectStoreExt;
 use parquet::{
     arrow::async_reader::ParquetRecordBatchStreamBuilder,
     file::{metadata::ParquetMetaData, statistics::Statistics as ChunkStatistics},
@@ -29,8 +29,6 @@ use crate::{
 /// A file and what is known of it.
 #[derive(Clone, Copy)]
 pub struct File<'a> {
-    /// Where it is.
-    pub store: &'a Arc<dyn ObjectStore>,
     /// Whose file it is.
     pub table: Table,
     /// What the log says of it.
@@ -65,14 +63,15 @@ impl File<'_> {
 
     async fn open(&self) -> Result<Builder> {
         let corrupt = |what: String| Error::new(Kind::Corrupt, what);
-        let found = self.store.head(&self.data.path).await.map_err(|error| match error {
+        let found = self.data.store.head(&self.data.path).await.map_err(|error| match error {
             object_store::Error::NotFound { .. } => corrupt("the file is missing".to_owned()),
             error => corrupt("the file cannot be read".to_owned()).with_source(error),
         })?;
         if found.size != self.data.bytes {
             return Err(corrupt(format!("the file has {} bytes, the log says {}", found.size, self.data.bytes)));
         }
-        let reader = ObjectReader { store: Arc::clone(self.store), path: self.data.path.clone(), bytes: found.size };
+        let reader =
+            ObjectReader { store: Arc::clone(&self.data.store), path: self.data.path.clone(), bytes: found.size };
         Builder::new(reader).await.map_err(|error| corrupt("the footer cannot be read".to_owned()).with_source(error))
     }
 

@@ -1,5 +1,5 @@
-//! The entries of a Delta log as files: whether one is missing, and what ingest ever committed in
-//! them. Never says which files count: that is the Delta library's.
+//! The entries of a Delta log as files: whether one is missing or no entry at all. Never says which
+//! files count: that is the Delta library's.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,7 +8,7 @@ use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use serde_json::Value;
 
 use super::{
-    super::{store::DELTA_LOG, table::WAL_APP_ID},
+    super::{storage::Place, store::DELTA_LOG},
     RESTORE,
 };
 use crate::{
@@ -26,9 +26,9 @@ pub struct Entries {
 
 impl Entries {
     /// Reads the directory of a table's log.
-    pub async fn list(store: &Arc<dyn ObjectStore>, prefix: &Path) -> Result<Self> {
+    pub async fn list(home: &Place) -> Result<Self> {
         let mut entries = Self { commits: BTreeMap::new(), checkpoint: None };
-        let mut listed = store.list(Some(&prefix.clone().join(DELTA_LOG)));
+        let mut listed = home.store.list(Some(&home.path_of(DELTA_LOG)));
         while let Some(found) = listed.try_next().await.context("cannot list the Delta log")? {
             let Some((version, kind)) = found.location.filename().and_then(|name| name.split_once('.')) else {
                 continue;
@@ -66,28 +66,22 @@ impl Entries {
         findings
     }
 
-    /// Rows that ingest ever committed. Maintenance trims the log behind its checkpoints, and then
-    /// nobody knows.
-    pub async fn ingested(&self, store: &Arc<dyn ObjectStore>, findings: &mut Findings) -> Option<u64> {
-        let last = self.commits.keys().last()?;
-        let is_whole = self.commits.contains_key(&0) && self.commits.len() as u64 == last + 1;
-        let first = if is_whole { 0 } else { self.checkpoint.map_or(0, |version| version + 1) };
-        let mut rows = 0;
+    /// Entries that are needed and cannot be read.
+    pub async fn damage(&self, store: &Arc<dyn ObjectStore>) -> Findings {
+        let mut findings = Findings::default();
+        let first = self.checkpoint.map_or(0, |version| version + 1);
         for path in self.commits.range(first..).map(|(_, path)| path) {
-            match read(store, path).await {
-                Ok(entry) => rows += ingested_rows(&entry),
-                Err(error) => {
-                    let place = format!("{DELTA_LOG}/{}", path.filename().unwrap_or_default());
-                    findings.wrong(place, error.chain(), RESTORE);
-                }
+            if let Err(error) = read(store, path).await {
+                let place = format!("{DELTA_LOG}/{}", path.filename().unwrap_or_default());
+                findings.wrong(place, error.chain(), RESTORE);
             }
         }
-        is_whole.then_some(rows)
+        findings
     }
 }
 
-/// The actions of an entry.
-async fn read(store: &Arc<dyn ObjectStore>, path: &Path) -> Result<Vec<Value>> {
+/// Reads an entry: JSON, one action a line.
+async fn read(store: &Arc<dyn ObjectStore>, path: &Path) -> Result<()> {
     let bytes = store.get(path).await.context("cannot be read")?.bytes().await.context("cannot be read")?;
     let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
     let actions: Vec<Value> = lines
@@ -97,17 +91,5 @@ async fn read(store: &Arc<dyn ObjectStore>, path: &Path) -> Result<Vec<Value>> {
     if actions.is_empty() {
         return Err(Error::new(Kind::Corrupt, "is empty"));
     }
-    Ok(actions)
-}
-
-/// The rows that an entry brought, if ingest wrote it: its transaction says so.
-fn ingested_rows(actions: &[Value]) -> u64 {
-    if !actions.iter().any(|action| action["txn"]["appId"] == WAL_APP_ID) {
-        return 0;
-    }
-    let rows = |action: &Value| {
-        let stats: Value = serde_json::from_str(action["add"]["stats"].as_str()?).ok()?;
-        stats["numRecords"].as_u64()
-    };
-    actions.iter().filter_map(rows).sum()
+    Ok(())
 }

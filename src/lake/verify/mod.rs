@@ -8,18 +8,20 @@ mod reader;
 
 use std::{collections::HashSet, path::Path as FilePath, sync::Arc};
 
-use deltalake_core::{DeltaTable, DeltaTableBuilder, table::state::DeltaTableState};
+use deltalake_core::{DeltaTable, table::state::DeltaTableState};
 use futures::TryStreamExt;
-use object_store::{ObjectStore, local::LocalFileSystem, path::Path};
+use object_store::local::LocalFileSystem;
 use serde_json::{Value, json};
 use url::Url;
 
 use super::{
-    store::{DELTA_LOG, Storage},
-    table::{Snapshot, delta_columns, read_snapshot},
+    storage::{Place, Remote, Storage},
+    store::DELTA_LOG,
+    table::{Places, Snapshot, delta_columns, read_snapshot},
 };
 use crate::{
-    error::{Context, Error, Result},
+    disk::SystemDisk,
+    error::{Context, Error, Kind, Result},
     finding::Findings,
     record::{PARTITION, Table},
 };
@@ -31,7 +33,7 @@ const PROTOCOL: (i64, i64) = (1, 2);
 /// What is in a table.
 #[derive(Debug, Default)]
 pub struct Look {
-    /// What is wrong; places are names below the table's directory.
+    /// What is wrong; places are names below the table's directory, or whole URLs.
     pub findings: Findings,
     /// The newest version; `None` where there is no table, or none that can be read.
     pub version: Option<u64>,
@@ -43,10 +45,10 @@ pub struct Look {
     pub bytes: u64,
     /// Their rows, as the log says.
     pub rows: u64,
+    /// Rows that commits brought and that were deleted since.
+    pub deleted_rows: u64,
     /// Every row of the WAL up to this seq is in the files.
     pub committed_seq: u64,
-    /// Rows that ingest ever committed; `None` where the log does not reach back to the beginning.
-    pub ingested: Option<u64>,
 }
 
 impl Storage {
@@ -58,6 +60,18 @@ impl Storage {
             .map_err(|()| Error::invalid(format!("{} cannot be written as a URL", absolute.display())))?;
         Ok(Self { store: Arc::new(LocalFileSystem::new()), root })
     }
+
+    /// Tables below a URL, to be looked at only.
+    ///
+    /// # Errors
+    ///
+    /// As [`Storage::at`].
+    pub fn at_read_only(url: &str, remote: &Remote) -> Result<Self> {
+        match Url::parse(url).ok().filter(|url| url.scheme() == "file").and_then(|url| url.to_file_path().ok()) {
+            Some(directory) => Self::local_read_only(&directory),
+            None => Self::at(url, remote, Arc::new(SystemDisk)),
+        }
+    }
 }
 
 impl Look {
@@ -65,50 +79,50 @@ impl Look {
     ///
     /// # Errors
     ///
-    /// When the store cannot be reached; all else is a finding.
-    pub async fn at(storage: &Storage, table: Table, content: bool) -> Result<Self> {
-        let url = storage.table_url(table.name())?;
-        let prefix = Path::from_url_path(url.path()).context("cannot read the table's path")?;
+    /// When a store cannot be reached, or the settings do not say where cold files are; all else is a
+    /// finding.
+    pub async fn at(storage: &Storage, cold: Option<&Storage>, table: Table, content: bool) -> Result<Self> {
+        let home = storage.place(table.name())?;
+        let cold = cold.map(|storage| storage.place(table.name())).transpose()?;
+        let places = Places { home, cold };
         let mut look = Self::default();
-        let entries = log::Entries::list(&storage.store, &prefix).await?;
+        let entries = log::Entries::list(&places.home).await?;
         look.exists = !entries.is_empty();
         look.findings.extend(entries.gaps());
         let mut named = HashSet::new();
         if look.exists && look.findings.is_clean() {
-            look.ingested = entries.ingested(&storage.store, &mut look.findings).await;
-            if let Some((state, snapshot)) = look.load(storage, table, &url, &prefix).await {
+            look.findings.extend(entries.damage(&places.home.store).await);
+            if let Some((state, snapshot)) = look.load(table, &places).await? {
                 look.shape(table, &state);
-                look.data(&storage.store, table, &snapshot, content).await;
-                named.extend(snapshot.files.into_iter().map(|file| file.path));
+                look.data(table, &snapshot, content).await;
+                named.extend(snapshot.files.into_iter().map(|file| file.name));
             }
         }
-        look.unnamed(&storage.store, &prefix, &named).await?;
+        look.unnamed(&places, &named).await?;
         Ok(look)
     }
 
-    async fn load(
-        &mut self,
-        storage: &Storage,
-        table: Table,
-        url: &Url,
-        prefix: &Path,
-    ) -> Option<(DeltaTableState, Snapshot)> {
+    async fn load(&mut self, table: Table, places: &Places) -> Result<Option<(DeltaTableState, Snapshot)>> {
         let loaded = async {
-            let delta = open(storage, url).await?;
-            let log_store = delta.log_store();
+            let log_store = places.home.log_store();
+            let mut delta = DeltaTable::new(Arc::clone(&log_store));
+            delta.load().await.context("cannot read the Delta log")?;
             let state = delta.snapshot().context("the table has no snapshot after loading")?.clone();
-            let snapshot = read_snapshot(table, prefix, &log_store, &state).await?;
+            let snapshot = read_snapshot(table, places, &log_store, &state).await?;
             Ok::<_, Error>((state, snapshot))
         };
         match loaded.await {
             Ok((state, snapshot)) => {
                 self.version = Some(snapshot.version);
                 self.committed_seq = snapshot.committed_seq;
-                Some((state, snapshot))
+                self.deleted_rows = snapshot.deleted_rows;
+                Ok(Some((state, snapshot)))
             }
+            // The settings are wrong, and not the data.
+            Err(error) if error.kind() == Kind::Conflict => Err(error),
             Err(error) => {
                 self.findings.wrong(DELTA_LOG, error.chain(), RESTORE);
-                None
+                Ok(None)
             }
         }
     }
@@ -152,28 +166,24 @@ impl Look {
     }
 
     /// The files, one after the other.
-    async fn data(&mut self, store: &Arc<dyn ObjectStore>, table: Table, snapshot: &Snapshot, content: bool) {
+    async fn data(&mut self, table: Table, snapshot: &Snapshot, content: bool) {
         for data in &snapshot.files {
             self.files += 1;
             self.bytes += data.bytes;
             self.rows += data.rows.unwrap_or_default() as u64;
-            let file = file::File { store, table, data, committed_seq: snapshot.committed_seq };
+            let file = file::File { table, data, committed_seq: snapshot.committed_seq };
             for problem in file.problems(content).await {
                 self.findings.wrong(&data.name, problem, "restore the file from a copy");
             }
         }
     }
 
-    /// Counts what lies below the table's directory and is not in the newest version.
-    async fn unnamed(&mut self, store: &Arc<dyn ObjectStore>, prefix: &Path, named: &HashSet<Path>) -> Result<()> {
-        let log = prefix.clone().join(DELTA_LOG);
-        let mut listed = store.list(Some(prefix));
-        let (mut files, mut bytes) = (0_u64, 0_u64);
-        while let Some(found) = listed.try_next().await.context("cannot list the data files")? {
-            if !found.location.prefix_matches(&log) && !named.contains(&found.location) {
-                files += 1;
-                bytes += found.size;
-            }
+    /// Counts what lies below the table's directories and is not in the newest version.
+    async fn unnamed(&mut self, places: &Places, named: &HashSet<String>) -> Result<()> {
+        let (mut files, mut bytes) = count(&places.home, str::to_owned, named).await?;
+        if let Some(cold) = &places.cold {
+            let found = count(cold, |relative| cold.absolute(relative), named).await?;
+            (files, bytes) = (files + found.0, bytes + found.1);
         }
         if files > 0 && !self.exists {
             self.findings.wrong("", format!("holds {files} files, but its {DELTA_LOG} is missing"), RESTORE);
@@ -188,10 +198,16 @@ impl Look {
     }
 }
 
-async fn open(storage: &Storage, url: &Url) -> Result<DeltaTable> {
-    let mut delta = DeltaTableBuilder::from_url(url.clone())
-        .and_then(|builder| builder.with_storage_backend(Arc::clone(&storage.store), url.clone()).build())
-        .context("cannot reach the table")?;
-    delta.load().await.context("cannot read the Delta log")?;
-    Ok(delta)
+/// Files and bytes in a directory that the newest version does not name.
+async fn count(place: &Place, name_of: impl Fn(&str) -> String, named: &HashSet<String>) -> Result<(u64, u64)> {
+    let mut listed = place.store.list(Some(&place.prefix));
+    let (mut files, mut bytes) = (0, 0);
+    while let Some(found) = listed.try_next().await.context("cannot list the data files")? {
+        let relative = place.relative(&found.location).unwrap_or_default();
+        if !relative.starts_with(DELTA_LOG) && !named.contains(&name_of(&relative)) {
+            files += 1;
+            bytes += found.size;
+        }
+    }
+    Ok((files, bytes))
 }

@@ -2,6 +2,8 @@
 //! while ingest and queries go on. One pass runs at a time. Never plans itself, and never touches what
 //! is not committed.
 
+mod forget;
+
 use std::{
     fmt,
     sync::{
@@ -24,6 +26,8 @@ use crate::{
     lifecycle::{self, Action, Policy, TenantSet, Tier, Work},
     record::{Table, col},
 };
+
+pub use forget::{Forgotten, Subject};
 
 /// Ages and times that bound maintenance.
 #[derive(Debug, Clone)]
@@ -187,12 +191,19 @@ impl Maintainer {
         let (tier, loses_rows) = match action.work {
             Work::Delete => {
                 done.deleted_rows += action.rows;
-                return lake.replace(Replacement { removed: files, added: Vec::new(), loses_rows: true }, now_us).await;
+                let replacement = Replacement { removed: files, added: Vec::new(), rows: 0, loses_rows: true };
+                return lake.replace(replacement, now_us).await;
+            }
+            Work::Move { from: Tier::Warm | Tier::Cold } => {
+                let added = lake.copy_to_cold(&files, now_us).await?;
+                done.rewritten_bytes += action.bytes;
+                let replacement = Replacement { removed: files, added, rows: action.rows, loses_rows: false };
+                return lake.replace(replacement, now_us).await;
             }
             Work::Expire { tier } => (tier, true),
             Work::Merge { tier } => (tier, false),
             Work::Warm => (Tier::Warm, false),
-            Work::Move { .. } => return Err(Error::new(Kind::Internal, "there is no cold store to move files to")),
+            Work::Move { from: Tier::Hot } => (Tier::Cold, false),
         };
         let removed = action.removed.clone();
         let keep = move |batch: &RecordBatch| stays(batch, &removed);
@@ -213,7 +224,8 @@ impl Maintainer {
         }
         done.rewritten_bytes += action.bytes;
         done.deleted_rows += action.rows.saturating_sub(rewritten.rows as u64);
-        lake.replace(Replacement { removed: files, added: rewritten.added, loses_rows }, now_us).await
+        let (added, rows) = (rewritten.added, rewritten.rows as u64);
+        lake.replace(Replacement { removed: files, added, rows, loses_rows }, now_us).await
     }
 }
 

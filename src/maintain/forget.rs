@@ -1,0 +1,165 @@
+//! Rows that are to go because somebody asks for it: one user's, or one tenant's. Looks into every file that
+//! may hold such rows, and writes those that do again without them.
+//!
+//! What it does not do: it does not find a name inside other columns' text, and counters that were
+//! summed up before (Prometheus totals) stay as they are.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{Array, AsArray, BooleanArray, RecordBatch},
+    datatypes::DataType,
+};
+use datafusion::{common::stats::Precision, scalar::ScalarValue};
+use serde::{Deserialize, Serialize};
+
+use super::Maintainer;
+use crate::{
+    error::{Error, Kind, Result},
+    lake::{DataFile, LakeTable, Replacement, Rewrite},
+    record::{Table, col},
+};
+
+/// Whose rows are to go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// Records of this `user_id`.
+    UserId(String),
+    /// Records of this `tenant_id`.
+    TenantId(String),
+}
+
+/// What went, or would go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forgotten {
+    /// Records.
+    pub records: u64,
+    /// Rejected lines whose text holds the name.
+    pub rejected_lines: u64,
+    /// Files that held them.
+    pub files: u64,
+}
+
+impl Subject {
+    fn name(&self) -> &str {
+        match self {
+            Self::UserId(name) | Self::TenantId(name) => name,
+        }
+    }
+
+    /// The column that tells in a table, and how.
+    fn column(&self, table: Table) -> Option<(&'static str, Match)> {
+        match (table, self) {
+            (Table::AgentLogs, Self::UserId(_)) => Some((col::USER_ID, Match::Whole)),
+            (Table::AgentLogs, Self::TenantId(_)) => Some((col::TENANT_ID, Match::Whole)),
+            // A line that was no record may still say whose it was.
+            (Table::RejectedLogs, _) => Some((col::RAW, Match::Part)),
+        }
+    }
+}
+
+/// How a value names the subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Match {
+    Whole,
+    Part,
+}
+
+impl Maintainer {
+    /// Takes the rows out of all committed files, or with `dry_run` only counts them. What is buffered
+    /// must have been flushed before. The files they were in leave the store once their grace period is
+    /// over, as after a compaction.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Invalid`] for an empty name. After any other error some files may be done: ask again.
+    pub async fn forget(&self, subject: &Subject, dry_run: bool) -> Result<Forgotten> {
+        if subject.name().is_empty() {
+            return Err(Error::invalid("say whose records are to be forgotten: the name is empty"));
+        }
+        let _alone = self.pass.lock().await;
+        let mut forgotten = Forgotten::default();
+        for lake in &self.lake {
+            let Some((column, how)) = subject.column(lake.table()) else { continue };
+            for file in lake.snapshot().files.iter().filter(|file| may_hold(lake, file, column, how, subject.name())) {
+                let going = self.forget_in(lake, file, (column, how), subject.name(), dry_run).await?;
+                forgotten.files += u64::from(going > 0);
+                match lake.table() {
+                    Table::AgentLogs => forgotten.records += going,
+                    Table::RejectedLogs => forgotten.rejected_lines += going,
+                }
+            }
+        }
+        if !dry_run {
+            tracing::info!(?forgotten, "records were deleted on request");
+        }
+        Ok(forgotten)
+    }
+
+    async fn forget_in(
+        &self,
+        lake: &LakeTable,
+        file: &DataFile,
+        (column, how): (&'static str, Match),
+        name: &str,
+        dry_run: bool,
+    ) -> Result<u64> {
+        let now_us = self.clock.now_us();
+        let position = position(lake, column)?;
+        let wanted = name.to_owned();
+        let keep = move |batch: &RecordBatch| keep(batch, column, how, &wanted);
+        let snapshot = lake.snapshot();
+        let going = self.rewriter.count_going(lake, Arc::clone(&snapshot), file.clone(), position, &keep).await?;
+        if dry_run || going == 0 {
+            return Ok(going as u64);
+        }
+        let rewrite = Rewrite {
+            snapshot,
+            files: vec![file.clone()],
+            tier: file.tier,
+            files_max: 1,
+            removed: file.removed.clone(),
+            keep: Some(&keep),
+        };
+        let rewritten = self.rewriter.rewrite(lake, rewrite, now_us).await?;
+        let (added, rows) = (rewritten.added, rewritten.rows as u64);
+        lake.replace(Replacement { removed: vec![file.clone()], added, rows, loses_rows: true }, now_us).await?;
+        Ok(going as u64)
+    }
+}
+
+fn position(lake: &LakeTable, column: &str) -> Result<usize> {
+    let found = lake.table().schema().index_of(column);
+    found.map_err(|_| Error::new(Kind::Internal, format!("{} has no column {column}", lake.table().name())))
+}
+
+/// Whether the file's statistics allow for such a row.
+fn may_hold(lake: &LakeTable, file: &DataFile, column: &str, how: Match, name: &str) -> bool {
+    let Ok(position) = lake.table().schema().index_of(column) else { return false };
+    let (Match::Whole, Some(bounds)) = (how, file.statistics.column_statistics.get(position)) else { return true };
+    let text = |bound: &Precision<ScalarValue>| match bound.get_value() {
+        Some(ScalarValue::Utf8View(Some(text))) => Some(text.clone()),
+        _ => None,
+    };
+    let below = text(&bounds.min_value).is_some_and(|least| name < least.as_str());
+    let above = text(&bounds.max_value).is_some_and(|greatest| name > greatest.as_str());
+    !below && !above
+}
+
+/// Which rows stay: a row without a value is nobody's.
+fn keep(batch: &RecordBatch, column: &str, how: Match, name: &str) -> Result<BooleanArray> {
+    let values = batch
+        .column_by_name(column)
+        .filter(|values| *values.data_type() == DataType::Utf8View)
+        .ok_or_else(|| Error::new(Kind::Internal, format!("{column} is not text")))?
+        .as_string_view();
+    let stays = |row: usize| {
+        values.is_null(row)
+            || match how {
+                Match::Whole => values.value(row) != name,
+                Match::Part => !values.value(row).contains(name),
+            }
+    };
+    Ok((0..values.len()).map(|row| Some(stays(row))).collect())
+}

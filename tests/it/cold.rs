@@ -1,0 +1,170 @@
+//! Tables in places of their own: a cold store beside the first, a URL in the place of the data directory.
+
+use std::path::{Path, PathBuf};
+
+use driftline::{clock::Clock, config::Config, daemon::Store};
+use serde_json::json;
+
+use crate::app::{NOW_US, TestApp, record};
+
+const DAY_S: i64 = 86_400;
+const DAY_US: i64 = DAY_S * 1_000_000;
+const TOTALS: &str = "select count(*) as n, count(distinct request_id) as ids, sum(cost) as cost, min(timestamp) as first, max(timestamp) as last from agent_logs";
+
+/// Names of Parquet files below a directory.
+fn files(directory: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    let mut found = Vec::new();
+    for path in entries.map(|entry| entry.unwrap().path()) {
+        if path.is_dir() && !path.ends_with("_delta_log") {
+            found.extend(files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "parquet") {
+            found.push(path.file_name().unwrap().to_str().unwrap().to_owned());
+        }
+    }
+    found.sort();
+    found
+}
+
+/// A daemon whose files go to a cold directory at the age of a month.
+async fn cold_app(directory: &Path) -> TestApp {
+    let url = url::Url::from_directory_path(directory).unwrap();
+    TestApp::start_with(|config| {
+        config.storage.cold_url = Some(url.to_string());
+        config.lifecycle.cold_after_days = 30;
+        config.lifecycle.file_grace_minutes = 0;
+    })
+    .await
+}
+
+async fn load(app: &TestApp, name: &str, days: i64) {
+    let body: String = (0..days).map(|day| record(-day * DAY_S, &format!("{name}-{day}"), "rag", 0.5)).collect();
+    app.logs(body).await;
+    app.flush().await;
+}
+
+async fn maintain(app: &TestApp) -> driftline::maintain::Done {
+    app.daemon.as_ref().unwrap().maintainer().run().await.unwrap()
+}
+
+/// Passes until nothing is due or left over.
+async fn maintain_all(app: &TestApp) {
+    for _ in 0..10 {
+        let done = maintain(app).await;
+        if (done.actions, done.swept_files) == (0, 0) {
+            return;
+        }
+        app.clock.set(app.clock.now_us() + 60_000_000);
+    }
+    panic!("maintenance does not come to an end");
+}
+
+#[tokio::test]
+async fn cold_files_move_and_are_queried_as_before() {
+    let archive = tempfile::tempdir().unwrap();
+    let cold = archive.path().join("a cold place");
+    let mut app = cold_app(&cold).await;
+    load(&app, "a", 3).await;
+    // Warm first, then as it is to the cold store.
+    app.clock.set(NOW_US + 12 * DAY_US);
+    maintain_all(&app).await;
+    let before = app.sql(TOTALS).await;
+    let home = app.data().join("tables/agent_logs");
+    let (warm, nothing) = (files(&home), files(&cold));
+    assert_eq!((warm.len(), nothing.len()), (3, 0));
+    app.clock.set(NOW_US + 40 * DAY_US);
+    maintain_all(&app).await;
+    assert_eq!((files(&home), files(&cold)), (Vec::new(), warm), "the same files in the other place");
+    assert_eq!(app.sql(TOTALS).await, before);
+    // Hot files of that age are joined and compressed on their way.
+    load(&app, "b", 3).await;
+    load(&app, "c", 3).await;
+    assert_eq!(files(&home).len(), 6);
+    app.clock.set(NOW_US + 42 * DAY_US);
+    maintain_all(&app).await;
+    assert_eq!(files(&home).len(), 0);
+    let by_day = app.sql("select date, count(*) as n from agent_logs group by date order by date").await;
+    let day = |date: &str| json!({"date": date, "n": 3});
+    assert_eq!(by_day, json!([day("2026-05-12"), day("2026-05-13"), day("2026-05-14")]));
+    // A restart and a crash know where the files are.
+    app.restart().await;
+    assert_eq!(app.sql(TOTALS).await[0]["ids"], 9);
+    let found = app.sql("select agent_id from agent_logs where request_id = 'a-2'").await;
+    assert_eq!(found, json!([{"agent_id": "rag"}]));
+}
+
+#[tokio::test]
+async fn rows_in_the_cold_store_are_deleted_at_their_age() {
+    let archive = tempfile::tempdir().unwrap();
+    let mut app = cold_app(archive.path()).await;
+    load(&app, "a", 3).await;
+    app.clock.set(NOW_US + 40 * DAY_US);
+    maintain_all(&app).await;
+    assert_eq!(files(archive.path()).len(), 3);
+    app.config.lifecycle.delete_after_days = 41;
+    app.restart().await;
+    maintain_all(&app).await;
+    assert_eq!(app.sql(TOTALS).await[0]["n"], 2);
+    assert_eq!(files(archive.path()).len(), 2, "what nobody keeps is gone from the cold store");
+}
+
+/// What a start with these settings says.
+async fn refusal(config: &Config) -> String {
+    match Store::open(config, Clock::manual(NOW_US)).await {
+        Ok(_) => panic!("it starts"),
+        Err(error) => error.chain(),
+    }
+}
+
+#[tokio::test]
+async fn a_start_that_would_lose_sight_of_rows_is_refused() {
+    let archive = tempfile::tempdir().unwrap();
+    let mut app = cold_app(archive.path()).await;
+    load(&app, "a", 1).await;
+    app.clock.set(NOW_US + 40 * DAY_US);
+    maintain_all(&app).await;
+    app.daemon.take().unwrap().stop().await.unwrap();
+    let config = |change: &dyn Fn(&mut Config)| {
+        let mut config = app.config.clone();
+        change(&mut config);
+        config
+    };
+    let elsewhere = format!("file://{}/elsewhere", archive.path().display());
+    let check = async |change: &dyn Fn(&mut Config), expected: &str| {
+        let message = refusal(&config(change)).await;
+        assert!(message.contains(expected), "{message}");
+    };
+    check(&|config| config.storage.cold_url = None, "set both or none").await;
+    let forget = |config: &mut Config| {
+        config.storage.cold_url = None;
+        config.lifecycle.cold_after_days = 0;
+    };
+    check(&forget, "storage.cold_url").await;
+    check(&|config| config.storage.cold_url = Some("ftp://archive".to_owned()), "no store for ftp://").await;
+    check(&|config| config.storage.url = Some(elsewhere.clone()), "within each other").await;
+    let outside = tempfile::tempdir().unwrap();
+    let outside = format!("file://{}", outside.path().display());
+    check(&|config| config.storage.url = Some(outside.clone()), "put storage.url back").await;
+    // Another data directory must not take the same place.
+    let other: PathBuf = archive.path().with_extension("other");
+    check(&|config| config.server.data = other.clone(), "another data directory").await;
+    std::fs::remove_dir_all(other).unwrap();
+    // The settings as they were work on.
+    let store = Store::open(&app.config, Clock::manual(NOW_US)).await.unwrap();
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn tables_can_be_at_a_url() {
+    let place = tempfile::tempdir().unwrap();
+    let url = format!("file://{}/tables of mine", place.path().display());
+    let mut app = TestApp::start_with(|config| config.storage.url = Some(url)).await;
+    load(&app, "a", 2).await;
+    assert_eq!(files(&place.path().join("tables of mine/agent_logs")).len(), 2);
+    assert!(!app.data().join("tables").exists());
+    app.restart().await;
+    assert_eq!(app.sql(TOTALS).await[0]["n"], 2);
+    let local = Config { storage: Default::default(), ..app.config.clone() };
+    app.daemon.take().unwrap().stop().await.unwrap();
+    assert!(refusal(&local).await.contains("put storage.url back"));
+}
