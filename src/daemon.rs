@@ -2,7 +2,7 @@
 //! and takes everything down in order. Nothing else constructs a room.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -28,11 +28,18 @@ use crate::{
     metrics::Limits,
     query::{self, Engine, QueryParams},
     record::Table,
+    verify::{self, Report, Subject},
     wal::{self, Quarantined},
 };
 
 /// What a data directory of this version says of itself.
 const FORMAT: &str = "driftline-data 1\n";
+/// Held by the process that has a data directory open.
+const LOCK: &str = "LOCK";
+/// By this a directory owns tables that are elsewhere.
+const IDENTITY: &str = "IDENTITY";
+/// Where the tables are, if not elsewhere.
+const TABLES: &str = "tables";
 
 /// An open data directory: everything but the network.
 pub struct Store {
@@ -136,6 +143,34 @@ pub async fn quarantine(config: &Config) -> Result<Quarantined> {
     let after_seq = catalog.totals().await?.map_or(0, |totals| totals.seq);
     catalog.close().await;
     wal::quarantine(&SystemDisk, &data.join("wal"), after_seq)
+}
+
+/// Checks a directory that no server has open, and changes nothing in it; with `content`, every row of
+/// every file is read.
+///
+/// # Errors
+///
+/// [`Kind::Conflict`] when a server has it open or its tables are not where the settings say,
+/// [`Kind::NotFound`] when it is not there.
+pub async fn verify(config: &Config, content: bool) -> Result<Report> {
+    let data = &config.server.data;
+    let data = data.canonicalize().kind_context(Kind::NotFound, || format!("cannot find {}", data.display()))?;
+    // A directory that no server ever opened has no lock to hold, and gets none.
+    let _lock = if data.join(LOCK).exists() { Some(hold(File::options().read(true), &data)?) } else { None };
+    let remote = remote(config);
+    let at = |url: &String| Storage::at_read_only(url, &remote);
+    let elsewhere = config.storage.url.as_ref().map(at).transpose()?;
+    let cold = config.storage.cold_url.as_ref().map(at).transpose()?;
+    if let Ok(owner) = fs::read_to_string(data.join(IDENTITY)) {
+        for storage in elsewhere.iter().chain(&cold) {
+            storage.check_owner(owner.trim()).await?;
+        }
+    }
+    is_noted(&data, elsewhere.as_ref())?;
+    let tables = elsewhere.as_ref().map_or(TABLES, |storage| storage.root.as_str().trim_end_matches('/')).to_owned();
+    let home = elsewhere.map_or_else(|| Storage::local_read_only(&data.join(TABLES)), Ok)?;
+    let subject = Subject { data: &data, format: FORMAT, home: &home, cold: cold.as_ref(), tables: &tables, content };
+    verify::verify(subject).await
 }
 
 /// A daemon that runs.
@@ -257,11 +292,7 @@ impl Stores {
                 "lifecycle.cold_after_days is set and storage.cold_url is not: set both or none",
             ));
         }
-        let remote = Remote {
-            request_timeout: Duration::from_secs(storage.request_timeout_s),
-            retry_timeout: Duration::from_secs(storage.retry_timeout_s),
-            environment: storage.environment.0.clone(),
-        };
+        let remote = remote(config);
         let at = |url: &String| Storage::at(url, &remote, Arc::clone(disk));
         let elsewhere = storage.url.as_ref().map(at).transpose()?;
         let cold = storage.cold_url.as_ref().map(at).transpose()?;
@@ -280,7 +311,7 @@ impl Stores {
         note_place(disk.as_ref(), data, elsewhere.as_ref())?;
         let home = match elsewhere {
             Some(elsewhere) => elsewhere,
-            None => Storage::local_on(&create_below(disk.as_ref(), data, "tables")?, Arc::clone(disk))?,
+            None => Storage::local_on(&create_below(disk.as_ref(), data, TABLES)?, Arc::clone(disk))?,
         };
         Ok(Self { home, cold })
     }
@@ -292,14 +323,23 @@ impl Stores {
     }
 }
 
+fn remote(config: &Config) -> Remote {
+    let storage = &config.storage;
+    Remote {
+        request_timeout: Duration::from_secs(storage.request_timeout_s),
+        retry_timeout: Duration::from_secs(storage.retry_timeout_s),
+        environment: storage.environment.0.clone(),
+    }
+}
+
 /// A name of this directory's own, by which it owns tables that are elsewhere.
 fn identity(disk: &dyn Disk, data: &Path) -> Result<String> {
-    let path = data.join("IDENTITY");
+    let path = data.join(IDENTITY);
     match fs::read_to_string(&path) {
         Ok(found) => Ok(found.trim().to_owned()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let identity = uuid::Uuid::now_v7().to_string();
-            write_durably(disk, data, "IDENTITY", &identity)?;
+            write_durably(disk, data, IDENTITY, &identity)?;
             Ok(identity)
         }
         Err(error) => Err(error).context(format!("cannot read {}", path.display())),
@@ -308,20 +348,25 @@ fn identity(disk: &dyn Disk, data: &Path) -> Result<String> {
 
 /// Remembers where the tables are: a start that looks elsewhere would show none of the rows.
 fn note_place(disk: &dyn Disk, data: &Path, elsewhere: Option<&Storage>) -> Result<()> {
-    let place = elsewhere.map_or("tables", |storage| storage.root.as_str());
+    if is_noted(data, elsewhere)? { Ok(()) } else { write_durably(disk, data, "TABLES", place_of(elsewhere)) }
+}
+
+fn place_of(elsewhere: Option<&Storage>) -> &str {
+    elsewhere.map_or(TABLES, |storage| storage.root.as_str())
+}
+
+/// Whether the directory says where its tables are, and that it is here.
+fn is_noted(data: &Path, elsewhere: Option<&Storage>) -> Result<bool> {
+    let place = place_of(elsewhere);
     let path = data.join("TABLES");
     let noted = match fs::read_to_string(&path) {
         Ok(noted) => noted,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && data.join("tables").is_dir() => {
-            "tables".to_owned()
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return write_durably(disk, data, "TABLES", place);
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && data.join(TABLES).is_dir() => TABLES.to_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error).context(format!("cannot read {}", path.display())),
     };
     if noted.trim() == place {
-        return Ok(());
+        return Ok(true);
     }
     Err(Error::new(
         Kind::Conflict,
@@ -337,13 +382,12 @@ fn note_place(disk: &dyn Disk, data: &Path, elsewhere: Option<&Storage>) -> Resu
 
 fn lock(data: &Path) -> Result<File> {
     backup::refuse_incomplete(data)?;
-    let path = data.join("LOCK");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .context(format!("cannot open {}", path.display()))?;
+    hold(File::options().create(true).truncate(false).write(true), data)
+}
+
+fn hold(options: &OpenOptions, data: &Path) -> Result<File> {
+    let path = data.join(LOCK);
+    let file = options.open(&path).context(format!("cannot open {}", path.display()))?;
     FileExt::try_lock(&file).map_err(|_| {
         Error::new(
             Kind::Conflict,

@@ -1,10 +1,13 @@
 //! The small state that mutates, in SQLite: batch receipts, and the totals that belong to a WAL seq.
 //! The only room that speaks SQLx. It never decides what is a duplicate; it remembers.
 
+mod look;
+
 use std::{path::Path, time::Duration};
 
 use sqlx::{
     Row, SqlitePool,
+    migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -12,6 +15,11 @@ use crate::{
     error::{Context, Error, Kind, Result},
     record::Receipt,
 };
+
+pub use look::Look;
+
+/// The database's shape, as the migrations of this version make it.
+static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
 /// What was stored under a receipt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,8 +63,6 @@ pub struct Totals {
     pub metrics: String,
 }
 
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
-
 /// The open state database.
 #[derive(Debug, Clone)]
 pub struct Catalog {
@@ -82,7 +88,7 @@ impl Catalog {
             .connect_with(options)
             .await
             .context(format!("cannot open {}", path.display()))?;
-        MIGRATIONS.run(&pool).await.map_err(|error| {
+        MIGRATOR.run(&pool).await.map_err(|error| {
             let kind = match error {
                 sqlx::migrate::MigrateError::VersionMissing(_) => Kind::Conflict,
                 _ => Kind::Internal,
@@ -199,7 +205,7 @@ mod tests {
     async fn older(path: &Path, migrations: usize) -> SqlitePool {
         let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
         let pool = SqlitePoolOptions::new().connect_with(options).await.unwrap();
-        let known = Cow::Owned(MIGRATIONS.migrations[..migrations].to_vec());
+        let known = Cow::Owned(MIGRATOR.migrations[..migrations].to_vec());
         let migrator = sqlx::migrate::Migrator { migrations: known, ..sqlx::migrate::Migrator::DEFAULT };
         migrator.run(&pool).await.unwrap();
         pool

@@ -52,7 +52,7 @@ enum Command {
     Forget(forget::ForgetArgs),
     /// Writes a copy of the data directory, while a server runs or without one
     Backup(backup::BackupArgs),
-    /// Sets damaged segments of the write-ahead log aside
+    /// Checks a data directory: write-ahead log, tables, files, receipts; says what is wrong
     Verify(verify::VerifyArgs),
     /// Writes realistic NDJSON, with incidents to switch on
     Generate(generate::GenerateArgs),

@@ -17,6 +17,7 @@ mod table;
 mod tags;
 mod transfer;
 mod upkeep;
+mod verify;
 
 pub use copy::{Copied, CopyTarget};
 pub use file::sort_by_time;
@@ -26,6 +27,7 @@ pub use storage::{Remote, Storage};
 pub use store::FsyncStore;
 pub use table::{DataFile, LakeTable, Snapshot, query_schema};
 pub use upkeep::Replacement;
+pub use verify::Look;
 
 #[cfg(test)]
 mod tests;

@@ -85,7 +85,8 @@ struct Bounds {
     max: Option<Value>,
 }
 
-/// Bounds over all row groups, or `None` where a group does not know them.
+/// Bounds over all row groups, or `None` where a group does not know them. Bounds that do not hold for
+/// every group are none: a reader passes over a file by them.
 fn bounds_of(metadata: &ParquetMetaData, name: &str, data_type: &DataType) -> Option<Bounds> {
     let leaf = metadata
         .file_metadata()
@@ -94,15 +95,21 @@ fn bounds_of(metadata: &ParquetMetaData, name: &str, data_type: &DataType) -> Op
         .iter()
         .position(|column| column.path().parts().len() == 1 && column.name() == name)?;
     let mut bounds = Bounds { nulls: 0, min: None, max: None };
+    let mut is_bounded = true;
     for group in metadata.row_groups() {
         let statistics = group.column(leaf).statistics()?;
-        bounds.nulls += statistics.null_count_opt()?;
-        if let Some((min, max)) = chunk_bounds(statistics, data_type) {
-            bounds.min = Some(pick(bounds.min, min, true));
-            bounds.max = Some(pick(bounds.max, max, false));
+        let nulls = statistics.null_count_opt()?;
+        bounds.nulls += nulls;
+        match chunk_bounds(statistics, data_type) {
+            Some((min, max)) => {
+                bounds.min = Some(pick(bounds.min, min, true));
+                bounds.max = Some(pick(bounds.max, max, false));
+            }
+            // Where all is null there is nothing to bound.
+            None => is_bounded &= i64::try_from(nulls) == Ok(group.num_rows()),
         }
     }
-    Some(bounds)
+    Some(if is_bounded { bounds } else { Bounds { min: None, max: None, ..bounds } })
 }
 
 fn chunk_bounds(statistics: &ChunkStatistics, data_type: &DataType) -> Option<(Value, Value)> {
@@ -156,5 +163,47 @@ fn to_scalar(value: &Value, data_type: &DataType) -> Option<ScalarValue> {
         DataType::Float64 => Some(ScalarValue::Float64(Some(value.as_f64()?))),
         DataType::Utf8View => Some(ScalarValue::Utf8View(Some(value.as_str()?.to_owned()))),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use arrow::array::{Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray};
+
+    use super::*;
+    use crate::{lake::file, record::Table};
+
+    /// The `raw` bounds of a file of rejected lines: so many of each text, in this order.
+    fn raw_bounds(texts: &[(&str, usize)]) -> Value {
+        let raw: Vec<&str> = texts.iter().flat_map(|(text, count)| std::iter::repeat_n(*text, *count)).collect();
+        let rows = raw.len();
+        let batch = RecordBatch::try_new(
+            Arc::clone(Table::RejectedLogs.schema()),
+            vec![
+                Arc::new(TimestampMicrosecondArray::from_value(0, rows)),
+                Arc::new(Int64Array::from_value(1, rows)),
+                Arc::new(StringViewArray::from(vec!["why"; rows])),
+                Arc::new(StringViewArray::from(raw)),
+                Arc::new(Int64Array::from_value(1, rows)),
+            ],
+        )
+        .unwrap();
+        let encoded = file::encode(Table::RejectedLogs, &batch).unwrap();
+        let stats = to_delta(&encoded.metadata, Table::RejectedLogs.schema(), encoded.rows);
+        let stats: Value = serde_json::from_str(&stats).unwrap();
+        assert_eq!((&stats["nullCount"]["raw"], &stats["maxValues"]["reason"]), (&json!(0), &json!("why")));
+        json!([stats["minValues"]["raw"], stats["maxValues"]["raw"]])
+    }
+
+    #[test]
+    fn bounds_hold_for_every_row_group_or_are_none() {
+        let group = 128 * 1024;
+        let long = "z".repeat(200);
+        assert_eq!(raw_bounds(&[("b", 1), ("a", 1)]), json!(["a", "b"]));
+        assert_eq!(raw_bounds(&[("b", group), ("a", 1)]), json!(["a", "b"]));
+        // Parquet cuts the long text: what is known of the first group is not true of the second.
+        assert_eq!(raw_bounds(&[("b", group), (&long, 1)]), json!([null, null]));
+        assert_eq!(raw_bounds(&[(&long, group), ("b", 1)]), json!([null, null]));
     }
 }

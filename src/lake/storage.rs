@@ -123,6 +123,16 @@ impl Storage {
         }
     }
 
+    /// Whether the tables are free, or taken by this name.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Conflict`] when they are another one's.
+    pub async fn check_owner(&self, owner: &str) -> Result<()> {
+        let found = self.owner(&self.path()?.join(OWNER)).await?;
+        found.map_or(Ok(()), |found| self.is_ours(&found, owner))
+    }
+
     async fn owner(&self, path: &Path) -> Result<Option<Bytes>> {
         let context = || format!("cannot read {}{OWNER}", self.root);
         match self.store.get(path).await {

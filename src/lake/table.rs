@@ -49,7 +49,7 @@ const WAL_APP_ID: &str = "driftline-wal";
 pub(super) const DELETED_APP_ID: &str = "driftline-deleted";
 /// Commits between checkpoints of the Delta log.
 const CHECKPOINT_INTERVAL: u32 = 50;
-const DAY_US: i64 = 86_400_000_000;
+pub(super) const DAY_US: i64 = 86_400_000_000;
 /// Files that are encoded and uploaded at the same time.
 const UPLOADS: usize = 4;
 /// A file that is larger is written in parts.
@@ -453,7 +453,7 @@ async fn create(log_store: &LogStoreRef, table: Table) -> Result<DeltaTable> {
         .context(format!("cannot create the Delta table {}", table.name()))
 }
 
-async fn read_snapshot(
+pub(super) async fn read_snapshot(
     table: Table,
     places: &Places,
     log_store: &LogStoreRef,

@@ -54,6 +54,7 @@
 
 mod copy;
 mod frame;
+mod inspect;
 mod quarantine;
 mod reader;
 mod segment;
@@ -61,6 +62,7 @@ mod writer;
 
 pub use copy::copy;
 pub use frame::{Frame, Section};
+pub use inspect::{Inspection, inspect};
 pub use quarantine::{Loss, Quarantined, quarantine};
 pub use reader::{Recovered, recover};
 pub use writer::{Pending, Position, Resume, SegmentFile, Writer};

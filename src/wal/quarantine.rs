@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The directory of the damaged segments, in the log's directory.
-const DIRECTORY: &str = "quarantine";
+pub(super) const DIRECTORY: &str = "quarantine";
 
 /// What a quarantine found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -168,15 +168,10 @@ impl<'a> Salvage<'a> {
             {
                 return Ok(Some((frame, last_seq)));
             }
-            offset = match FrameHead::decode(&bytes[offset..]) {
-                // A whole head says how long the damaged payload is. What looks like a frame inside
-                // is somebody's record that quotes one.
-                Some(head) => offset.saturating_add(FRAME_HEAD_BYTES).saturating_add(head.payload_bytes as usize),
-                None => match memchr::memmem::find(&bytes[offset + 1..], FRAME_MAGIC) {
-                    Some(found) => offset + 1 + found,
-                    None => return Ok(None),
-                },
-            };
+            match next_candidate(bytes, offset) {
+                Some(next) => offset = next,
+                None => return Ok(None),
+            }
         }
         Ok(None)
     }
@@ -197,6 +192,19 @@ impl<'a> Salvage<'a> {
         // A frame that is there twice, or that the segment behind has as well, is left out.
         let fits = seq >= self.expected_seq && self.bounds.next_seq.is_none_or(|next_seq| last_seq < next_seq);
         Ok(fits.then_some(last_seq))
+    }
+}
+
+/// Where the next frame may stand behind a place that holds none that can be kept.
+pub(super) fn next_candidate(bytes: &[u8], offset: usize) -> Option<usize> {
+    match FrameHead::decode(&bytes[offset..]) {
+        // A whole head says how long the damaged payload is. What looks like a frame inside
+        // is somebody's record that quotes one.
+        Some(head) => {
+            let next = offset.saturating_add(FRAME_HEAD_BYTES).saturating_add(head.payload_bytes as usize);
+            (next < bytes.len()).then_some(next)
+        }
+        None => memchr::memmem::find(&bytes[offset + 1..], FRAME_MAGIC).map(|found| offset + 1 + found),
     }
 }
 

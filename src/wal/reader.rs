@@ -158,7 +158,7 @@ pub(super) fn content<'a>(path: &Path, frame: &FrameRef<'a>) -> Result<Content<'
 }
 
 /// Whether a whole frame after the damage says that the damaged place had been fsynced before it.
-fn acknowledged_beyond(bytes: &[u8], damaged: usize) -> bool {
+pub(super) fn acknowledged_beyond(bytes: &[u8], damaged: usize) -> bool {
     let mut from = damaged + 1;
     while let Some(found) = memchr::memmem::find(&bytes[from..], FRAME_MAGIC) {
         let offset = from + found;

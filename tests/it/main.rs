@@ -20,3 +20,4 @@ mod restart;
 mod simulated_disk;
 mod sql;
 mod tidy;
+mod verify;
