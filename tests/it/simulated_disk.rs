@@ -231,6 +231,10 @@ impl Disk for SimulatedDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let act = |state: &mut State| {
             state.known(from)?;
+            if to.is_file() {
+                // Power loss may bring it back.
+                state.known(to)?;
+            }
             SystemDisk.rename(from, to)?;
             let content = state.names.files.remove(from).unwrap();
             state.names.files.insert(to.to_owned(), content);
