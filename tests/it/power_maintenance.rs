@@ -33,8 +33,9 @@ use crate::{
     simulated_disk::{INPUT_OUTPUT, Mode, NO_SPACE, SimulatedDisk},
 };
 
-/// Of the pass's steps so many are passed over, for power loss and for errors.
-const STRIDES: [u64; 2] = [11, 7];
+/// Steps of the pass that are tried, every so many: with power loss, in three modes by turns, and with
+/// errors, of two codes by turns.
+const STRIDES: [u64; 2] = [16, 11];
 /// Stores that are open at the same time.
 const AT_ONCE: usize = 4;
 const HOUR_US: i64 = 3_600_000_000;

@@ -17,7 +17,7 @@ use arrow::{
 use driftline::{
     clock::Clock,
     decode::{Options, Shape, decode},
-    disk::Disk,
+    disk::{Disk, SystemDisk},
     lake::{LakeTable, Storage},
     lifecycle::Policy,
     maintain::{Maintainer, Settings},
@@ -25,7 +25,6 @@ use driftline::{
 };
 use futures::{StreamExt, stream};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use serde_json::json;
 use tempfile::TempDir;
 
 use crate::{
@@ -57,16 +56,21 @@ struct Open {
     commits: u64,
 }
 
-/// Text that does not compress, the same each time.
+/// Text that LZ4 does not compress, the same each time: what repeats in it is further apart than LZ4 looks
+/// back, which is 64 KiB.
 fn note(seed: u64, bytes: usize) -> String {
-    (0..bytes.div_ceil(8) as u64).map(|index| format!("{:08x}", lot(seed, index))).collect()
+    const PERIOD_BYTES: usize = 96 << 10;
+    let words = bytes.min(PERIOD_BYTES).div_ceil(8) as u64;
+    let period: String = (0..words).map(|index| format!("{:08x}", lot(seed, index))).collect();
+    period.repeat(bytes.div_ceil(period.len()))
 }
 
 /// Id and attributes of the rows of a commit. What comes after a failure is small.
 fn rows(commit: u64, note_bytes: usize) -> impl Iterator<Item = (String, String)> {
     let note_bytes = if commit > FILES { 8 } else { note_bytes };
-    (0..ROWS)
-        .map(move |row| (format!("{commit}-{row}"), json!({"note": note(10 * commit + row, note_bytes)}).to_string()))
+    // The notes need no escapes; a search for what to escape would take most of the test's time.
+    let attributes = move |row| format!("{{\"note\":\"{}\"}}", note(10 * commit + row, note_bytes));
+    (0..ROWS).map(move |row| (format!("{commit}-{row}"), attributes(row)))
 }
 
 fn batch(commit: u64, note_bytes: usize) -> RecordBatch {
@@ -205,7 +209,10 @@ impl Case {
         self.open.check_rows(&context);
         self.open.commit(12, &context).await;
         self.open.check_pass(&self.root, &context).await;
-        self.check_left(Mode::DropUnsynced, &context).await;
+        let left = tempfile::tempdir().unwrap();
+        self.disk.materialise(left.path(), Mode::DropUnsynced);
+        let prepared = (self.open.commits, self.open.note_bytes);
+        Open::on(left.path(), Arc::new(SystemDisk), 12, prepared, &context).await.check_rows(&context);
     }
 }
 
@@ -225,9 +232,14 @@ async fn a_rewrite_survives_an_error_at_every_step() {
     let prepared = Prepared::new(8).await;
     let steps = prepared.dry_run().await.len() as u64;
     for step in 0..steps {
-        prepared.case().await.check_error(step..step + 1, INPUT_OUTPUT).await;
-        prepared.case().await.check_error(step..step + 1, NO_SPACE).await;
-        prepared.case().await.check_error(step..u64::MAX, NO_SPACE).await;
+        let codes = [INPUT_OUTPUT, NO_SPACE];
+        let codes = if every() == Some(1) { &codes[..] } else { &codes[(step % 2) as usize..][..1] };
+        for code in codes {
+            prepared.case().await.check_error(step..step + 1, *code).await;
+        }
+        if step % 2 == 0 || every() == Some(1) {
+            prepared.case().await.check_error(step..u64::MAX, NO_SPACE).await;
+        }
     }
 }
 
@@ -246,9 +258,11 @@ async fn an_upload_in_parts_survives_errors_and_power_loss_at_every_step() {
         let modes = [Mode::DropUnsynced, Mode::NamesOnly, Mode::Mixed(at)];
         let (modes, codes) = match every() {
             Some(1) => (&modes[..], &[INPUT_OUTPUT, NO_SPACE][..]),
-            _ => (&modes[step % 3..][..1], &[[INPUT_OUTPUT, NO_SPACE][step % 2]][..]),
+            _ => (&modes[step / 2 % 3..][..1], &[[INPUT_OUTPUT, NO_SPACE][step % 2]][..]),
         };
-        prepared.case().await.check_power_loss(at, modes).await;
+        if step % 2 == 0 || every() == Some(1) {
+            prepared.case().await.check_power_loss(at, modes).await;
+        }
         for code in codes {
             prepared.case().await.check_error(at..at + 1, *code).await;
         }
