@@ -55,6 +55,7 @@ impl FsyncStore {
             staged: AtomicU64::new(0),
             durable: Mutex::new(HashSet::from([root.to_owned()])),
             unsettled: Mutex::default(),
+            abandoned: Mutex::default(),
         };
         Self { inner: LocalFileSystem::new(), places: Arc::new(places) }
     }
@@ -161,6 +162,9 @@ struct Places {
     durable: Mutex<HashSet<PathBuf>>,
     /// Directories where a file got its name and the sync that followed failed.
     unsettled: Mutex<HashSet<PathBuf>>,
+    /// Staging files that are to go: nobody ended their upload, or they could not be removed. A full
+    /// disk stays full as long as they lie there, and no listing shows them.
+    abandoned: Mutex<Vec<PathBuf>>,
 }
 
 impl Places {
@@ -176,14 +180,29 @@ impl Places {
         });
         let placed = written.and_then(|()| self.place(file, &staging, path, placement));
         if placed.is_err() {
-            // It may have its name already; then this one is gone.
-            let _ = self.disk.remove_file(&staging);
+            let _ = self.discard(&staging);
         }
         placed
     }
 
+    /// Removes a staging file, or notes that it is to go.
+    fn discard(&self, staging: &FilePath) -> io::Result<()> {
+        match self.disk.remove_file(staging) {
+            // It may have its name already; then this one is gone.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                lock(&self.abandoned).push(staging.to_owned());
+                Err(error)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Opens a file beside the place where it will stand.
     fn stage(&self, path: &FilePath) -> io::Result<(Box<dyn DiskFile>, PathBuf)> {
+        let abandoned = std::mem::take(&mut *lock(&self.abandoned));
+        for staging in abandoned {
+            let _ = self.discard(&staging);
+        }
         self.ensure_directory(directory_of(path))?;
         loop {
             let mut name = path.as_os_str().to_owned();
@@ -214,8 +233,8 @@ impl Places {
             // A hard link fails where the name is taken; a rename would replace it.
             Placement::Create => {
                 self.disk.hard_link(staging, path)?;
-                // The name decides; a staging name that stays beside it is hidden, and goes at a start.
-                let _ = self.disk.remove_file(staging);
+                // The name decides; a staging name that stays beside it is hidden, and goes later.
+                let _ = self.discard(staging);
             }
         }
         let directory = directory_of(path);
@@ -309,6 +328,15 @@ struct Upload {
     file: Mutex<Option<Box<dyn DiskFile>>>,
 }
 
+impl Drop for Upload {
+    /// A writer that fails may let go of its upload without a word.
+    fn drop(&mut self) {
+        if lock(&self.file).take().is_some() {
+            lock(&self.places.abandoned).push(std::mem::take(&mut self.staging));
+        }
+    }
+}
+
 #[async_trait::async_trait]
 impl MultipartUpload for FsyncUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
@@ -338,7 +366,7 @@ impl MultipartUpload for FsyncUpload {
                 Err(io::Error::other("a part of the upload is not written"))
             };
             placed.map_err(|error| {
-                let _ = upload.places.disk.remove_file(&upload.staging);
+                let _ = upload.places.discard(&upload.staging);
                 failed(&upload.path, error)
             })
         })
@@ -350,7 +378,7 @@ impl MultipartUpload for FsyncUpload {
         let upload = Arc::clone(&self.upload);
         blocking(move || {
             lock(&upload.file).take().ok_or_else(|| ended(&upload.path))?;
-            upload.places.disk.remove_file(&upload.staging).map_err(|error| failed(&upload.staging, error))
+            upload.places.discard(&upload.staging).map_err(|error| failed(&upload.staging, error))
         })
         .await
     }

@@ -190,15 +190,17 @@ impl Maintainer {
         let files: Vec<_> = snapshot.files.iter().filter(|file| action.files.contains(&file.name)).cloned().collect();
         let (tier, loses_rows) = match action.work {
             Work::Delete => {
-                done.deleted_rows += action.rows;
                 let replacement = Replacement { removed: files, added: Vec::new(), rows: 0, loses_rows: true };
-                return lake.replace(replacement, now_us).await;
+                lake.replace(replacement, now_us).await?;
+                done.deleted_rows += action.rows;
+                return Ok(());
             }
             Work::Move { from: Tier::Warm | Tier::Cold } => {
                 let added = lake.copy_to_cold(&files, now_us).await?;
-                done.rewritten_bytes += action.bytes;
                 let replacement = Replacement { removed: files, added, rows: action.rows, loses_rows: false };
-                return lake.replace(replacement, now_us).await;
+                lake.replace(replacement, now_us).await?;
+                done.rewritten_bytes += action.bytes;
+                return Ok(());
             }
             Work::Expire { tier } => (tier, true),
             Work::Merge { tier } => (tier, false),
@@ -222,10 +224,11 @@ impl Maintainer {
                 format!("the files of {action} hold {} rows, not as many as the log says", rewritten.rows),
             ));
         }
-        done.rewritten_bytes += action.bytes;
-        done.deleted_rows += action.rows.saturating_sub(rewritten.rows as u64);
         let (added, rows) = (rewritten.added, rewritten.rows as u64);
-        lake.replace(Replacement { removed: files, added, rows, loses_rows }, now_us).await
+        lake.replace(Replacement { removed: files, added, rows, loses_rows }, now_us).await?;
+        done.rewritten_bytes += action.bytes;
+        done.deleted_rows += action.rows.saturating_sub(rows);
+        Ok(())
     }
 }
 

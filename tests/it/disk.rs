@@ -509,6 +509,36 @@ async fn a_staging_name_that_stayed_is_not_written_to() {
     assert_eq!(fs::read_to_string(&name).unwrap(), "zero");
 }
 
+/// A full disk stays full as long as what was written for nothing lies there.
+#[tokio::test]
+async fn what_nobody_ends_goes_with_the_next_file() {
+    let (_directory, root, disk) = empty();
+    let store = FsyncStore::new(disk.shared(), &root);
+    let names = || {
+        let entries = fs::read_dir(root.join("t")).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names.join(" ")
+    };
+    // An upload that a writer lets go of after a part failed.
+    let mut upload = store.put_multipart(&within(&root)("t/upload")).await.unwrap();
+    upload.put_part("first".into()).await.unwrap();
+    let step = disk.steps();
+    disk.fail_at(step..step + 1, NO_SPACE);
+    upload.put_part("second".into()).await.unwrap_err();
+    assert_eq!(names(), "upload#0");
+    drop(upload);
+    Ask::Put("t/a", "a").of(&store, within(&root)).await.unwrap();
+    assert_eq!(names(), "a");
+    // A file that is neither written nor removed.
+    let step = disk.steps();
+    disk.fail_at(step + 1..step + 3, INPUT_OUTPUT);
+    Ask::Put("t/b", "b").of(&store, within(&root)).await.unwrap_err();
+    assert_eq!(names(), "a b#2");
+    Ask::Put("t/c", "c").of(&store, within(&root)).await.unwrap();
+    assert_eq!(names(), "a c");
+}
+
 #[tokio::test]
 async fn an_upload_without_all_its_parts_gets_no_name() {
     let (_directory, root, _) = empty();

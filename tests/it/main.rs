@@ -13,6 +13,8 @@ mod ingest;
 mod maintain;
 mod metrics;
 mod power;
+mod power_maintenance;
+mod power_rewrite;
 mod queries;
 mod real_data;
 mod report;

@@ -231,6 +231,10 @@ impl Disk for SimulatedDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let act = |state: &mut State| {
             state.known(from)?;
+            if to.is_file() {
+                // Power loss may bring it back.
+                state.known(to)?;
+            }
             SystemDisk.rename(from, to)?;
             let content = state.names.files.remove(from).unwrap();
             state.names.files.insert(to.to_owned(), content);
@@ -407,8 +411,12 @@ fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> {
 impl Content {
     fn write(&mut self, offset: usize, bytes: &[u8]) {
         let end = offset + bytes.len();
-        self.bytes.resize(self.bytes.len().max(end), 0);
-        self.bytes[offset..end].copy_from_slice(bytes);
+        if offset == self.bytes.len() {
+            self.bytes.extend_from_slice(bytes);
+        } else {
+            self.bytes.resize(self.bytes.len().max(end), 0);
+            self.bytes[offset..end].copy_from_slice(bytes);
+        }
         self.dirty.push(offset..end);
     }
 
@@ -423,8 +431,9 @@ impl Content {
 
     /// The synced bytes, as long as the file is now, and of each dirty range what is chosen.
     fn part(&self, chosen: impl Fn(Range<usize>) -> Range<usize>) -> Vec<u8> {
-        let mut bytes = self.synced.clone();
-        bytes.resize(self.bytes.len(), 0);
+        let mut bytes = vec![0; self.bytes.len()];
+        let kept = self.synced.len().min(bytes.len());
+        bytes[..kept].copy_from_slice(&self.synced[..kept]);
         for dirty in &self.dirty {
             let range = chosen(dirty.start.min(bytes.len())..dirty.end.min(bytes.len()));
             bytes[range.clone()].copy_from_slice(&self.bytes[range]);
