@@ -186,8 +186,10 @@ impl Maintainer {
         let files: Vec<_> = snapshot.files.iter().filter(|file| action.files.contains(&file.name)).cloned().collect();
         let (tier, loses_rows) = match action.work {
             Work::Delete => {
-                done.deleted_rows += action.rows;
-                return lake.replace(Replacement { removed: files, added: Vec::new(), loses_rows: true }, now_us).await;
+                let lost_rows = action.rows;
+                lake.replace(Replacement { removed: files, added: Vec::new(), lost_rows }, now_us).await?;
+                done.deleted_rows += lost_rows;
+                return Ok(());
             }
             Work::Expire { tier } => (tier, true),
             Work::Merge { tier } => (tier, false),
@@ -211,9 +213,11 @@ impl Maintainer {
                 format!("the files of {action} hold {} rows, not as many as the log says", rewritten.rows),
             ));
         }
+        let lost_rows = action.rows.saturating_sub(rewritten.rows as u64);
+        lake.replace(Replacement { removed: files, added: rewritten.added, lost_rows }, now_us).await?;
         done.rewritten_bytes += action.bytes;
-        done.deleted_rows += action.rows.saturating_sub(rewritten.rows as u64);
-        lake.replace(Replacement { removed: files, added: rewritten.added, loses_rows }, now_us).await
+        done.deleted_rows += lost_rows;
+        Ok(())
     }
 }
 

@@ -38,6 +38,7 @@ pub async fn status(State(app): State<App>) -> Json<serde_json::Value> {
             "duplicate": status.books.duplicate,
             "committed": status.committed,
             "buffered": status.buffered,
+            "deleted": status.deleted,
         },
         "last_seq": status.last_seq,
         "buffer_bytes": status.buffer_bytes,

@@ -85,6 +85,8 @@ pub struct Status {
     pub books: Books,
     /// Rows of `agent_logs` in committed files.
     pub committed: u64,
+    /// Rows of `agent_logs` that were committed and then deleted at their age.
+    pub deleted: u64,
     /// Rows of `agent_logs` that wait.
     pub buffered: u64,
     /// Bytes that wait.
@@ -267,23 +269,23 @@ impl Ingestor {
 
     /// How it stands.
     pub fn status(&self) -> Status {
-        let agent_logs = &self.parts.lake[0];
-        let committed_seq = agent_logs.snapshot().committed_seq;
-        let buffered: usize = self
-            .parts
-            .buffer
-            .rows(Table::AgentLogs)
+        // The buffer first, one snapshot second, the books last: what a flush moves between the looks
+        // is counted once, and nothing is stored that is not yet accepted.
+        let waiting = self.parts.buffer.rows(Table::AgentLogs);
+        let snapshot = self.parts.lake[0].snapshot();
+        let buffered: usize = waiting
             .iter()
-            .filter(|buffered| buffered.through_seq > committed_seq)
+            .filter(|buffered| buffered.through_seq > snapshot.committed_seq)
             .flat_map(|buffered| &buffered.batches)
             .map(RecordBatch::num_rows)
             .sum();
-        let committed: usize = agent_logs.snapshot().files.iter().filter_map(|file| file.rows).sum();
+        let committed: usize = snapshot.files.iter().filter_map(|file| file.rows).sum();
         let state = self.committer.state();
         let outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
         Status {
             books: state.books,
             committed: committed as u64,
+            deleted: snapshot.deleted_rows,
             buffered: buffered as u64,
             buffer_bytes: self.parts.buffer.size().0 as u64,
             wal_bytes: state.wal_bytes,

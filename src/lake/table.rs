@@ -44,6 +44,8 @@ use crate::{
 
 /// The application id of the transaction that carries the highest committed WAL seq.
 const WAL_APP_ID: &str = "driftline-wal";
+/// The application id of the transaction that carries how many rows were deleted at their age, ever.
+pub(super) const DELETED_APP_ID: &str = "driftline-deleted";
 /// Commits between checkpoints of the Delta log.
 const CHECKPOINT_INTERVAL: u32 = 50;
 const DAY_US: i64 = 86_400_000_000;
@@ -80,6 +82,8 @@ pub struct Snapshot {
     pub version: u64,
     /// Every row of the WAL up to this seq is in the files.
     pub committed_seq: u64,
+    /// Rows that were in files once and were deleted at their age.
+    pub deleted_rows: u64,
     /// The files.
     pub files: Vec<DataFile>,
 }
@@ -161,7 +165,7 @@ impl LakeTable {
             return Ok(());
         }
         let adds = self.write_files(batches, now_us).await?;
-        let transaction = Transaction::new(WAL_APP_ID, seq_version(through_seq)?);
+        let transaction = transaction(WAL_APP_ID, through_seq)?;
         let operation = DeltaOperation::Write {
             mode: SaveMode::Append,
             partition_by: Some(vec![PARTITION.to_owned()]),
@@ -367,8 +371,12 @@ async fn read_snapshot(
     log_store: &LogStoreRef,
     state: &DeltaTableState,
 ) -> Result<Snapshot> {
-    let committed =
-        state.transaction_version(log_store.as_ref(), WAL_APP_ID).await.context("cannot read the committed WAL seq")?;
+    let number_of = async |app_id: &str| {
+        let version = state.transaction_version(log_store.as_ref(), app_id).await;
+        let version = version.context(format!("cannot read the number of {app_id}"))?;
+        Ok(version.and_then(|version| u64::try_from(version).ok()).unwrap_or(0))
+    };
+    let (committed_seq, deleted_rows) = (number_of(WAL_APP_ID).await?, number_of(DELETED_APP_ID).await?);
     let schema = query_schema(table);
     let mut files = Vec::with_capacity(state.log_data().num_files());
     for view in state.log_data().iter() {
@@ -387,11 +395,7 @@ async fn read_snapshot(
         files.push(DataFile { name, path, bytes, rows, day, written_us, tier, removed, statistics });
     }
     files.sort_by(|a, b| (a.day, &a.path).cmp(&(b.day, &b.path)));
-    Ok(Snapshot {
-        version: state.version(),
-        committed_seq: committed.and_then(|seq| u64::try_from(seq).ok()).unwrap_or(0),
-        files,
-    })
+    Ok(Snapshot { version: state.version(), committed_seq, deleted_rows, files })
 }
 
 fn partition_day(values: &HashMap<String, Option<String>>) -> Option<i32> {
@@ -406,8 +410,11 @@ fn parse_day(text: &str) -> Option<i32> {
     NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().map(|date| date.to_epoch_days())
 }
 
-fn seq_version(seq: u64) -> Result<i64> {
-    i64::try_from(seq).kind_context(Kind::Internal, || "the WAL seq left the range of Delta's versions".into())
+/// A number that a commit carries with what it does.
+pub(super) fn transaction(app_id: &str, number: u64) -> Result<Transaction> {
+    let version = i64::try_from(number)
+        .kind_context(Kind::Internal, || format!("the number of {app_id} left the range of Delta's versions"))?;
+    Ok(Transaction::new(app_id, version))
 }
 
 /// The Delta schema: the files' columns with the partition column after the time.

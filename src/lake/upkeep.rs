@@ -14,7 +14,7 @@ use deltalake_core::{
 use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 
-use super::table::{DataFile, LakeTable};
+use super::table::{DELETED_APP_ID, DataFile, LakeTable, transaction};
 use crate::{
     error::{Context, Error, Kind, Result},
     record::PARTITION,
@@ -27,8 +27,8 @@ pub struct Replacement {
     pub removed: Vec<DataFile>,
     /// The files that come; they are in the store already.
     pub added: Vec<Add>,
-    /// Whether the rows that come are fewer than those that go.
-    pub loses_rows: bool,
+    /// How many fewer the rows are that come than those that go.
+    pub lost_rows: u64,
 }
 
 impl LakeTable {
@@ -46,7 +46,14 @@ impl LakeTable {
         if let Some(gone) = replacement.removed.iter().find(|file| !names.contains(file.name.as_str())) {
             return Err(Error::new(Kind::Conflict, format!("the file {} is not in the table any more", gone.name)));
         }
-        let operation = if replacement.loses_rows {
+        let loses_rows = replacement.lost_rows > 0;
+        let mut properties = CommitProperties::default();
+        if loses_rows {
+            // In the same commit, so that what is missing from the files is always accounted for.
+            let deleted = transaction(DELETED_APP_ID, snapshot.deleted_rows + replacement.lost_rows)?;
+            properties = properties.with_application_transaction(deleted);
+        }
+        let operation = if loses_rows {
             DeltaOperation::Delete { predicate: None }
         } else {
             DeltaOperation::Optimize { predicate: None, target_size: 0 }
@@ -54,7 +61,7 @@ impl LakeTable {
         let removes = replacement.removed.iter().map(|file| {
             Action::Remove(Remove {
                 path: file.name.clone(),
-                data_change: replacement.loses_rows,
+                data_change: loses_rows,
                 deletion_timestamp: Some(now_us / 1_000),
                 extended_file_metadata: Some(true),
                 partition_values: Some(HashMap::from([(PARTITION.to_owned(), file.date())])),
@@ -62,10 +69,9 @@ impl LakeTable {
                 ..Remove::default()
             })
         });
-        let adds =
-            replacement.added.into_iter().map(|add| Action::Add(Add { data_change: replacement.loses_rows, ..add }));
+        let adds = replacement.added.into_iter().map(|add| Action::Add(Add { data_change: loses_rows, ..add }));
         let actions = removes.chain(adds).collect();
-        self.commit_actions(&mut state, CommitProperties::default(), actions, operation).await
+        self.commit_actions(&mut state, properties, actions, operation).await
     }
 
     /// Deletes the files below the table's directory that no snapshot in use has, once they were taken

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod app;
+mod crash;
 mod disk;
 mod drift;
 mod ingest;
