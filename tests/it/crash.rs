@@ -38,6 +38,8 @@ const KILLS: u64 = 20;
 const SEED: u64 = 1;
 const WRITERS: u64 = 4;
 const READERS: u64 = 2;
+/// How long a kill waits for a file at most: in some lives no flush comes.
+const FILE_WAIT_MAX: Duration = Duration::from_secs(1);
 
 type ClientFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -46,6 +48,9 @@ type ClientFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 enum Moment {
     /// Some time after the clients began.
     Work,
+    /// When a data file has appeared that no commit names yet, or shortly after: a flush is under way, or the
+    /// rewrite of files.
+    File,
     /// While maintenance that was asked for is under way.
     Maintenance,
     /// Before the server listens, perhaps several times in a row.
@@ -54,15 +59,23 @@ enum Moment {
     Stop,
 }
 
-const MOMENTS: [Moment; 7] =
-    [Moment::Work, Moment::Work, Moment::Work, Moment::Maintenance, Moment::Maintenance, Moment::Start, Moment::Stop];
+const MOMENTS: [Moment; 8] = [
+    Moment::Work,
+    Moment::Work,
+    Moment::File,
+    Moment::File,
+    Moment::Maintenance,
+    Moment::Maintenance,
+    Moment::Start,
+    Moment::Stop,
+];
 
 /// What has happened so far, for the line at the end.
 #[derive(Debug, Default)]
 struct Tally {
     kills: u64,
     /// Kills by moment, in the order of [`Moment`].
-    moments: [u64; 4],
+    moments: [u64; 5],
     /// Kills between a data file and the commit that names it.
     unnamed: u64,
     /// Kills during maintenance that was asked for.
@@ -274,10 +287,18 @@ impl Run {
 
     /// Ends a life at a moment of it.
     async fn end(&mut self, mut running: Running, moment: Moment) -> Result<(), String> {
-        let ms = self.random.within(20..600);
+        let ms = self.random.within(20..800);
         tokio::time::sleep(Duration::from_millis(ms)).await;
         match moment {
             Moment::Work | Moment::Start => {}
+            Moment::File => {
+                let deadline = Instant::now() + FILE_WAIT_MAX;
+                while !self.place.has_unnamed_files() && Instant::now() < deadline {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                let ms = self.random.below(60);
+                tokio::time::sleep(Duration::from_millis(ms)).await;
+            }
             Moment::Maintenance => {
                 let api = running.life.api.clone();
                 let pass = tokio::spawn(async move { api.maintain().await });
@@ -325,7 +346,7 @@ impl Run {
         self.tally.audits += 1;
         // Nobody else looks into it: the clients stand still.
         let mut ledger = std::mem::take(&mut *self.shared.ledger());
-        let result = audit(api, &mut ledger, expiry).await;
+        let result = audit(api, &mut ledger, expiry, self.tally.audits).await;
         *self.shared.ledger() = ledger;
         result
     }
@@ -356,9 +377,9 @@ impl Run {
         let ledger = self.shared.ledger();
         let records: u64 = ledger.entries.iter().map(|entry| entry.lines()).sum();
         let Tally { kills, moments, passes, unnamed, replays, stops, audits, work } = &self.tally;
-        let [at_work, in_maintenance, at_start, in_stop] = moments;
+        let [at_work, at_file, in_maintenance, at_start, in_stop] = moments;
         format!(
-            "{kills} kills ({at_work} at work, {in_maintenance} in maintenance of which {passes} in a pass, {at_start} \
+            "{kills} kills ({at_work} at work, {at_file} at a new file, {in_maintenance} in maintenance of which {passes} in a pass, {at_start} \
              at a start, {in_stop} in a stop; {unnamed} between a file and its commit), {stops} stops, {replays} starts \
              with a replay, {} batches, {records} records and lines, {} answered as duplicates, {} queries, at least {} \
              flushes, {} maintenance actions, {} files swept and {} log entries trimmed, {} rows deleted at their age, \

@@ -127,7 +127,7 @@ pub async fn write(shared: Arc<Shared>, random: Random) {
     let begun: Mutex<Option<usize>> = Mutex::default();
     let (shared, begun) = (&shared, &begun);
     shared
-        .repeat(random, 40, |life, mut random| async move {
+        .repeat(random, 15, |life, mut random| async move {
             let Some((number, batch)) = next(shared, *begun.lock().unwrap(), &mut random) else { return Ok(()) };
             let copies = if random.once_in(12) { 2 } else { 1 };
             let gives_up = random.once_in(15);
@@ -178,7 +178,7 @@ fn next(shared: &Shared, begun: Option<usize>, random: &mut Random) -> Option<(u
 pub async fn read(shared: Arc<Shared>, random: Random) {
     let shared = &shared;
     shared
-        .repeat(random, 30, |life, mut random| async move {
+        .repeat(random, 100, |life, mut random| async move {
             shared.queries.fetch_add(1, Ordering::Relaxed);
             match random.below(6) {
                 0 | 1 => by_cell(shared, &life).await,
