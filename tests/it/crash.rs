@@ -152,6 +152,7 @@ impl Run {
         };
         (1..=WRITERS).for_each(|writer| spawn(writer, |shared, random| Box::pin(clients::write(shared, random))));
         (1..=READERS).for_each(|reader| spawn(100 + reader, |shared, random| Box::pin(clients::read(shared, random))));
+        spawn(150, |shared, random| Box::pin(clients::watch(shared, random)));
         spawn(200, |shared, random| Box::pin(clients::maintain(shared, random)));
         clients
     }
@@ -160,7 +161,7 @@ impl Run {
     /// set and they go. Ingest may refuse what a retention would delete at once.
     async fn phases(&mut self) -> Result<(), String> {
         while self.tally.kills < self.kills {
-            self.shared.orders.send_replace(Orders { new: true, passing: true });
+            self.shared.order(Orders { new: true, passing: true });
             let lives = self.random.within(3..6);
             self.lives(lives, false).await?;
             self.deliver_passing().await?;
@@ -189,7 +190,7 @@ impl Run {
     /// A life in which all batches that hold rows that will pass are acknowledged.
     async fn deliver_passing(&mut self) -> Result<(), String> {
         let running = self.start(Settings { retention: false, flush_interval_ms: 150 }, Moment::Work).await?;
-        self.shared.orders.send_replace(Orders { new: true, passing: false });
+        self.shared.order(Orders { new: true, passing: false });
         self.until("batches with old rows are acknowledged", |shared| shared.ledger().open(true) == 0).await?;
         self.end(running, Moment::Work).await
     }
@@ -213,7 +214,7 @@ impl Run {
         }
         self.audit(&running.life.api, Expiry::Done).await?;
         self.shared.ledger().purge();
-        self.shared.orders.send_replace(Orders { new: true, passing: false });
+        self.shared.order(Orders { new: true, passing: false });
         running.still = None;
         self.end(running, Moment::Work).await
     }
@@ -223,6 +224,7 @@ impl Run {
         let settings = Settings { retention: false, flush_interval_ms: 150 };
         let running = self.start(settings, Moment::Work).await?;
         let mut running = self.quiesce(running).await?;
+        self.audit(&running.life.api, Expiry::Underway).await?;
         running.life.ending.store(true, Ordering::Release);
         running.server.terminate();
         let status = running.server.ended_within(PATIENCE).await.ok_or("the server does not stop")?;
@@ -277,11 +279,10 @@ impl Run {
 
     /// Waits until nothing is open and lets the clients stand still while the server runs.
     async fn quiesce(&mut self, running: Running) -> Result<Running, String> {
-        self.shared.orders.send_replace(Orders { new: false, passing: false });
+        self.shared.order(Orders { new: false, passing: false });
         self.until("all batches are acknowledged", |shared| shared.ledger().open(false) == 0).await?;
         let still = Arc::clone(&self.shared.gate).write_owned().await;
         self.check()?;
-        self.audit(&running.life.api, Expiry::Underway).await?;
         Ok(Running { still: Some(still), ..running })
     }
 

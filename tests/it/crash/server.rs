@@ -152,6 +152,10 @@ impl Server {
 
     /// SIGKILL, as the out-of-memory killer would.
     pub fn kill(&mut self, place: &Place) {
+        if let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", self.child.id())) {
+            let f: Vec<&str> = stat.split_whitespace().collect();
+            eprintln!("CPU {} ", f[13].parse::<u64>().unwrap() + f[14].parse::<u64>().unwrap());
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         let text = fs::read(&self.log).unwrap_or_default();
