@@ -55,7 +55,16 @@ fn own_families(app: &App) -> Vec<Family> {
             .with(&[("outcome", "rejected")], books.rejected as f64)
             .with(&[("outcome", "duplicate")], books.duplicate as f64),
         gauge("driftline_buffered_records", "Acknowledged records that wait for their commit.", status.buffered as f64),
-        gauge("driftline_committed_records", "Records in the committed table.", status.committed as f64),
+        gauge(
+            "driftline_committed_records",
+            "Records in the committed table.",
+            (status.committed - status.deleted) as f64,
+        ),
+        counter(
+            "driftline_deleted_records_total",
+            "Records that were committed and then deleted, at their age or on request.",
+            status.deleted as f64,
+        ),
         gauge(
             "driftline_buffer_bytes",
             "Memory of the records that wait for their commit.",

@@ -5,6 +5,7 @@
 mod app;
 mod backup;
 mod cold;
+mod crash;
 mod disk;
 mod drift;
 mod forget;

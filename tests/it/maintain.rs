@@ -164,6 +164,10 @@ async fn rows_are_deleted_at_their_age_and_not_before() {
     app.clock.set(NOW_US + 30 * DAY_US);
     maintain(&app).await;
     assert_eq!(app.sql(by_tenant).await, json!([{"tenant_id": "t-kept", "n": 12, "old": true}]));
+    // What went is in the books, through restarts and crashes.
+    let books = json!({"received": 24, "accepted": 24, "rejected": 0, "duplicate": 0, "committed": 24, "buffered": 0, "deleted": 12});
+    assert_eq!(json_of(app.get("/api/v1/status")).await["books"], books);
+    assert_eq!(json_of(app.crash().await.get("/api/v1/status")).await["books"], books);
     // It is done once.
     app.clock.set(NOW_US + 31 * DAY_US);
     maintain(&app).await;
