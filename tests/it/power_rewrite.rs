@@ -261,7 +261,7 @@ async fn an_upload_in_parts_survives_errors_and_power_loss_at_every_step() {
             Some(1) => (&modes[..], &[INPUT_OUTPUT, NO_SPACE][..]),
             _ => (&modes[step / 2 % 3..][..1], &[[INPUT_OUTPUT, NO_SPACE][step % 2]][..]),
         };
-        if step % 2 == 0 || every() == Some(1) {
+        if step.is_multiple_of(2) || every() == Some(1) {
             prepared.case().await.check_power_loss(at, modes).await;
         }
         for code in codes {
