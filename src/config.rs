@@ -21,6 +21,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// Where the tables are.
     pub storage: StorageConfig,
+    /// What all parts may take together.
+    pub memory: MemoryConfig,
     /// What ingest accepts.
     pub ingest: IngestConfig,
     /// The write-ahead log.
@@ -54,6 +56,42 @@ impl Default for ServerConfig {
             data: PathBuf::from("driftline-data"),
             shutdown_grace_s: 10,
         }
+    }
+}
+
+/// What all parts may take together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MemoryConfig {
+    /// `DRIFTLINE_MEMORY_BYTES_MAX`: most memory of the process; each part has a share of it.
+    pub bytes_max: usize,
+}
+
+impl Default for MemoryConfig {
+    fn default() -> Self {
+        Self { bytes_max: 1 << 30 }
+    }
+}
+
+/// What each part may take, bytes: its share of the whole, or what its own setting says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Bodies that are being read.
+    pub bodies: usize,
+    /// Acknowledged rows that wait for their commit.
+    pub buffer: usize,
+    /// Rows that one flush takes; while it writes them it holds them a second time.
+    pub flush: usize,
+    /// Statements.
+    pub query: usize,
+    /// Files that are joined.
+    pub lifecycle: usize,
+}
+
+impl Budget {
+    /// What is known beforehand of all parts together.
+    fn sum(&self) -> usize {
+        self.bodies + self.buffer + self.flush + self.query + self.lifecycle
     }
 }
 
@@ -152,9 +190,10 @@ impl Default for WalConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BufferConfig {
-    /// `DRIFTLINE_BUFFER_BYTES_MAX`: most bytes that wait; beyond it ingest answers 503.
+    /// `DRIFTLINE_BUFFER_BYTES_MAX`: most bytes that wait; beyond it ingest answers 503. 0 is a share of
+    /// `memory.bytes_max`.
     pub bytes_max: usize,
-    /// `DRIFTLINE_BUFFER_FLUSH_BYTES`: so many bytes start a flush.
+    /// `DRIFTLINE_BUFFER_FLUSH_BYTES`: so many bytes start a flush; 0 is a share of `memory.bytes_max`.
     pub flush_bytes: usize,
     /// `DRIFTLINE_BUFFER_FLUSH_INTERVAL_MS`: no row waits much longer than this for its commit, ms.
     pub flush_interval_ms: u64,
@@ -162,7 +201,7 @@ pub struct BufferConfig {
 
 impl Default for BufferConfig {
     fn default() -> Self {
-        Self { bytes_max: 512 << 20, flush_bytes: 160 << 20, flush_interval_ms: 15_000 }
+        Self { bytes_max: 0, flush_bytes: 0, flush_interval_ms: 15_000 }
     }
 }
 
@@ -175,6 +214,7 @@ pub struct QueryConfig {
     /// `DRIFTLINE_QUERY_ROWS_MAX`: most rows of a result.
     pub rows_max: usize,
     /// `DRIFTLINE_QUERY_MEMORY_BYTES_MAX`: most memory of all statements together; beyond it they spill.
+    /// 0 is a share of `memory.bytes_max`.
     pub memory_bytes_max: usize,
     /// `DRIFTLINE_QUERY_SPILL_BYTES_MAX`: most bytes that statements may spill to disk.
     pub spill_bytes_max: u64,
@@ -189,7 +229,7 @@ impl Default for QueryConfig {
         Self {
             timeout_s: 60,
             rows_max: 1_000_000,
-            memory_bytes_max: 384 << 20,
+            memory_bytes_max: 0,
             spill_bytes_max: 4 << 30,
             concurrency: 8,
             sql_directory: None,
@@ -241,7 +281,8 @@ pub struct LifecycleConfig {
     /// `DRIFTLINE_LIFECYCLE_LOG_RETENTION_MINUTES`: how long entries of a table's log stay once a
     /// checkpoint replaces them, minutes.
     pub log_retention_minutes: u32,
-    /// `DRIFTLINE_LIFECYCLE_MEMORY_BYTES_MAX`: most memory for joining files, bytes.
+    /// `DRIFTLINE_LIFECYCLE_MEMORY_BYTES_MAX`: most memory for joining files, bytes; 0 is a share of
+    /// `memory.bytes_max`.
     pub memory_bytes_max: usize,
     /// Tenants that keep their rows for another time; only in the file.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -268,7 +309,7 @@ impl Default for LifecycleConfig {
             delete_after_days: 0,
             file_grace_minutes: 60,
             log_retention_minutes: 60,
-            memory_bytes_max: 128 << 20,
+            memory_bytes_max: 0,
             tenants: BTreeMap::new(),
         }
     }
@@ -291,6 +332,34 @@ impl Config {
         let mut config = Self::from_sources(file, &environment, flags)?;
         config.storage.environment = CloudEnvironment::of(variables());
         Ok(config)
+    }
+
+    /// What each part may take.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Invalid`] when the parts' own settings leave no room within the whole.
+    pub fn budget(&self) -> Result<Budget> {
+        let whole = self.memory.bytes_max;
+        // Sixteenths. What is left is for rows on their way from one part to the next, footers, answers,
+        // and the process itself.
+        let share = |own: usize, sixteenths: usize| if own > 0 { own } else { whole / 16 * sixteenths };
+        let budget = Budget {
+            bodies: share(0, 1).max(self.ingest.body_bytes_max),
+            buffer: share(self.buffer.bytes_max, 5),
+            flush: share(self.buffer.flush_bytes, 1),
+            query: share(self.query.memory_bytes_max, 4),
+            lifecycle: share(self.lifecycle.memory_bytes_max, 1),
+        };
+        if budget.sum() > whole / 8 * 7 {
+            return Err(Error::invalid(format!(
+                "memory.bytes_max ({whole}) is too little for its parts: ingest.body_bytes_max or a sixteenth ({}), \
+                 buffer.bytes_max ({}), buffer.flush_bytes ({}), query.memory_bytes_max ({}), \
+                 lifecycle.memory_bytes_max ({}), and an eighth for all else",
+                budget.bodies, budget.buffer, budget.flush, budget.query, budget.lifecycle
+            )));
+        }
+        Ok(budget)
     }
 
     fn from_sources(file: Option<&Path>, environment: &[(String, String)], flags: &[(&str, String)]) -> Result<Self> {
@@ -379,6 +448,31 @@ mod tests {
         let flags = [("query.concurrency", "3".to_owned())];
         let config = Config::from_sources(Some(file.path()), &environment, &flags).unwrap();
         assert_eq!((config.query.timeout_s, config.query.rows_max, config.query.concurrency), (1, 2, 3));
+    }
+
+    #[test]
+    fn parts_share_the_memory() {
+        let check = |change: &dyn Fn(&mut Config), expected: Option<[usize; 5]>| {
+            let mut config = Config::default();
+            change(&mut config);
+            let mib = |budget: Budget| {
+                [budget.bodies, budget.buffer, budget.flush, budget.query, budget.lifecycle].map(|bytes| bytes >> 20)
+            };
+            assert_eq!(config.budget().ok().map(mib), expected);
+        };
+        check(&|_| (), Some([64, 320, 64, 256, 64]));
+        check(&|config| config.memory.bytes_max = 4 << 30, Some([256, 1280, 256, 1024, 256]));
+        check(&|config| config.query.memory_bytes_max = 100 << 20, Some([64, 320, 64, 100, 64]));
+        check(&|config| config.query.memory_bytes_max = 800 << 20, None);
+        check(&|config| config.memory.bytes_max = 128 << 20, None);
+    }
+
+    #[test]
+    fn the_example_for_production_can_be_read() {
+        let example: Config = toml::from_str(include_str!("../docs/driftline-lifecycle.toml")).unwrap();
+        let ages = &example.lifecycle;
+        assert_eq!((ages.warm_after_days, ages.cold_after_days, ages.delete_after_days), (7, 30, 90));
+        assert!(example.storage.cold_url.is_some());
     }
 
     #[test]

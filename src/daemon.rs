@@ -12,13 +12,14 @@ use fs4::FileExt;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
+    backup::{self, Backup, Held},
     buffer::Buffer,
     catalog::Catalog,
     clock::Clock,
-    config::Config,
+    config::{Budget, Config},
     disk::{self, Disk, SystemDisk},
     error::{Context, Error, Kind, Result},
-    http::{self, App},
+    http::{self, App, Rooms},
     ingest::{self, Ingestor, Parts},
     jobs,
     lake::{LakeTable, Remote, Storage},
@@ -41,6 +42,8 @@ pub struct Store {
     pub engine: Arc<Engine>,
     /// The files' life cycle.
     pub maintainer: Arc<Maintainer>,
+    /// Copies of all of it.
+    pub backup: Arc<Backup>,
     _lock: File,
 }
 
@@ -49,8 +52,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Kind::Conflict`] when another process has it open or a newer version wrote it,
-    /// [`Kind::Corrupt`] when the WAL is damaged.
+    /// [`Kind::Conflict`] when another process has it open, a newer version wrote it, or it is a backup that
+    /// was not finished, [`Kind::Corrupt`] when the WAL is damaged.
     pub async fn open(config: &Config, clock: Clock) -> Result<Self> {
         Self::open_on(config, clock, Arc::new(SystemDisk)).await
     }
@@ -58,6 +61,7 @@ impl Store {
     /// The same with a disk for what must last: the WAL and the tables.
     pub async fn open_on(config: &Config, clock: Clock, disk: Arc<dyn Disk>) -> Result<Self> {
         let data = &config.server.data;
+        let budget = config.budget()?;
         // A format is written into a directory only once its name lasts.
         if !data.join("FORMAT").is_file() {
             disk::create_directories(disk.as_ref(), data)
@@ -72,19 +76,23 @@ impl Store {
             lake.push(Arc::new(LakeTable::open(&stores.home, stores.cold.as_ref(), table).await?));
         }
         let catalog = Catalog::open(&data.join("catalog.sqlite")).await?;
-        let buffer = Arc::new(Buffer::new(config.buffer.bytes_max));
+        let buffer = Arc::new(Buffer::new(budget.buffer));
         let (engine, problems) =
-            Engine::new(query_settings(config, directories.spill), &buffer, &lake, clock.clone()).await?;
+            Engine::new(query_settings(config, &budget, directories.spill), &buffer, &lake, clock.clone()).await?;
         for problem in problems {
             tracing::warn!(%problem, "left out an SQL file; `driftline check` says more");
         }
-        let maintainer = Maintainer::new(maintain_settings(config), lake.clone(), clock.clone())?;
-        let parts = Parts { buffer, lake, catalog, clock, disk };
-        let ingestor = Ingestor::open(&directories.wal, ingest_settings(config), parts).await?;
+        let maintainer = Maintainer::new(maintain_settings(config, &budget), lake.clone(), clock.clone())?;
+        let parts = Parts { buffer, lake, catalog, clock: clock.clone(), disk: Arc::clone(&disk) };
+        let ingestor = Ingestor::open(&directories.wal, ingest_settings(config, &budget), parts).await?;
+        let ingestor = Arc::new(ingestor);
+        let held = Held { data: data.clone(), tables: stores.directories() };
+        let backup = Backup::new(Arc::clone(&ingestor), held, disk, clock)?;
         let store = Self {
-            ingestor: Arc::new(ingestor),
+            ingestor,
             engine: Arc::new(engine),
             maintainer: Arc::new(maintainer),
+            backup: Arc::new(backup),
             _lock: lock,
         };
         store.seed_sessions(config).await?;
@@ -161,8 +169,13 @@ impl Daemon {
         let address = listener.local_addr().context("cannot tell the address")?;
         let store = Store::open_on(config, clock, disk).await?;
         let (stop, stopped) = watch::channel(false);
-        let app =
-            App::new(config, Arc::clone(&store.ingestor), Arc::clone(&store.engine), Arc::clone(&store.maintainer));
+        let rooms = Rooms {
+            ingestor: Arc::clone(&store.ingestor),
+            engine: Arc::clone(&store.engine),
+            maintainer: Arc::clone(&store.maintainer),
+            backup: Arc::clone(&store.backup),
+        };
+        let app = App::new(config, config.budget()?.bodies, rooms);
         let server = tokio::spawn(http::serve(listener, app, wait(stopped.clone())));
         let interval = Duration::from_millis(config.buffer.flush_interval_ms.max(1));
         let flush = tokio::spawn(jobs::flush(Arc::clone(&store.ingestor), interval, wait(stopped.clone())));
@@ -271,6 +284,12 @@ impl Stores {
         };
         Ok(Self { home, cold })
     }
+
+    /// Those that are on this machine.
+    fn directories(&self) -> Vec<PathBuf> {
+        let storages = [Some(&self.home), self.cold.as_ref()].into_iter().flatten();
+        storages.filter_map(|storage| storage.root.to_file_path().ok()).collect()
+    }
 }
 
 /// A name of this directory's own, by which it owns tables that are elsewhere.
@@ -317,6 +336,7 @@ fn note_place(disk: &dyn Disk, data: &Path, elsewhere: Option<&Storage>) -> Resu
 }
 
 fn lock(data: &Path) -> Result<File> {
+    backup::refuse_incomplete(data)?;
     let path = data.join("LOCK");
     let file = File::options()
         .create(true)
@@ -362,10 +382,10 @@ fn write_durably(disk: &dyn Disk, data: &Path, name: &str, text: &str) -> Result
     written.context(format!("cannot write {}", data.join(name).display()))
 }
 
-fn ingest_settings(config: &Config) -> ingest::Settings {
+fn ingest_settings(config: &Config, budget: &Budget) -> ingest::Settings {
     ingest::Settings {
         body_bytes_max: config.ingest.body_bytes_max,
-        flush_bytes: config.buffer.flush_bytes,
+        flush_bytes: budget.flush,
         segment_bytes_max: config.wal.segment_bytes_max,
         wait_max: Duration::from_millis(config.ingest.wait_ms_max),
         future_max_us: i64::from(config.ingest.future_hours_max) * HOUR_US,
@@ -399,21 +419,21 @@ fn policy(config: &Config) -> Policy {
     }
 }
 
-fn maintain_settings(config: &Config) -> maintain::Settings {
+fn maintain_settings(config: &Config, budget: &Budget) -> maintain::Settings {
     let lifecycle = &config.lifecycle;
     maintain::Settings {
         policy: policy(config),
         file_grace_us: i64::from(lifecycle.file_grace_minutes) * MINUTE_US,
         log_retention_us: i64::from(lifecycle.log_retention_minutes) * MINUTE_US,
-        memory_bytes_max: lifecycle.memory_bytes_max,
+        memory_bytes_max: budget.lifecycle,
     }
 }
 
-fn query_settings(config: &Config, spill_directory: PathBuf) -> query::Settings {
+fn query_settings(config: &Config, budget: &Budget, spill_directory: PathBuf) -> query::Settings {
     query::Settings {
         timeout: Duration::from_secs(config.query.timeout_s),
         rows_max: config.query.rows_max,
-        memory_bytes_max: config.query.memory_bytes_max,
+        memory_bytes_max: budget.query,
         spill_bytes_max: config.query.spill_bytes_max,
         concurrency: config.query.concurrency,
         spill_directory,

@@ -5,9 +5,12 @@
 use std::{
     fmt,
     fs::{self, File, OpenOptions},
-    io::{self, Seek, SeekFrom, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     path::Path,
 };
+
+/// Bytes of a file that are in memory at once while it is copied.
+const COPY_BYTES: u64 = 1 << 20;
 
 /// Makes names and removes them. A name lasts only once its directory is synced; until then power
 /// loss may undo what was done to it, or not.
@@ -142,6 +145,22 @@ pub fn create_directory_durably(disk: &dyn Disk, parent: &Path, directory: &Path
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => disk.sync_directory(parent),
     }
+}
+
+/// Copies the first bytes of a file to a name that is free, and syncs them. The name lasts once its
+/// directory is synced; `UnexpectedEof` if the file is shorter.
+pub fn copy_file(disk: &dyn Disk, from: &Path, to: &Path, bytes: u64) -> io::Result<()> {
+    let mut source = File::open(from)?;
+    let mut copy = disk.create_new_file(to)?;
+    let mut buffer = Vec::new();
+    let mut offset = 0;
+    while offset < bytes {
+        buffer.resize(COPY_BYTES.min(bytes - offset) as usize, 0);
+        source.read_exact(&mut buffer)?;
+        copy.write_all_at(offset, &buffer)?;
+        offset += buffer.len() as u64;
+    }
+    copy.sync_all()
 }
 
 /// Whether a directory cannot be synced because of what it is, and not because its disk is failing.

@@ -55,6 +55,8 @@ pub struct Totals {
     pub metrics: String,
 }
 
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
 /// The open state database.
 #[derive(Debug, Clone)]
 pub struct Catalog {
@@ -80,7 +82,7 @@ impl Catalog {
             .connect_with(options)
             .await
             .context(format!("cannot open {}", path.display()))?;
-        sqlx::migrate!("./migrations").run(&pool).await.map_err(|error| {
+        MIGRATIONS.run(&pool).await.map_err(|error| {
             let kind = match error {
                 sqlx::migrate::MigrateError::VersionMissing(_) => Kind::Conflict,
                 _ => Kind::Internal,
@@ -152,14 +154,12 @@ impl Catalog {
             .context(context)?;
         let books = &totals.books;
         sqlx::query(
-            "insert into totals (id, seq, received, accepted, rejected, duplicate, metrics)
-             values (1, ?, ?, ?, ?, ?, ?)
-             on conflict (id) do update set seq = excluded.seq, received = excluded.received,
-               accepted = excluded.accepted, rejected = excluded.rejected, duplicate = excluded.duplicate,
-               metrics = excluded.metrics",
+            "insert into totals (id, seq, accepted, rejected, duplicate, metrics)
+             values (1, ?, ?, ?, ?, ?)
+             on conflict (id) do update set seq = excluded.seq, accepted = excluded.accepted,
+               rejected = excluded.rejected, duplicate = excluded.duplicate, metrics = excluded.metrics",
         )
         .bind(totals.seq as i64)
-        .bind(books.received() as i64)
         .bind(books.accepted as i64)
         .bind(books.rejected as i64)
         .bind(books.duplicate as i64)
@@ -170,8 +170,58 @@ impl Catalog {
         transaction.commit().await.context(context)
     }
 
+    /// Writes a copy of the database as it is now to a path where nothing is. SQLite does not sync it: the
+    /// caller does.
+    pub async fn copy_to(&self, path: &Path) -> Result<()> {
+        let text = path.to_str().ok_or_else(|| Error::invalid(format!("{} is not UTF-8", path.display())))?;
+        sqlx::query("vacuum into ?")
+            .bind(text)
+            .execute(&self.pool)
+            .await
+            .context(format!("cannot copy the state database to {}", path.display()))?;
+        Ok(())
+    }
+
     /// Closes the database; nothing may use it after.
     pub async fn close(&self) {
         self.pool.close().await;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+
+    /// The database of a version that knew the first migrations only.
+    async fn older(path: &Path, migrations: usize) -> SqlitePool {
+        let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
+        let pool = SqlitePoolOptions::new().connect_with(options).await.unwrap();
+        let known = Cow::Owned(MIGRATIONS.migrations[..migrations].to_vec());
+        let migrator = sqlx::migrate::Migrator { migrations: known, ..sqlx::migrate::Migrator::DEFAULT };
+        migrator.run(&pool).await.unwrap();
+        pool
+    }
+
+    #[tokio::test]
+    async fn what_an_older_version_saved_is_there_after_its_migration() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("catalog.sqlite");
+        let pool = older(&path, 1).await;
+        let statements = "insert into receipts values (x'00112233445566778899aabbccddeeff', 7, 3, 1, 1000);
+             insert into totals values (1, 9, 16, 12, 3, 1, '{\"a\":1}');";
+        sqlx::raw_sql(statements).execute(&pool).await.unwrap();
+        pool.close().await;
+
+        let catalog = Catalog::open(&path).await.unwrap();
+        let totals = catalog.totals().await.unwrap().unwrap();
+        assert_eq!((totals.seq, totals.books.received(), totals.metrics.as_str()), (9, 16, "{\"a\":1}"));
+        let key = [0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff];
+        let stored = Stored { seq: 7, accepted: 3, rejected: 1, received_at_us: 1000 };
+        assert_eq!(catalog.receipt(&key, 0).await.unwrap(), Some(stored));
+        catalog.save(&totals, &[(key, stored)], 0).await.unwrap();
+        catalog.close().await;
     }
 }

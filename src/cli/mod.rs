@@ -1,6 +1,7 @@
 //! The command line: parses, calls the rooms, prints. The only room that speaks clap and prints to
 //! the terminal.
 
+mod backup;
 mod check;
 mod client;
 mod demo;
@@ -49,6 +50,8 @@ enum Command {
     Maintain(maintain::MaintainArgs),
     /// Deletes the records of one user or one tenant
     Forget(forget::ForgetArgs),
+    /// Writes a copy of the data directory, while a server runs or without one
+    Backup(backup::BackupArgs),
     /// Sets damaged segments of the write-ahead log aside
     Verify(verify::VerifyArgs),
     /// Writes realistic NDJSON, with incidents to switch on
@@ -95,6 +98,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Check(args) => check::run(args).await,
         Command::Maintain(args) => maintain::run(args).await,
         Command::Forget(args) => forget::run(args).await,
+        Command::Backup(args) => backup::run(args).await,
         Command::Verify(args) => verify::run(args).await,
         Command::Generate(args) => generate::run(&args),
     };

@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    body::{Body, to_bytes},
+    body::Body,
     extract::State,
     http::{
         HeaderMap,
@@ -55,18 +55,8 @@ pub async fn ingest(State(app): State<App>, headers: HeaderMap, body: Body) -> R
         }
         None => None,
     };
-    let _permit = app.bodies.acquire().await.context("the server is stopping")?;
-    let body = to_bytes(body, app.body_bytes_max).await.map_err(|error| {
-        let too_large =
-            std::error::Error::source(&error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
-        if too_large {
-            let message = format!("the body is larger than {} bytes: send smaller batches", app.body_bytes_max);
-            Error::new(Kind::TooLarge, message)
-        } else {
-            Error::invalid("the body broke off").with_source(error)
-        }
-    })?;
-    let answer = app.ingestor.ingest(Request { body, encoding, shape, idempotency_key }).await?;
+    let read = app.bodies.read(&headers, body).await?;
+    let answer = app.ingestor.ingest(Request { body: read.bytes.clone(), encoding, shape, idempotency_key }).await?;
     Ok(Json(LogsAnswer::from(answer)))
 }
 

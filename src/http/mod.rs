@@ -1,6 +1,8 @@
 //! The main port. `router.rs` is the whole URL map; each noun has a file with its handlers; the only
 //! map from error kinds to status codes is in `error.rs`. Handlers translate; they decide nothing.
 
+mod backup;
+mod bodies;
 mod drift;
 mod error;
 mod logs;
@@ -15,9 +17,11 @@ mod status;
 
 use std::{future::Future, sync::Arc};
 
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::net::TcpListener;
 
-use crate::{config::Config, ingest::Ingestor, maintain::Maintainer, query::Engine};
+use bodies::Bodies;
+
+use crate::{backup::Backup, config::Config, ingest::Ingestor, maintain::Maintainer, query::Engine};
 
 /// What handlers share.
 #[derive(Clone)]
@@ -25,20 +29,33 @@ pub struct App {
     ingestor: Arc<Ingestor>,
     engine: Arc<Engine>,
     maintainer: Arc<Maintainer>,
-    bodies: Arc<Semaphore>,
-    body_bytes_max: usize,
+    backup: Arc<Backup>,
+    bodies: Arc<Bodies>,
     requests: Arc<metrics::Requests>,
 }
 
+/// The rooms behind the routes.
+pub struct Rooms {
+    /// The way in.
+    pub ingestor: Arc<Ingestor>,
+    /// The way out.
+    pub engine: Arc<Engine>,
+    /// The files' life cycle.
+    pub maintainer: Arc<Maintainer>,
+    /// Copies of the data directory.
+    pub backup: Arc<Backup>,
+}
+
 impl App {
-    /// The rooms behind the routes.
-    pub fn new(config: &Config, ingestor: Arc<Ingestor>, engine: Arc<Engine>, maintainer: Arc<Maintainer>) -> Self {
+    /// Joins the rooms; with how many bytes of bodies may be held.
+    pub fn new(config: &Config, bodies_bytes_max: usize, rooms: Rooms) -> Self {
+        let Rooms { ingestor, engine, maintainer, backup } = rooms;
         Self {
             ingestor,
             engine,
             maintainer,
-            bodies: Arc::new(Semaphore::new(config.ingest.concurrent_requests_max.max(1))),
-            body_bytes_max: config.ingest.body_bytes_max,
+            backup,
+            bodies: Arc::new(Bodies::new(&config.ingest, bodies_bytes_max)),
             requests: Arc::default(),
         }
     }

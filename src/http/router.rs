@@ -8,7 +8,7 @@ use axum::{
 };
 use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
-use super::{App, drift, error, logs, maintenance, metrics, queries, reports, sql, status};
+use super::{App, backup, drift, error, logs, maintenance, metrics, queries, reports, sql, status};
 
 /// Every route.
 pub fn routes(app: App) -> Router {
@@ -25,6 +25,7 @@ pub fn routes(app: App) -> Router {
         .route("/api/v1/reports/cost", get(reports::cost))
         .route("/api/v1/maintenance", get(maintenance::plan).post(maintenance::run))
         .route("/api/v1/forget", post(maintenance::forget))
+        .route("/api/v1/backup", post(backup::write))
         .route("/api/v1/status", get(status::status))
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::no_method)

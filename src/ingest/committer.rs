@@ -8,6 +8,7 @@ use std::{
     thread,
 };
 
+use arrow::array::RecordBatch;
 use tokio::sync::{mpsc, oneshot};
 
 use super::receipts::Recent;
@@ -17,7 +18,7 @@ use crate::{
     error::{Context, Error, Kind, Result},
     metrics::{LiveMetrics, Totals as MetricTotals},
     record::{Receipt, Table},
-    wal::{Frame, Pending, Writer},
+    wal::{Frame, Pending, SegmentFile, Writer},
 };
 
 /// Requests that wait for their turn; more are held back by the channel.
@@ -69,10 +70,22 @@ pub struct State {
     pub last_seq: u64,
 }
 
+/// Where everything stands between two groups.
+#[derive(Debug)]
+pub struct Mark {
+    /// The last acknowledged seq.
+    pub last_seq: u64,
+    /// The log's segments, which end with that seq.
+    pub segments: Vec<SegmentFile>,
+    /// Rows of `agent_logs` that wait, with the seq that bounds them.
+    pub buffered: Vec<(u64, u64)>,
+}
+
 enum Command {
     Append(Box<Append>, oneshot::Sender<Result<Committed>>),
     Seal(oneshot::Sender<Option<Sealed>>),
     CloseSegment(oneshot::Sender<()>),
+    Mark(oneshot::Sender<Mark>),
     Forget(u64, oneshot::Sender<Result<()>>),
     Stop(oneshot::Sender<()>),
 }
@@ -118,6 +131,13 @@ impl Committer {
     pub async fn close_segment(&self) -> Result<()> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::CloseSegment(reply)).await.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())
+    }
+
+    /// Where everything stands now.
+    pub async fn mark(&self) -> Result<Mark> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Mark(reply)).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())
     }
 
@@ -192,9 +212,13 @@ impl Worker {
                     self.writer.close_segment();
                     let _ = reply.send(());
                 }
+                Command::Mark(reply) => {
+                    let _ = reply.send(self.mark());
+                }
                 Command::Forget(seq, reply) => {
-                    let _ = reply.send(self.writer.forget_through(seq));
+                    let forgotten = self.writer.forget_through(seq);
                     self.show();
+                    let _ = reply.send(forgotten);
                 }
                 Command::Stop(reply) => {
                     let _ = reply.send(());
@@ -228,6 +252,8 @@ impl Worker {
             }
         }
         let (replies, written) = self.write(fresh);
+        // Whoever has an answer finds it in the status.
+        self.show();
         for (append, reply, index) in repeats {
             let answer = match &written {
                 Ok(stored) => {
@@ -245,7 +271,6 @@ impl Worker {
             };
             let _ = reply.send(answer);
         }
-        self.show();
     }
 
     #[allow(clippy::type_complexity)] // the replies must outlive the frames they answer
@@ -298,6 +323,18 @@ impl Worker {
         let books = lock(&self.state).books;
         let metrics = lock(&self.live).totals();
         Some(Sealed { generation, receipts: self.recent.seal(), books, metrics })
+    }
+
+    fn mark(&self) -> Mark {
+        let buffered = self.buffer.rows(Table::AgentLogs).into_iter().map(|buffered| {
+            let rows: usize = buffered.batches.iter().map(RecordBatch::num_rows).sum();
+            (buffered.through_seq, rows as u64)
+        });
+        Mark {
+            last_seq: self.writer.position().next_seq - 1,
+            segments: self.writer.segments().to_vec(),
+            buffered: buffered.collect(),
+        }
     }
 
     fn count_repeat(&self, frame: &Frame) {

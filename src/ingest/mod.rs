@@ -6,6 +6,7 @@
 //! duplicate; it never looks at HTTP and never plans a query.
 
 mod committer;
+mod cut;
 mod receipts;
 
 use std::{
@@ -15,7 +16,10 @@ use std::{
 };
 
 use arrow::array::{Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray};
-use tokio::sync::{Notify, Semaphore};
+use tokio::{
+    sync::{Notify, Semaphore, SemaphorePermit},
+    time::timeout,
+};
 
 use crate::{
     buffer::Buffer,
@@ -30,6 +34,8 @@ use crate::{
     record::{Receipt, Table},
     wal::{self, Frame, Pending, Resume, Section, Writer},
 };
+
+pub use cut::Cut;
 
 use committer::{Append, Committer, Sealed};
 use receipts::Recent;
@@ -202,9 +208,12 @@ impl Ingestor {
                 format!("the body is larger than {} bytes: send smaller batches", self.settings.body_bytes_max),
             ));
         }
-        let plain = self.plain(&request).await?;
-        let reservation = self.parts.buffer.reserve(plain.len() + BATCH_OVERHEAD_BYTES, self.settings.wait_max).await?;
-        let prepared = {
+        let (prepared, reservation) = {
+            // One turn for all of it: what is decompressed and waits for room is in memory as well.
+            let _turn = self.turn().await?;
+            let plain = self.plain(&request).await?;
+            let room = plain.len() + BATCH_OVERHEAD_BYTES;
+            let reservation = self.parts.buffer.reserve(room, self.settings.wait_max).await?;
             let options = Options {
                 received_at_us,
                 future_max_us: self.settings.future_max_us,
@@ -212,10 +221,10 @@ impl Ingestor {
                 shape: request.shape,
             };
             let key = request.idempotency_key;
-            let _permit = self.decoders.acquire().await.context("ingest has stopped")?;
-            tokio::task::spawn_blocking(move || Prepared::new(&plain, options, key.as_deref()))
+            let prepared = tokio::task::spawn_blocking(move || Prepared::new(&plain, options, key.as_deref()))
                 .await
-                .context("a decoder stopped")??
+                .context("a decoder stopped")??;
+            (prepared, reservation)
         };
         if let Some(receipt) = &prepared.frame.receipt {
             let not_before_us = received_at_us - self.settings.receipt_horizon_us;
@@ -266,6 +275,8 @@ impl Ingestor {
         // A flush that failed before is finished first; only the next one takes what came since.
         self.flush().await?;
         self.flush().await?;
+        // Whoever copies the log keeps it from forgetting by the same lock.
+        let _no_flush = self.flush.lock().await;
         let saved_seq = self.parts.catalog.totals().await?.map_or(0, |totals| totals.seq);
         self.committer.forget_through(saved_seq).await
     }
@@ -322,12 +333,19 @@ impl Ingestor {
         Ok(())
     }
 
+    /// A turn to decode; waits for it as long as for room.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>> {
+        match timeout(self.settings.wait_max, self.decoders.acquire()).await {
+            Ok(turn) => turn.context("ingest has stopped"),
+            Err(_) => Err(Error::new(Kind::Busy, "ingest has more to decode than it can: send less at a time")),
+        }
+    }
+
     async fn plain(&self, request: &Request) -> Result<bytes::Bytes> {
         if request.encoding == Encoding::Identity {
             return Ok(request.body.clone());
         }
         let (body, encoding, bytes_max) = (request.body.clone(), request.encoding, self.settings.body_bytes_max);
-        let _permit = self.decoders.acquire().await.context("ingest has stopped")?;
         tokio::task::spawn_blocking(move || decode::decompress(&body, encoding, bytes_max))
             .await
             .context("a decompressor stopped")?

@@ -5,9 +5,11 @@
 //! a replay must still do. This room never reads rows back (that is the query room's) and never
 //! knows what waits in the buffer.
 
+mod copy;
 mod file;
 mod rewrite;
 mod scan;
+mod schema;
 mod statistics;
 mod storage;
 mod store;
@@ -16,6 +18,7 @@ mod tags;
 mod transfer;
 mod upkeep;
 
+pub use copy::{Copied, CopyTarget};
 pub use file::sort_by_time;
 pub use rewrite::{Keep, Rewrite, Rewriter, Rewritten};
 pub use scan::Scan;

@@ -24,7 +24,7 @@ use object_store::{
 use crate::disk::{self, Disk, DiskFile};
 
 /// The directory of a table's log, where a name decides what counts.
-const DELTA_LOG: &str = "_delta_log";
+pub(super) const DELTA_LOG: &str = "_delta_log";
 
 /// Makes durable what an earlier process named in a Delta log and perhaps did not live to fsync:
 /// this one takes it as committed. And removes files that never got their names.

@@ -7,7 +7,7 @@ use std::{
 
 use arrow::{
     array::RecordBatch,
-    datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
+    datatypes::{DataType, Field, Schema, SchemaRef},
 };
 use bytes::Bytes;
 use chrono::NaiveDate;
@@ -18,7 +18,7 @@ use datafusion::{
 use deltalake_core::{
     DeltaTable,
     kernel::{
-        Action, Add, ArrayType, DataType as DeltaType, MapType, PrimitiveType, StructField, StructType, Transaction,
+        Action, Add, Transaction,
         transaction::{CommitBuilder, CommitProperties},
     },
     logstore::LogStoreRef,
@@ -33,7 +33,7 @@ use url::Url;
 
 use super::{
     file::{self, Encoded},
-    statistics,
+    schema, statistics,
     storage::{Place, Storage},
     tags,
 };
@@ -138,6 +138,7 @@ impl LakeTable {
             }
         }
         delta.load().await.context(format!("cannot read the Delta log of {}", table.name()))?;
+        schema::grow(&mut delta, table).await?;
         let state = delta.snapshot().context("the table has no snapshot after loading")?.clone();
         let snapshot = read_snapshot(table, &places, &log_store, &state).await?;
         Ok(Self {
@@ -373,15 +374,22 @@ impl DataFile {
         }
     }
 
+    /// Whether a row may have this text in a column, as far as the log's bounds tell.
+    pub fn may_hold(&self, table: Table, column: &str, wanted: &str) -> bool {
+        let position = table.schema().index_of(column).ok();
+        let Some(bounds) = position.and_then(|position| self.statistics.column_statistics.get(position)) else {
+            return true;
+        };
+        let below = text(&bounds.min_value).is_some_and(|least| wanted < least.as_str());
+        let above = text(&bounds.max_value).is_some_and(|greatest| wanted > greatest.as_str());
+        !below && !above
+    }
+
     fn tenants(&self, table: Table, rows: u64) -> Tenants {
         let Ok(position) = table.schema().index_of(col::TENANT_ID) else {
             return Tenants::from_statistics(None, rows, Some(rows));
         };
         let Some(bounds) = self.statistics.column_statistics.get(position) else { return Tenants::Unknown };
-        let text = |bound: &Precision<ScalarValue>| match bound.get_value()? {
-            ScalarValue::Utf8View(text) => text.clone(),
-            _ => None,
-        };
         let (least, greatest) = (text(&bounds.min_value), text(&bounds.max_value));
         let unnamed_rows = bounds.null_count.get_value().map(|nulls| *nulls as u64);
         Tenants::from_statistics(least.as_deref().zip(greatest.as_deref()), rows, unnamed_rows)
@@ -399,6 +407,13 @@ impl DataFile {
         let first_us = us(bounds.map(|bounds| &bounds.min_value)).unwrap_or(start_us);
         let last_us = us(bounds.map(|bounds| &bounds.max_value)).unwrap_or(start_us + DAY_US - 1);
         (first_us, last_us)
+    }
+}
+
+fn text(bound: &Precision<ScalarValue>) -> Option<String> {
+    match bound.get_value()? {
+        ScalarValue::Utf8View(text) => text.clone(),
+        _ => None,
     }
 }
 
@@ -427,7 +442,7 @@ async fn exists(delta: &DeltaTable) -> Result<bool> {
 }
 
 async fn create(log_store: &LogStoreRef, table: Table) -> Result<DeltaTable> {
-    let columns = delta_columns(table)?;
+    let columns = schema::delta_columns(table)?;
     CreateBuilder::new()
         .with_log_store(Arc::clone(log_store))
         .with_table_name(table.name())
@@ -486,48 +501,6 @@ fn parse_day(text: &str) -> Option<i32> {
 
 pub(super) fn seq_version(seq: u64) -> Result<i64> {
     i64::try_from(seq).kind_context(Kind::Internal, || "the WAL seq left the range of Delta's versions".into())
-}
-
-/// The Delta schema: the files' columns with the partition column after the time.
-fn delta_columns(table: Table) -> Result<Vec<StructField>> {
-    let mut columns = file::file_schema(table)
-        .fields()
-        .iter()
-        .map(|field| Ok(StructField::new(field.name(), delta_type(field.data_type())?, field.is_nullable())))
-        .collect::<Result<Vec<_>>>()?;
-    columns.insert(1, StructField::new(PARTITION, DeltaType::Primitive(PrimitiveType::Date), true));
-    Ok(columns)
-}
-
-fn delta_type(data_type: &DataType) -> Result<DeltaType> {
-    Ok(match data_type {
-        DataType::Utf8 | DataType::Utf8View => DeltaType::Primitive(PrimitiveType::String),
-        DataType::Int64 => DeltaType::Primitive(PrimitiveType::Long),
-        DataType::Float64 => DeltaType::Primitive(PrimitiveType::Double),
-        DataType::Boolean => DeltaType::Primitive(PrimitiveType::Boolean),
-        DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => DeltaType::Primitive(PrimitiveType::Timestamp),
-        DataType::List(element) => {
-            DeltaType::from(ArrayType::new(delta_type(element.data_type())?, element.is_nullable()))
-        }
-        DataType::Struct(fields) => {
-            let fields = fields
-                .iter()
-                .map(|field| Ok(StructField::new(field.name(), delta_type(field.data_type())?, field.is_nullable())))
-                .collect::<Result<Vec<_>>>()?;
-            DeltaType::from(StructType::try_new(fields).context("a nested column is no Delta struct")?)
-        }
-        DataType::Map(entries, _) => {
-            let DataType::Struct(fields) = entries.data_type() else {
-                return Err(Error::new(Kind::Internal, "the entries of a map are a struct"));
-            };
-            DeltaType::from(MapType::new(
-                delta_type(fields[0].data_type())?,
-                delta_type(fields[1].data_type())?,
-                fields[1].is_nullable(),
-            ))
-        }
-        other => return Err(Error::new(Kind::Internal, format!("{other} has no Delta type"))),
-    })
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {

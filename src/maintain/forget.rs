@@ -10,7 +10,6 @@ use arrow::{
     array::{Array, AsArray, BooleanArray, RecordBatch},
     datatypes::DataType,
 };
-use datafusion::{common::stats::Precision, scalar::ScalarValue};
 use serde::{Deserialize, Serialize};
 
 use super::Maintainer;
@@ -136,15 +135,7 @@ fn position(lake: &LakeTable, column: &str) -> Result<usize> {
 
 /// Whether the file's statistics allow for such a row.
 fn may_hold(lake: &LakeTable, file: &DataFile, column: &str, how: Match, name: &str) -> bool {
-    let Ok(position) = lake.table().schema().index_of(column) else { return false };
-    let (Match::Whole, Some(bounds)) = (how, file.statistics.column_statistics.get(position)) else { return true };
-    let text = |bound: &Precision<ScalarValue>| match bound.get_value() {
-        Some(ScalarValue::Utf8View(Some(text))) => Some(text.clone()),
-        _ => None,
-    };
-    let below = text(&bounds.min_value).is_some_and(|least| name < least.as_str());
-    let above = text(&bounds.max_value).is_some_and(|greatest| name > greatest.as_str());
-    !below && !above
+    how == Match::Part || file.may_hold(lake.table(), column, name)
 }
 
 /// Which rows stay: a row without a value is nobody's.

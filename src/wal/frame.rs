@@ -126,6 +126,16 @@ impl Section {
 /// The batch in today's schema of the table, without `ingest_seq`: missing columns are null.
 fn conform(table: Table, sent: &RecordBatch, rows: usize) -> Result<RecordBatch> {
     let schema = stored_schema(table);
+    if let Some(unknown) = sent.schema().fields().iter().find(|field| schema.index_of(field.name()).is_err()) {
+        return Err(Error::new(
+            Kind::Conflict,
+            format!(
+                "the WAL holds the column {} of {}, which this version does not know: start the version that wrote it",
+                unknown.name(),
+                table.name()
+            ),
+        ));
+    }
     let columns = schema
         .fields()
         .iter()

@@ -52,16 +52,18 @@
 //!
 //! This room never decides what a frame is for, and never deletes a segment on its own.
 
+mod copy;
 mod frame;
 mod quarantine;
 mod reader;
 mod segment;
 mod writer;
 
+pub use copy::copy;
 pub use frame::{Frame, Section};
 pub use quarantine::{Loss, Quarantined, quarantine};
 pub use reader::{Recovered, recover};
-pub use writer::{Pending, Position, Resume, Writer};
+pub use writer::{Pending, Position, Resume, SegmentFile, Writer};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

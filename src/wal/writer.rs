@@ -94,6 +94,11 @@ impl Writer {
         Position { next_seq: self.next_seq, bytes: self.segments.iter().map(|segment| segment.bytes).sum() }
     }
 
+    /// The log's segments, oldest first, each as long as it is known to be durable.
+    pub fn segments(&self) -> &[SegmentFile] {
+        &self.segments
+    }
+
     /// Writes the frames as one group and fsyncs it; returns the seq of the first. After `Ok` they
     /// survive power loss; after `Err` none of them is acknowledged, and if what is on disk is not
     /// known any more, the writer refuses all further groups.

@@ -38,6 +38,11 @@ impl TestApp {
         app
     }
 
+    /// Starts after a stop.
+    pub async fn reopen(&mut self) {
+        self.open().await;
+    }
+
     async fn open(&mut self) {
         self.daemon = Some(Daemon::start(&self.config, self.clock.clone()).await.unwrap());
     }
@@ -51,9 +56,14 @@ impl TestApp {
     /// What a crash leaves: a copy of the directory as it is now, without a stop, in a daemon of its own.
     pub async fn crash(&self) -> Self {
         let directory = tempfile::tempdir().unwrap();
+        copy(&self.config.server.data, &directory.path().join("data"));
+        self.beside(directory).await
+    }
+
+    /// Another daemon with the same settings and the same clock, on `data` in a directory.
+    pub async fn beside(&self, directory: TempDir) -> Self {
         let mut config = self.config.clone();
         config.server.data = directory.path().join("data");
-        copy(&self.config.server.data, &config.server.data);
         let mut app =
             Self { daemon: None, clock: self.clock.clone(), config, client: reqwest::Client::new(), directory };
         app.open().await;

@@ -125,7 +125,7 @@ async fn a_batch_sent_twice_is_stored_once() {
     let books = json_of(app.get("/api/v1/status")).await["books"].clone();
     assert_eq!(
         books,
-        json!({"received": 13, "accepted": 6, "rejected": 0, "duplicate": 7, "committed": 6, "buffered": 0})
+        json!({"received": 13, "accepted": 6, "rejected": 0, "duplicate": 7, "committed": 6, "deleted": 0, "buffered": 0})
     );
     // Past the horizon the same bytes are a new batch.
     app.clock.set(NOW_US + 25 * 3_600_000_000);

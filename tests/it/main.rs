@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod app;
+mod backup;
 mod cold;
 mod disk;
 mod drift;
 mod forget;
+mod growth;
 mod ingest;
 mod maintain;
 mod metrics;

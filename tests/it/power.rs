@@ -43,13 +43,13 @@ const ACTS: [Act; 9] = {
 
 /// The batches of a workload: which were sent, and which were acknowledged.
 #[derive(Debug, Default, Clone)]
-struct Told {
-    sent: usize,
-    acknowledged: Vec<usize>,
+pub struct Told {
+    pub sent: usize,
+    pub acknowledged: Vec<usize>,
 }
 
 /// One to three records and now and then a line that is none; what is in a batch follows from its number.
-fn batch(number: usize) -> String {
+pub fn batch(number: usize) -> String {
     let records = 1 + lot(7, number as u64) % 3;
     let mut body: String =
         (0..records).map(|index| record(-(number as i64), &format!("{number}-{index}"), "rag", 0.5)).collect();
@@ -63,7 +63,7 @@ fn ids(number: usize) -> impl Iterator<Item = String> {
     (0..1 + lot(7, number as u64) % 3).map(move |index| format!("{number}-{index}"))
 }
 
-fn config(root: &Path) -> Config {
+pub fn config(root: &Path) -> Config {
     let mut config = Config::default();
     config.server.listen = "127.0.0.1:0".parse().unwrap();
     config.server.data = root.join("data");
@@ -74,11 +74,11 @@ fn config(root: &Path) -> Config {
     config
 }
 
-fn clock() -> Clock {
+pub fn clock() -> Clock {
     Clock::manual(NOW_US)
 }
 
-async fn send(store: &Store, number: usize) -> Result<Answer> {
+pub async fn send(store: &Store, number: usize) -> Result<Answer> {
     let body = Bytes::from(batch(number));
     let request = Request { body, encoding: Encoding::Identity, shape: Shape::Lines, idempotency_key: None };
     store.ingestor.ingest(request).await
@@ -114,7 +114,7 @@ async fn work(store: &Store, told: &mut Told) {
 }
 
 /// Each acknowledged record is there once, each other one once or not at all, a batch as a whole.
-async fn check_shown(store: &Store, told: &Told, context: &str) {
+pub async fn check_shown(store: &Store, told: &Told, context: &str) {
     let shown = shown(store).await;
     let mut rows = 0;
     for number in 0..told.sent {
@@ -135,7 +135,7 @@ async fn check_shown(store: &Store, told: &Told, context: &str) {
 
 /// Opens what was left, on a disk that works: nothing is lost or doubled, and every batch can be sent
 /// again, with the answer that it deserves.
-async fn check_left(left: &Path, told: &Told, context: &str) {
+pub async fn check_left(left: &Path, told: &Told, context: &str) {
     let store = Store::open(&config(left), clock()).await;
     let store = store.unwrap_or_else(|error| panic!("{}: {context}", error.chain()));
     check_shown(&store, told, context).await;

@@ -30,10 +30,11 @@ const RANKS: &[(&str, u8)] = &[
     ("ingest", 3),
     ("maintain", 3),
     ("query", 3),
-    ("http", 4),
-    ("jobs", 4),
-    ("daemon", 5),
-    ("cli", 6),
+    ("backup", 4),
+    ("http", 5),
+    ("jobs", 5),
+    ("daemon", 6),
+    ("cli", 7),
 ];
 
 /// Files that only join rooms and so have no rank.
