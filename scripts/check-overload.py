@@ -10,8 +10,9 @@ part of SECONDS, and until its last request is answered:
 
   writers  44 senders that do not wait when they are refused: small bodies, bodies as large as `body_bytes_max`
            lets them be, plain and gzip, and bodies that are too large, as sent or decompressed
-  bombs    24 senders of bodies within `body_bytes_max` whose content is worse than its size: millions of records
-           of one field, millions of lines that are no record, one record of one huge text
+  tiny     8 senders of gzip bodies within `body_bytes_max` of millions of records of one field, and 4 ordinary ones
+  junk     the same with millions of lines that are no record
+  huge     the same with one record of one huge text
   slow     100 senders of a few bytes a second, 50 that never end their request's head, and 8 ordinary ones
   queries  50 askers of heavy statements: sorts of everything, groups of high cardinality, joins, cross joins,
            windows, whole tables as JSON, Arrow and Parquet; five of them read slowly. Nothing is written, so
@@ -20,8 +21,8 @@ part of SECONDS, and until its last request is answered:
 
 A watcher of its own process looks at resident memory every 20 ms and kills the server past KILL_MIB, so that a
 machine that does other things survives the check; the phase has failed then, and the next one begins with a
-restart. VmHWM is set back between phases, so each has a peak of its own. Another process asks /healthz five
-times a second. With --hostile there are statements whose functions make huge texts, which nobody asks by
+restart. So it does where /healthz does not answer within a minute of a phase's end. VmHWM is set back between
+phases, so each has a peak of its own. Another process asks /healthz five times a second. With --hostile there are statements whose functions make huge texts, which nobody asks by
 accident.
 """
 
@@ -50,7 +51,7 @@ from served import (MIB, Broken, Claims, Connection, Process, Server, generate, 
 
 MEMORY_BYTES_MAX = 1 << 30
 BODY_BYTES_MAX = 64 * MIB
-PHASES = ("writers", "bombs", "slow", "queries", "all")
+PHASES = ("writers", "tiny", "junk", "huge", "slow", "queries", "all")
 HEALTH_SECONDS_MAX, HEALTH_PAUSE_SECONDS = 1.0, 0.2
 WATCH_PAUSE_SECONDS = 0.02
 # No answer takes longer: a statement may run for 60 s, and a body may wait for its turn.
@@ -106,11 +107,14 @@ def bodies(lines):
             Body("far too large, gzip", pack_zeros(4 << 30), GZIP, [], (413,), 2),
             Body("nothing but empty lines, gzip", blank, GZIP, [], (400,), 2),
         ],
-        "bombs": [
-            thin,
+        "tiny": [thin, of("small beside tiny", 4, 100)],
+        "junk": [
             Body("millions of lines that are no record, gzip", pack(junk), GZIP, [{}], refusable, 8),
-            Body("one huge record, gzip", pack(fat), GZIP, [{}], refusable, 4),
-            of("small beside bombs", 4, 100),
+            of("small beside junk", 4, 100),
+        ],
+        "huge": [
+            Body("one huge record, gzip", pack(fat), GZIP, [{}], refusable, 8),
+            of("small beside huge", 4, 100),
         ],
         "slow": [of("small beside slow senders", 8, 100)],
         "queries": [],
@@ -143,6 +147,8 @@ class Outcome:
     def __init__(self, kind, sums, status, seconds, retry_after=None, error=None, seq=None, accepted=None):
         self.kind, self.sums, self.status, self.seconds = kind, sums, status, seconds
         self.retry_after, self.error, self.seq, self.accepted = retry_after, error, seq, accepted
+        # The clock is the same in all processes.
+        self.at = time.monotonic()
 
 
 class Asked:
@@ -353,8 +359,9 @@ class Phase:
 
     def __init__(self, name):
         self.name, self.peak, self.killed, self.ended = name, 0, False, False
+        self.wedged = None
         self.sent, self.asked, self.health = [], [], []
-        self.seconds = 0.0
+        self.seconds = self.load_end = 0.0
 
 
 class Overload:
@@ -447,6 +454,7 @@ class Overload:
             self.gather(said, phase)
             time.sleep(0.1)
         stop.set()
+        phase.load_end = time.monotonic()
         self.rss_under_load = self.server.process.resident()
         patience = time.monotonic() + REQUEST_SECONDS_MAX + 30
         while any(process.is_alive() for process in processes) and time.monotonic() < patience:
@@ -467,6 +475,33 @@ class Overload:
         phase.killed, phase.ended = self.killed.value, not self.server.runs()
         phase.peak = max(self.peak.value, self.server.process.status().get("VmHWM", 0))
         self.tell(phase)
+        if not phase.ended:
+            self.wait_until_well(phase)
+
+    def wait_until_well(self, phase):
+        """What a phase left behind is no part of the next one."""
+        started = time.monotonic()
+        while time.monotonic() < started + RECOVER_SECONDS_MAX:
+            try:
+                if self.server.ask("GET", "/healthz", timeout=HEALTH_SECONDS_MAX).status == 200:
+                    phase.wedged = False
+                    self.wait_until_committed()
+                    return
+            except Broken:
+                time.sleep(0.2)
+        phase.wedged = True
+        self.server.kill()
+
+    def wait_until_committed(self):
+        """Until the rows of a phase take no memory any more; not for ever, the next phase begins anyhow."""
+        deadline = time.monotonic() + RECOVER_SECONDS_MAX
+        while time.monotonic() < deadline and self.server.runs():
+            try:
+                if self.server.status()["books"]["buffered"] == 0:
+                    return
+            except Broken:
+                pass
+            time.sleep(0.5)
 
     def gather(self, said, phase):
         while True:
@@ -484,10 +519,8 @@ class Overload:
                 self.unknown.append(outcome.sums)
 
     def tell(self, phase):
-        statuses = collections.Counter(outcome.status or "broken" for outcome in phase.sent)
-        asked = collections.Counter("cut" if asked.cut else asked.status for asked in phase.asked)
-        print(f"      {phase.name}: {phase.seconds:.0f} s, peak {mib(phase.peak)}, bodies {dict(statuses)}, "
-              f"statements {dict(asked)}", flush=True)
+        print(f"      {phase.name}: {phase.seconds:.0f} s, peak {mib(phase.peak)}, bodies {bodies_of(phase.sent)}, "
+              f"statements {statements_of(phase.asked)}", flush=True)
 
     # What is claimed.
 
@@ -509,6 +542,9 @@ class Overload:
         said = f"{len(phase.health)} times, at most {longest:.3f} s, {len(slow)} later than {HEALTH_SECONDS_MAX:g} s"
         check(f"{name}: /healthz answers within {HEALTH_SECONDS_MAX:g} s",
               phase.health and not slow and (not failed or phase.ended), said + (f", {failed[0]}" if failed else ""))
+        if phase.wedged is not None:
+            check(f"{name}: the server is well again within {RECOVER_SECONDS_MAX} s of the last request", not phase.wedged,
+                  "/healthz does not answer; it was killed" if phase.wedged else "/healthz answers")
         if phase.sent:
             self.judge_bodies(phase)
         if phase.asked:
@@ -539,10 +575,12 @@ class Overload:
               f"after at most {max(outcome.seconds for outcome in phase.sent):.1f} s" if not unanswered else
               f"{len(unanswered)} are not, the first: {unanswered[0].kind} after {unanswered[0].seconds:.1f} s: "
               f"{unanswered[0].error}")
-        small = [outcome.status for outcome in phase.sent if outcome.kind.startswith("small")]
+        small = [outcome for outcome in phase.sent if outcome.kind.startswith("small")]
         if small:
-            check(f"{name}: some small bodies are taken all the while", small.count(200) > 0,
-                  f"{small.count(200)} of {len(small)}")
+            taken = [outcome for outcome in small if outcome.status == 200 and outcome.at < phase.load_end]
+            check(f"{name}: small bodies are taken while the load lasts", taken,
+                  f"{len(taken)} of {len(small)}, after at most "
+                  f"{max((outcome.seconds for outcome in taken), default=0):.1f} s")
 
     def judge_statements(self, phase):
         check, name = self.claims.check, phase.name
@@ -560,7 +598,11 @@ class Overload:
         clear = [asked for asked in phase.asked if asked.status in (408, 422) and asked.error]
         # A long result that fails in its middle can only break off.
         cut = [asked for asked in phase.asked if asked.cut and asked.status == 200]
-        bad = [asked for asked in phase.asked if asked.status not in (200, 408, 422, 429, 503)
+        silent = [asked for asked in phase.asked if asked.status is None]
+        check(f"{name}: every statement is answered", not silent,
+              f"after at most {max(asked.seconds for asked in phase.asked):.1f} s" if not silent else
+              f"{len(silent)} are not, the first: {silent[0].name} after {silent[0].seconds:.1f} s: {silent[0].error}")
+        bad = [asked for asked in phase.asked if asked.status not in (None, 200, 408, 422, 429, 503)
                or asked.status in (408, 422) and not asked.error]
         check(f"{name}: statements that fail say why", not bad,
               f"{len(clear)} with 408 or 422, {len(cut)} long results broke off" if not bad else
@@ -599,7 +641,7 @@ class Overload:
         check("afterwards: a batch is taken", taken, said)
         time.sleep(SETTLE_SECONDS)
         resident = self.server.process.resident()
-        if not self.phases or self.phases[-1].ended:
+        if not self.phases or self.phases[-1].ended or self.phases[-1].wedged:
             self.claims.note("afterwards: memory falls or stays", f"{mib(resident)} after a restart")
         else:
             check("afterwards: memory falls or stays", resident <= self.rss_under_load * 1.05,
@@ -634,8 +676,7 @@ class Overload:
         phases = [(phase.name, f"{phase.seconds:.0f} s", mib(phase.peak),
                    f"{quantile([seconds for _, seconds, _ in phase.health], 0.99) or 0:.3f} s",
                    f"{max((seconds for _, seconds, _ in phase.health), default=0):.3f} s",
-                   counts(outcome.status or "broken" for outcome in phase.sent),
-                   counts("broken off" if asked.cut else asked.status for asked in phase.asked))
+                   bodies_of(phase.sent), statements_of(phase.asked))
                   for phase in self.phases]
         kinds = collections.defaultdict(list)
         for phase in self.phases:
@@ -647,18 +688,27 @@ class Overload:
                 statements[f"{phase.name}: {asked.name}"].append(asked)
         return "\n\n".join([
             markdown(phases, ("phase", "time", "memory, peak", "/healthz p99", "/healthz longest", "bodies", "statements")),
-            markdown([(name, counts(outcome.status or "broken" for outcome in outcomes), longest(outcomes))
+            markdown([(name, bodies_of(outcomes), longest(outcomes))
                       for name, outcomes in kinds.items()], ("bodies", "answers", "longest")),
-            markdown([(name, counts("broken off" if asked.cut else asked.status for asked in many), longest(many))
+            markdown([(name, statements_of(many), longest(many))
                       for name, many in statements.items()], ("statement", "answers", "longest")),
         ])
 
     def shown(self):
         return [{
             "name": phase.name, "seconds": phase.seconds, "peak": phase.peak, "killed": phase.killed,
-            "ended": phase.ended, "health": phase.health,
+            "ended": phase.ended, "wedged": phase.wedged, "health": phase.health,
             "sent": [vars(outcome) for outcome in phase.sent], "asked": [vars(asked) for asked in phase.asked],
         } for phase in self.phases]
+
+
+def bodies_of(outcomes):
+    return counts(outcome.status or "no answer" for outcome in outcomes)
+
+
+def statements_of(many):
+    return counts("no answer" if asked.status is None else "broken off" if asked.cut else asked.status
+                  for asked in many)
 
 
 def counts(statuses):
