@@ -6,10 +6,10 @@ usage: scripts/soak.py [--minutes 30] [--seed 1] [--data DIR] [--writers 4] [--r
                        [--epoch-seconds 90] [--epochs-kept 4] [--records 40000] [--json FILE]
 
 Writers, each a process of its own, post batches as fast as they are taken. The text is made once by
-`driftline generate`; each post has an Idempotency-Key and request ids of its own, all else repeats after
-RECORDS records. So bytes per row on disk are fewer than those of traffic that never repeats. One more writer
-sends 200 records a second with the present time, as agents do. Every fiftieth batch has a line that is no
-record.
+`driftline generate`; each post has an Idempotency-Key of its own, and ids and fractions of seconds whose digits
+are exchanged; all else repeats after RECORDS records, so rows take somewhat less room on disk than those of
+traffic that never repeats. One more writer sends 200 records a second with the present time, as agents do.
+Every fiftieth batch has a line that is no record.
 
 The disk is bounded by deleting history through the product. Time is cut into epochs of EPOCH_SECONDS. The
 rows of an epoch have a tenant and three days of their own, long past, so that all of maintenance falls due
@@ -77,38 +77,75 @@ FORGET_SECONDS_MAX = 1800
 QUERY_SECONDS_MAX = 120
 LIVE_TENANT = "soak-live"
 TABLES = ("agent_logs", "rejected_logs")
+# Request ids begin with the number of their post, all of one length.
+FIRST_NUMBER = 36**4
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
+class Batch:
+    """Lines in pieces: what changes with the epoch, what changes with each post, and the rest."""
+
+    # The date, the seconds, their fraction, what follows, the ids, and the rest with the tenant.
+    LINE = re.compile(rb'(\{"timestamp":")(\d{4}-\d\d-\d\d)(T[\d:]{8}\.)(\d+)(Z",.*?)("request_id":"req-.*?)("agent_id":.*)',
+                      re.DOTALL)
+
+    def __init__(self, lines):
+        found = [self.LINE.fullmatch(line) for line in lines]
+        if not all(found):
+            sys.exit("the generated lines are not as this script knows them")
+        pieces = list(zip(*(match.groups() for match in found)))
+        self.openings, self.dates, self.seconds, fractions, self.middles, ids, tails = pieces
+        self.fractions, self.ids = b"\n".join(fractions), b"\n".join(ids)
+        self.tails = [re.sub(rb'"tenant_id":"[^"]*"', b'"tenant_id":"TENANT"', tail) for tail in tails]
+        self.live = b"".join(lines[:LIVE_LINES])
+        records = [json.loads(line) for line in lines]
+        self.sums, self.live_sums = sums(records), sums(records[:LIVE_LINES])
+        self.request_ids = {record["request_id"] for record in records}
+        self.trace, self.session = records[0]["trace_id"], records[0]["session_id"]
+
+    def of_epoch(self, epoch):
+        """What the epoch makes of the openings and the tails."""
+        moved = {(FIRST_TEXT_DAY + datetime.timedelta(day)).isoformat().encode():
+                 (first_day(epoch) + datetime.timedelta(day)).isoformat().encode() for day in range(DAYS)}
+        openings = [opening + moved[date] + seconds
+                    for opening, date, seconds in zip(self.openings, self.dates, self.seconds)]
+        named = tenant(epoch).encode()
+        return openings, [tail.replace(b"TENANT", named) for tail in self.tails]
+
+    def body(self, number, of_epoch):
+        """The body as the post of this number sends it."""
+        exchanged = exchange(number)
+        fractions = self.fractions.translate(exchanged).split(b"\n")
+        ids = self.ids.translate(exchanged).replace(b'"req-', f'"{base36(number)}-'.encode()).split(b"\n")
+        openings, tails = of_epoch
+        pieces = zip(openings, fractions, self.middles, ids, tails)
+        return b"".join([piece for line in pieces for piece in line])
+
+
 class Corpus:
-    """The text that is sent, and what each batch of it adds up to."""
+    """The text that is sent."""
 
     def __init__(self, path, seed, records):
         lines = generate(path, seed, f"{FIRST_TEXT_DAY}T00:00:00Z", DAYS, records // DAYS)
         os.remove(path)
-        placed = [re.sub(rb'"tenant_id":"[^"]*"', b'"tenant_id":"TENANT"', line) for line in lines]
-        self.batches = [placed[start:start + BATCH_LINES] for start in range(0, len(placed), BATCH_LINES)]
-        parsed = [[json.loads(line) for line in batch] for batch in self.batches]
-        self.sums = [sums(batch) for batch in parsed]
-        records = [record for batch in parsed for record in batch]
-        self.traces = sorted({record["trace_id"] for record in records})[:200]
-        self.sessions = sorted({record["session_id"] for record in records})[:200]
-        self.bytes = sum(map(len, placed))
-        self.records = len(placed)
-        if len({record["request_id"] for record in records}) != len(records):
+        self.batches = [Batch(lines[start:start + BATCH_LINES]) for start in range(0, len(lines), BATCH_LINES)]
+        self.bytes, self.records = sum(map(len, lines)), len(lines)
+        if len(set().union(*(batch.request_ids for batch in self.batches))) != self.records:
             sys.exit("the generated request ids repeat")
 
-    def bodies(self, epoch):
-        """The batches as an epoch sends them."""
-        moved = [(f'"timestamp":"{FIRST_TEXT_DAY + datetime.timedelta(day)}'.encode(),
-                  f'"timestamp":"{first_day(epoch) + datetime.timedelta(day)}'.encode()) for day in range(DAYS)]
-        made = []
-        for batch in self.batches:
-            body = b"".join(batch).replace(b'"TENANT"', f'"{tenant(epoch)}"'.encode())
-            for before, after in moved:
-                body = body.replace(before, after)
-            made.append(body)
-        return made
+
+def exchange(number):
+    """The digits in another order, as a table for `bytes.translate`."""
+    digits = random.Random(number).sample(b"0123456789", 10)
+    return bytes.maketrans(b"0123456789", bytes(digits))
+
+
+def base36(number):
+    text = ""
+    while number:
+        number, digit = divmod(number, 36)
+        text = DIGITS[digit] + text
+    return text
 
 
 def sums(records):
@@ -123,15 +160,6 @@ def tenant(epoch):
 
 def first_day(epoch):
     return FIRST_EPOCH_DAY + datetime.timedelta(epoch * DAYS)
-
-
-def with_ids(body, number):
-    """The body with request ids that no other batch has."""
-    text = ""
-    while number:
-        number, digit = divmod(number, 36)
-        text = DIGITS[digit] + text
-    return body.replace(b'"request_id":"req-', f'"request_id":"{text}-'.encode())
 
 
 class Writer:
@@ -170,9 +198,9 @@ class Writer:
     def say(self, kind, *what):
         self.shared.said.put((kind, self.name, *what))
 
-    def acked(self, answer, epoch, batch, lines, length):
+    def acked(self, answer, epoch, lines, length):
         said = answer.json()
-        self.say("ack", said["seq"], epoch, batch, said["accepted"], len(said["rejected"]), lines, length,
+        self.say("ack", said["seq"], epoch, said["accepted"], len(said["rejected"]), lines, length,
                  answer.seconds, self.refused, self.broken, bool(said.get("duplicate")))
         self.refused = self.broken = 0
 
@@ -181,15 +209,16 @@ class Writer:
         while not self.shared.stop.is_set():
             if self.shared.epoch.value != epoch:
                 epoch = self.shared.epoch.value
-                bodies = corpus.bodies(epoch)
+                of_epoch = [batch.of_epoch(epoch) for batch in corpus.batches]
                 self.say("entered_epoch", epoch)
-            batch = number % len(bodies)
-            body = with_ids(bodies[batch], 36**4 + number)
+            position = number % len(corpus.batches)
+            batch = corpus.batches[position]
+            body = batch.body(FIRST_NUMBER + number, of_epoch[position])
             if number % REJECT_EVERY == 0:
                 body += f"no record of {tenant(epoch)}\n".encode()
             answer = self.post(number, body)
             if answer:
-                self.acked(answer, epoch, batch, corpus.sums[batch], len(body))
+                self.acked(answer, epoch, batch.sums, len(body))
             number += writers
         self.say("writer_ended")
 
@@ -197,12 +226,13 @@ class Writer:
         number = 0
         while not self.shared.stop.is_set():
             now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f")
-            lines = corpus.batches[number % len(corpus.batches)][:LIVE_LINES]
-            body = re.sub(rb'"timestamp":"[^"]*Z"', f'"timestamp":"{now}Z"'.encode(), b"".join(lines))
-            body = with_ids(body.replace(b'"TENANT"', f'"{LIVE_TENANT}"'.encode()), 36**5 + number)
+            batch = corpus.batches[number % len(corpus.batches)]
+            body = re.sub(rb'"timestamp":"[^"]*Z"', f'"timestamp":"{now}Z"'.encode(), batch.live)
+            body = body.replace(b'"request_id":"req-', f'"request_id":"live{number}-'.encode())
+            body = re.sub(rb'"tenant_id":"[^"]*"', f'"tenant_id":"{LIVE_TENANT}"'.encode(), body)
             answer = self.post(number, body)
             if answer:
-                self.acked(answer, None, None, sums([json.loads(line) for line in lines]), len(body))
+                self.acked(answer, None, batch.live_sums, len(body))
             number += 1
             self.shared.stop.wait(LIVE_PAUSE_SECONDS)
         self.say("writer_ended")
@@ -248,7 +278,7 @@ class Ledger:
                 # What a writer says is the name of a method here.
                 getattr(self, said[0])(*said[1:])
 
-    def ack(self, _, seq, epoch, batch, accepted, rejected, lines, length, seconds, refused, broken, duplicate):
+    def ack(self, _, seq, epoch, accepted, rejected, lines, length, seconds, refused, broken, duplicate):
         if seq in self.batches:
             self.wrong.append(f"two batches were given seq {seq}")
         if accepted != lines[0]:
@@ -359,6 +389,12 @@ class Reader:
                 if wrong:
                     self.wrong.append(f"{name}: {wrong}")
 
+    def some_id(self, kind):
+        """A trace or session of some batch, perhaps not of the epoch that is asked for."""
+        number = self.chance.randrange(max(1, len(self.ledger.batches)))
+        batch = self.corpus.batches[number % len(self.corpus.batches)]
+        return getattr(batch, kind).encode().translate(exchange(FIRST_NUMBER + number)).decode()
+
     def question(self):
         whole = self.ledger.whole()
         epoch = self.chance.choice(sorted(whole)) if whole else 0
@@ -395,8 +431,8 @@ class Reader:
             lambda: named("errors_by_type"),
             lambda: named("guardrail_decisions"),
             lambda: named("daily_active_users", day, day + datetime.timedelta(1)),
-            lambda: named("trace_calls", trace_id=self.chance.choice(self.corpus.traces)),
-            lambda: named("session_calls", session_id=self.chance.choice(self.corpus.sessions)),
+            lambda: named("trace_calls", trace_id=self.some_id("trace")),
+            lambda: named("session_calls", session_id=self.some_id("session")),
             lambda: ("rejected_lines", "/api/v1/queries/rejected_lines", None, epoch),
             lambda: ("/metrics", "/metrics", None, epoch),
             lambda: ("/api/v1/status", "/api/v1/status", None, epoch),
