@@ -48,6 +48,8 @@ from served import (ANSWER_SECONDS_MAX, CORES, Broken, Claims, Connection, Proce
                     markdown, mib, quantile, slope, tree, version)
 
 SAMPLE_SECONDS = 5
+# Two intervals of the flush, and what the allocator takes to give pages back.
+REST_SECONDS = 40
 MEMORY_BYTES_MAX = 1 << 30
 # Resident memory may grow by this part of its mean in ten minutes; below so many minutes nothing is judged.
 GROWTH_MAX, GROWTH_MINUTES_MIN = 0.02, 10
@@ -789,6 +791,7 @@ class Soak:
              (quantile(latencies, 0.5), quantile(latencies, 0.99), max(latencies, default=0)))),
             ("resident memory, second half", f"mean {mib(sum(rss) / len(rss))}, {mib(min(rss))} to {mib(max(rss))}"),
             ("resident memory, peak", mib(most("hwm"))),
+            ("resident memory at rest", f"{mib(self.at_rest)}, {REST_SECONDS} s after the last request"),
             ("resident memory, growth in 10 minutes",
              "not known" if self.growth is None else f"{self.growth:+.1%} ± {self.growth_error:.1%}"),
             ("open files / threads, most", f"{most('fds')} / {most('threads')}"),
@@ -834,7 +837,10 @@ class Soak:
         return markdown([(name, len(took), f"{quantile(took, 0.5):.3f} s", f"{quantile(took, 0.99):.3f} s")
                          for name, took in sorted(seconds.items())], ("query", "times", "p50", "p99"))
 
-    def ask_maintenance(self):
+    def rest(self):
+        """What the server holds once everything is committed and nobody asks; and what maintenance did."""
+        time.sleep(REST_SECONDS)
+        self.at_rest = self.server.process.resident()
         try:
             self.done = self.server.ask("GET", "/api/v1/maintenance").json()["done"]
         except (Broken, ValueError, KeyError):
@@ -883,7 +889,7 @@ def main():
         print(f"{soak.corpus.records:,} records of {soak.corpus.bytes / 1e6:.0f} MB, {options.writers} writers and "
               f"{options.readers} readers for {options.minutes:g} minutes", flush=True)
         soak.run()
-        soak.ask_maintenance()
+        soak.rest()
         soak.judge()
         if soak.server.runs():
             soak.judge_store("at the end")
