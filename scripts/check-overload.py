@@ -743,6 +743,8 @@ def main():
     options = parse_options()
     work = pathlib.Path(tempfile.mkdtemp(prefix="driftline-overload-"))
     overload = None
+    # The server and its directory go, however this ends.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         overload = Overload(options, work, options.data or work / "data")
         print(f"{version()} on {machine()}; {len(overload.lines):,} records of history", flush=True)

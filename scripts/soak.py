@@ -38,6 +38,7 @@ import queue
 import random
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -884,6 +885,8 @@ def main():
     work = pathlib.Path(tempfile.mkdtemp(prefix="driftline-soak-"))
     data = options.data or work / "data"
     soak = None
+    # The server and its directory go, however this ends.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         soak = Soak(options, work, data)
         print(f"{soak.corpus.records:,} records of {soak.corpus.bytes / 1e6:.0f} MB, {options.writers} writers and "
