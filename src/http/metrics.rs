@@ -43,6 +43,7 @@ pub async fn scrape(State(app): State<App>, headers: HeaderMap) -> Response {
 fn own_families(app: &App) -> Vec<Family> {
     let status = app.ingestor.status();
     let books = status.books;
+    let done = app.maintainer.done();
     let gauge = |name, help, value: f64| Family::gauge(name, help).with(&[], value);
     let counter = |name, help, value: f64| Family::counter(name, help).with(&[], value);
     let mut requests = Family::counter("driftline_http_requests_total", "HTTP requests answered.");
@@ -82,6 +83,22 @@ fn own_families(app: &App) -> Vec<Family> {
             f64::from(u8::from(status.flush_error.is_some())),
         ),
         counter("driftline_flushes_total", "Flushes to storage since start.", status.flushes as f64),
+        counter("driftline_maintenance_actions_total", "Steps of maintenance since start.", done.actions as f64),
+        counter(
+            "driftline_maintenance_rewritten_bytes_total",
+            "Bytes of files that maintenance wrote again since start.",
+            done.rewritten_bytes as f64,
+        ),
+        counter(
+            "driftline_maintenance_removed_files_total",
+            "Files that maintenance removed from the store since start.",
+            done.swept_files as f64,
+        ),
+        gauge(
+            "driftline_maintenance_failed",
+            "1 when the last pass of maintenance failed.",
+            f64::from(u8::from(app.maintainer.failed())),
+        ),
         requests,
         Family::gauge("driftline_build_info", "The running version.")
             .with(&[("version", env!("CARGO_PKG_VERSION"))], 1.0),

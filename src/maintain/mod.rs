@@ -101,6 +101,7 @@ pub struct Maintainer {
     clock: Clock,
     pass: tokio::sync::Mutex<()>,
     stopping: AtomicBool,
+    failed: AtomicBool,
     done: Mutex<Done>,
 }
 
@@ -120,6 +121,7 @@ impl Maintainer {
             clock,
             pass: tokio::sync::Mutex::default(),
             stopping: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
             done: Mutex::default(),
         })
     }
@@ -146,6 +148,7 @@ impl Maintainer {
                 break;
             }
         }
+        self.failed.store(result.is_err(), Ordering::Relaxed);
         let mut total = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         total.actions += done.actions;
         total.rewritten_bytes += done.rewritten_bytes;
@@ -158,6 +161,11 @@ impl Maintainer {
     /// What all passes since the start did.
     pub fn done(&self) -> Done {
         *self.done.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the last pass failed.
+    pub fn failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
     }
 
     /// Lets a pass that runs end after its present action.
