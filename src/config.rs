@@ -31,6 +31,8 @@ pub struct Config {
     pub buffer: BufferConfig,
     /// What statements may take.
     pub query: QueryConfig,
+    /// Rollups of the calls.
+    pub rollup: RollupConfig,
     /// The live Prometheus families.
     pub metrics: MetricsConfig,
     /// What becomes of committed files.
@@ -234,6 +236,21 @@ impl Default for QueryConfig {
             concurrency: 8,
             sql_directory: None,
         }
+    }
+}
+
+/// Rollups of the calls.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RollupConfig {
+    /// `DRIFTLINE_ROLLUP_INTERVAL_S`: how often it is looked which files lack their rollups, seconds; 0 is
+    /// never.
+    pub interval_s: u64,
+}
+
+impl Default for RollupConfig {
+    fn default() -> Self {
+        Self { interval_s: 5 }
     }
 }
 

@@ -181,6 +181,7 @@ pub struct Daemon {
     server: JoinHandle<std::io::Result<()>>,
     flush: JoinHandle<()>,
     maintain: Option<JoinHandle<()>>,
+    roll_up: Option<JoinHandle<()>>,
     grace: Duration,
 }
 
@@ -216,9 +217,12 @@ impl Daemon {
         let flush = tokio::spawn(jobs::flush(Arc::clone(&store.ingestor), interval, wait(stopped.clone())));
         let interval = Duration::from_secs(config.lifecycle.interval_s);
         let maintain = (!interval.is_zero())
-            .then(|| tokio::spawn(jobs::maintain(Arc::clone(&store.maintainer), interval, wait(stopped))));
+            .then(|| tokio::spawn(jobs::maintain(Arc::clone(&store.maintainer), interval, wait(stopped.clone()))));
+        let interval = Duration::from_secs(config.rollup.interval_s);
+        let roll_up = (!interval.is_zero())
+            .then(|| tokio::spawn(jobs::roll_up(Arc::clone(&store.engine), interval, wait(stopped))));
         let grace = Duration::from_secs(config.server.shutdown_grace_s);
-        Ok(Self { store, address, stop, server, flush, maintain, grace })
+        Ok(Self { store, address, stop, server, flush, maintain, roll_up, grace })
     }
 
     /// Where it listens.
@@ -250,6 +254,9 @@ impl Daemon {
         let _ = self.flush.await;
         if let Some(maintain) = self.maintain {
             let _ = maintain.await;
+        }
+        if let Some(roll_up) = self.roll_up {
+            let _ = roll_up.await;
         }
         self.store.close().await
     }

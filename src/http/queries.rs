@@ -22,9 +22,13 @@ pub async fn run(
     Params(mut arguments): Params<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let format = arguments.iter().position(|(name, _)| name == "format").map(|index| arguments.remove(index).1);
+    let mut taken = |wanted: &str| {
+        arguments.iter().position(|(name, _)| name == wanted).map(|index| arguments.remove(index).1)
+    };
+    let (format, rollups) = (taken("format"), taken("rollups"));
     let format = sql::format_of(format.as_deref(), &headers)?;
+    let options = sql::options_of(rollups.as_deref())?;
     let arguments = arguments.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let rows = app.engine.named(LibraryKind::Queries, &name, arguments).await?;
+    let rows = app.engine.named_with(LibraryKind::Queries, &name, arguments, options).await?;
     Ok(sql::respond(rows, format).await?)
 }

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use super::{App, error::Failure, params::Params};
 use crate::{
     error::{Context, Error, Kind, Result},
-    query::{Format, Output, QueryParams, Rows},
+    query::{Format, Options, Output, QueryParams, Rows},
 };
 
 /// Most bytes of a statement with its parameters.
@@ -32,6 +32,8 @@ struct SqlRequest {
     params: Option<serde_json::Value>,
     #[serde(default)]
     format: Option<String>,
+    #[serde(default)]
+    rollups: Option<String>,
 }
 
 /// The query string of a GET; `params` is JSON text.
@@ -41,6 +43,7 @@ pub struct SqlQuery {
     q: Option<String>,
     params: Option<String>,
     format: Option<String>,
+    rollups: Option<String>,
 }
 
 /// Runs the statement in `q`.
@@ -54,7 +57,7 @@ pub async fn get(
         None => None,
     };
     let q = query.q.ok_or_else(|| Error::invalid("q is missing: the statement goes there"))?;
-    run(&app, SqlRequest { q, params, format: query.format }, &headers).await
+    run(&app, SqlRequest { q, params, format: query.format, rollups: query.rollups }, &headers).await
 }
 
 /// Runs the statement in the body: JSON `{q, params, format}`, or the statement itself as text.
@@ -72,9 +75,9 @@ pub async fn post(
         || text.trim_start().starts_with('{');
     let request = if is_json {
         serde_json::from_str(text)
-            .kind_context(Kind::Invalid, || "the body is not {\"q\", \"params\", \"format\"}".into())?
+            .kind_context(Kind::Invalid, || "the body is not {\"q\", \"params\", \"format\", \"rollups\"}".into())?
     } else {
-        SqlRequest { q: text.to_owned(), params: None, format: query.format }
+        SqlRequest { q: text.to_owned(), params: None, format: query.format, rollups: query.rollups }
     };
     run(&app, request, &headers).await
 }
@@ -89,8 +92,18 @@ async fn run(app: &App, request: SqlRequest, headers: &HeaderMap) -> Result<Resp
             return Err(Error::invalid("params is an array for $1, $2, … or an object for $name").into());
         }
     };
-    let rows = app.engine.sql(&request.q, params).await?;
+    let options = options_of(request.rollups.as_deref())?;
+    let rows = app.engine.sql_with(&request.q, params, options).await?;
     Ok(respond(rows, format).await?)
+}
+
+/// Whether rollups may be used: `on`, the default, or `off`.
+pub fn options_of(rollups: Option<&str>) -> Result<Options> {
+    match rollups {
+        None | Some("on") => Ok(Options::default()),
+        Some("off") => Ok(Options { rollups: false }),
+        Some(other) => Err(Error::invalid(format!("rollups is on or off, not {other}"))),
+    }
 }
 
 /// The format that was asked for by name, else by the Accept header, else JSON.

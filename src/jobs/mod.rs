@@ -2,7 +2,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use crate::{ingest::Ingestor, maintain::Maintainer};
+use crate::{ingest::Ingestor, maintain::Maintainer, query::Engine};
 
 /// Commits the buffer whenever it is large enough or old enough, until the stop. A flush that fails
 /// is tried again at the next interval; its rows stay in the WAL and in queries.
@@ -44,6 +44,33 @@ pub async fn maintain(maintainer: Arc<Maintainer>, interval: Duration, stop: imp
         }
         if stopping {
             return;
+        }
+    }
+}
+
+/// Makes the rollups that files lack, one after the other, until the stop. One that fails is tried again at
+/// the next interval; its calls are read as they are until then.
+pub async fn roll_up(engine: Arc<Engine>, interval: Duration, stop: impl Future<Output = ()>) {
+    tokio::pin!(stop);
+    let Some(rollups) = engine.rollups() else { return };
+    loop {
+        tokio::select! {
+            () = &mut stop => return,
+            () = tokio::time::sleep(interval) => {}
+        }
+        loop {
+            let built = tokio::select! {
+                () = &mut stop => return,
+                built = rollups.build_next(&engine) => built,
+            };
+            match built {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::error!(error = error.chain(), "a rollup failed; it will be tried again");
+                    break;
+                }
+            }
         }
     }
 }

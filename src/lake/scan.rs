@@ -20,7 +20,7 @@ use datafusion::{
     physical_expr::{LexOrdering, PhysicalSortExpr, expressions::Column},
     physical_plan::{ExecutionPlan, metrics::ExecutionPlanMetricsSet},
 };
-use object_store::{ObjectMeta, ObjectStore};
+use object_store::{ObjectMeta, ObjectStore, path::Path};
 use parquet::arrow::async_reader::AsyncFileReader;
 
 use super::table::{DataFile, Snapshot, query_schema};
@@ -53,7 +53,7 @@ impl Scan {
         // The engine looks this one up, and always has it. The readers take each file's own store.
         let location = ObjectStoreUrl::local_filesystem();
         let footers = runtime.cache_manager.get_file_metadata_cache();
-        let readers = PinningReaders { footers, _snapshot: self.snapshot };
+        let readers = PinningReaders::new(footers, self.snapshot);
         let source = ParquetSource::new(table_schema)
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(readers))
@@ -72,30 +72,35 @@ impl Scan {
 }
 
 fn partitioned(file: DataFile) -> PartitionedFile {
-    let meta = ObjectMeta {
-        location: file.path,
-        last_modified: chrono::DateTime::UNIX_EPOCH,
-        size: file.bytes,
-        e_tag: None,
-        version: None,
-    };
     let mut statistics = Arc::unwrap_or_clone(file.statistics);
     // The engine adds the partition column's statistics itself.
     statistics.column_statistics.pop();
-    PartitionedFile::new_from_meta(meta)
+    located(file.path, file.bytes, file.store)
         .with_partition_values(vec![ScalarValue::Date32(Some(file.day))])
         .with_statistics(Arc::new(statistics))
-        .with_extension(Location(file.store))
+}
+
+/// A file for [`PinningReaders`].
+pub(super) fn located(location: Path, size: u64, store: Arc<dyn ObjectStore>) -> PartitionedFile {
+    let last_modified = chrono::DateTime::UNIX_EPOCH;
+    PartitionedFile::new_from_meta(ObjectMeta { location, last_modified, size, e_tag: None, version: None })
+        .with_extension(Location(store))
 }
 
 /// The store that has a file.
 struct Location(Arc<dyn ObjectStore>);
 
 /// Readers that keep the snapshot they read from.
-struct PinningReaders {
+pub(super) struct PinningReaders {
     /// Footers are parsed once: a file never changes under its name.
     footers: Arc<FileMetadataCache>,
     _snapshot: Arc<Snapshot>,
+}
+
+impl PinningReaders {
+    pub(super) fn new(footers: Arc<FileMetadataCache>, snapshot: Arc<Snapshot>) -> Self {
+        Self { footers, _snapshot: snapshot }
+    }
 }
 
 impl fmt::Debug for PinningReaders {

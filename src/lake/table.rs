@@ -427,7 +427,7 @@ fn error_chain<'a>(error: &'a dyn std::error::Error) -> impl Iterator<Item = Str
 }
 
 /// Writes a file, a large one in parts: a store over the network would lose all of it to one timeout.
-async fn put(store: &dyn ObjectStore, path: &Path, bytes: Bytes) -> object_store::Result<()> {
+pub(super) async fn put(store: &dyn ObjectStore, path: &Path, bytes: Bytes) -> object_store::Result<()> {
     if bytes.len() <= PUT_BYTES_MAX {
         return store.put(path, PutPayload::from(bytes)).await.map(drop);
     }

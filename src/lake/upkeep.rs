@@ -15,6 +15,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::{
+    sidecar::DERIVED,
     storage::Place,
     table::{DELETED_APP_ID, DataFile, LakeTable, Snapshot, seq_version},
 };
@@ -100,7 +101,8 @@ impl LakeTable {
         let taken_out_us = self.taken_out(&state).await?;
         let unneeded = |name: &str, written_us: i64| {
             let since_us = taken_out_us.get(name).copied().unwrap_or(written_us);
-            !kept.contains(name) && !name.starts_with("_delta_log/") && since_us <= now_us - grace_us
+            let is_data = !name.starts_with("_delta_log/") && !name.starts_with(DERIVED);
+            is_data && !kept.contains(name) && since_us <= now_us - grace_us
         };
         let mut swept = sweep_place(&self.places.home, str::to_owned, &unneeded).await?;
         if let Some(cold) = &self.places.cold {

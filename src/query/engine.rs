@@ -1,7 +1,12 @@
 //! Plans and runs statements within their bounds: concurrency, time, memory, rows.
 //! Holds no rows itself and never changes a table.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use arrow::{
     array::RecordBatch,
@@ -11,6 +16,7 @@ use arrow::{
 use datafusion::{
     catalog::{MemorySchemaProvider, view::ViewTable},
     common::{ParamValues, ScalarValue},
+    dataframe::DataFrame,
     error::DataFusionError,
     execution::{
         SendableRecordBatchStream, SessionStateBuilder,
@@ -20,6 +26,7 @@ use datafusion::{
         runtime_env::RuntimeEnvBuilder,
     },
     logical_expr::LogicalPlan,
+    optimizer::{Optimizer, simplify_expressions::SimplifyExpressions},
     prelude::SessionConfig,
 };
 use futures::StreamExt;
@@ -34,7 +41,9 @@ use super::{
     functions, guard,
     late::LateMaterialisation,
     library::{Entry, Kind as LibraryKind, Library, Problem},
+    options::Options,
     provider::StoredTable,
+    rollup::{Definition, Grain, Rollups, UseRollups},
     write::TIMESTAMP_FORMAT,
 };
 use crate::{
@@ -43,6 +52,7 @@ use crate::{
     error::{Context, Error, Kind, Result},
     lake::LakeTable,
     named::{ParamKind, ParamValue},
+    record::Table,
 };
 
 /// What a statement may take.
@@ -83,6 +93,7 @@ pub struct Engine {
     settings: Settings,
     clock: Clock,
     permits: Arc<Semaphore>,
+    rollups: Arc<OnceLock<Arc<Rollups>>>,
 }
 
 /// A result that is running. Dropping it cancels the statement.
@@ -109,15 +120,20 @@ impl Engine {
         clock: Clock,
     ) -> Result<(Self, Vec<Problem>)> {
         let (library, mut problems) = Library::load(settings.sql_directory.as_deref())?;
-        let context = session(&settings)?;
+        let rollups = Arc::new(OnceLock::new());
+        let context = session(&settings, UseRollups::new(Arc::clone(&rollups)))?;
         let stored = Arc::new(MemorySchemaProvider::new());
         let catalog =
             context.catalog(CATALOG).ok_or_else(|| Error::new(Kind::Internal, "the session has no default catalog"))?;
         catalog
             .register_schema("stored", stored)
             .map_err(|error| from_engine("cannot register the stored tables", error))?;
+        let mut calls = None;
         for table in lake {
             let provider = Arc::new(StoredTable::new(Arc::clone(buffer), Arc::clone(table)));
+            if table.table() == Table::AgentLogs {
+                calls = Some((Arc::clone(&provider), Arc::clone(table)));
+            }
             for schema in ["stored", "public"] {
                 context
                     .register_table(format!("{CATALOG}.{schema}.{}", table.table().name()), Arc::clone(&provider) as _)
@@ -125,8 +141,14 @@ impl Engine {
             }
         }
         let permits = Arc::new(Semaphore::new(settings.concurrency.max(1)));
-        let engine = Self { context, library, settings, clock, permits };
+        let engine = Self { context, library, settings, clock, permits, rollups };
         problems.extend(engine.create_views().await);
+        if let Some((table, lake)) = calls {
+            let (definitions, wrong) = engine.define_rollups().await;
+            problems.extend(wrong);
+            let rollups = Rollups::open(table, lake, definitions).await?;
+            engine.rollups.get_or_init(|| Arc::new(rollups));
+        }
         Ok((engine, problems))
     }
 
@@ -147,6 +169,11 @@ impl Engine {
     /// [`Kind::Invalid`] for a statement that does not parse, plan or is not allowed,
     /// [`Kind::Busy`], [`Kind::Timeout`] or [`Kind::Exhausted`] at a bound.
     pub async fn sql(&self, text: &str, params: QueryParams) -> Result<Rows> {
+        self.sql_with(text, params, Options::default()).await
+    }
+
+    /// The same, answered as the statement's options say.
+    pub async fn sql_with(&self, text: &str, params: QueryParams, options: Options) -> Result<Rows> {
         let permit = self.turn().await?;
         let plan = self.plan(text).await?;
         let plan = match params {
@@ -161,7 +188,7 @@ impl Engine {
                 bind(plan, ParamValues::from(values))?
             }
         };
-        self.run(plan, permit).await
+        self.run(plan, permit, options).await
     }
 
     /// Runs a named file with the arguments that were given as text.
@@ -171,6 +198,17 @@ impl Engine {
         name: &str,
         arguments: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Rows> {
+        self.named_with(kind, name, arguments, Options::default()).await
+    }
+
+    /// The same, answered as the options say.
+    pub async fn named_with<'a>(
+        &self,
+        kind: LibraryKind,
+        name: &str,
+        arguments: impl IntoIterator<Item = (&'a str, &'a str)>,
+        options: Options,
+    ) -> Result<Rows> {
         let entry = self.library.get(kind, name)?;
         let values = entry
             .named
@@ -178,13 +216,13 @@ impl Engine {
             .map_err(|error| Error::invalid(format!("query {name}: {error}")))?;
         let permit = self.turn().await?;
         let plan = self.plan(&entry.named.sql).await?;
-        self.run(bind_named(plan, values)?, permit).await
+        self.run(bind_named(plan, values)?, permit, options).await
     }
 
     /// Runs a plan that this room made itself.
     pub(super) async fn run_plan(&self, plan: LogicalPlan) -> Result<Rows> {
         let permit = self.turn().await?;
-        self.run(plan, permit).await
+        self.run(plan, permit, Options::default()).await
     }
 
     /// The session, for plans that this room makes itself.
@@ -214,6 +252,36 @@ impl Engine {
             Ok(())
         };
         planned.await.map_err(|error| problem(&entry.file, &error))
+    }
+
+    /// The rollups of the calls.
+    pub fn rollups(&self) -> Option<&Arc<Rollups>> {
+        self.rollups.get()
+    }
+
+    /// What the rollup files say, and what is wrong with which.
+    async fn define_rollups(&self) -> (Vec<(Definition, String)>, Vec<Problem>) {
+        let (mut definitions, mut problems) = (Vec::new(), Vec::new());
+        for entry in self.library.of(LibraryKind::Rollups) {
+            match self.define_rollup(entry).await {
+                Ok(definition) => definitions.push((definition, entry.named.sql.clone())),
+                Err(message) => problems.push(Problem { file: entry.file.clone(), line: None, message }),
+            }
+        }
+        (definitions, problems)
+    }
+
+    async fn define_rollup(&self, entry: &Entry) -> Result<Definition, String> {
+        let grain = entry.named.grain.as_deref().and_then(Grain::of).ok_or("the grain of a rollup is hour or day")?;
+        let state = self.context.state();
+        let simplified = async {
+            let plan = state.create_logical_plan(&entry.named.sql).await?;
+            // As far as a statement's plan is when rollups are looked for.
+            let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
+            Optimizer::with_rules(vec![Arc::new(SimplifyExpressions::new())]).optimize(plan, &state, |_, _| {})
+        };
+        let plan = simplified.await.map_err(|error| message(error.find_root()))?;
+        Definition::of(&entry.named.name, grain, &plan)
     }
 
     async fn create_views(&self) -> Vec<Problem> {
@@ -268,9 +336,11 @@ impl Engine {
         }
     }
 
-    async fn run(&self, plan: LogicalPlan, permit: OwnedSemaphorePermit) -> Result<Rows> {
+    async fn run(&self, plan: LogicalPlan, permit: OwnedSemaphorePermit, options: Options) -> Result<Rows> {
         let deadline = Instant::now() + self.settings.timeout;
-        let started = async { self.context.execute_logical_plan(plan).await?.execute_stream().await };
+        let mut state = self.context.state();
+        state.config_mut().options_mut().extensions.insert(options);
+        let started = DataFrame::new(state, plan).execute_stream();
         let stream = timeout_at(deadline, started)
             .await
             .map_err(|_| timed_out(self.settings.timeout))?
@@ -345,7 +415,7 @@ fn SQL_OPTIONS() -> SQLOptions {
     SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
 }
 
-fn session(settings: &Settings) -> Result<SessionContext> {
+fn session(settings: &Settings, use_rollups: UseRollups) -> Result<SessionContext> {
     let disk = DiskManagerBuilder::default()
         .with_mode(DiskManagerMode::Directories(vec![settings.spill_directory.clone()]))
         .with_max_temp_directory_size(settings.spill_bytes_max);
@@ -361,10 +431,16 @@ fn session(settings: &Settings) -> Result<SessionContext> {
         .with_collect_statistics(false);
     config.options_mut().sql_parser.collect_spans = true;
     config.options_mut().execution.parquet.pushdown_filters = false;
+    config.options_mut().extensions.insert(Options::default());
+    let mut rules = Optimizer::new().rules;
+    // Once expressions are simple, and before plans are turned inside out.
+    let simplified = rules.iter().position(|rule| rule.name() == "simplify_expressions").map_or(0, |found| found + 1);
+    rules.insert(simplified, Arc::new(use_rollups));
     let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features()
+        .with_optimizer_rules(rules)
         .with_physical_optimizer_rule(Arc::new(LateMaterialisation))
         .build();
     datafusion_functions_json::register_all(&mut state)

@@ -23,10 +23,12 @@ pub enum Kind {
     Queries,
     /// `reports/`: a part of a report.
     Reports,
+    /// `rollups/`: what is kept of each hour or day.
+    Rollups,
 }
 
 impl Kind {
-    const ALL: [Kind; 3] = [Kind::Views, Kind::Queries, Kind::Reports];
+    const ALL: [Kind; 4] = [Kind::Views, Kind::Queries, Kind::Reports, Kind::Rollups];
 
     /// The directory.
     pub fn directory(self) -> &'static str {
@@ -34,6 +36,7 @@ impl Kind {
             Kind::Views => "views",
             Kind::Queries => "queries",
             Kind::Reports => "reports",
+            Kind::Rollups => "rollups",
         }
     }
 }
@@ -138,10 +141,10 @@ impl Library {
     fn add(&mut self, kind: Kind, file: &str, text: &str, problems: &mut Vec<Problem>) {
         let name = Path::new(file).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         match NamedSql::parse(name, text) {
-            Ok(named) if kind == Kind::Views && !named.params.is_empty() => problems.push(Problem {
+            Ok(named) if matches!(kind, Kind::Views | Kind::Rollups) && !named.params.is_empty() => problems.push(Problem {
                 file: file.to_owned(),
                 line: None,
-                message: "a view takes no parameters".to_owned(),
+                message: "a view or rollup takes no parameters".to_owned(),
             }),
             Ok(named) => {
                 self.entries.insert((kind, name.to_owned()), Entry { file: file.to_owned(), named });

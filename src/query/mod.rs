@@ -9,13 +9,17 @@ mod functions;
 mod guard;
 mod late;
 mod library;
+mod options;
 mod provider;
 mod report;
+mod rollup;
 mod write;
 
 pub use drift::{DriftAnswer, DriftRequest, DriftVerdict, Range, Verdict};
 pub use engine::{Engine, QueryParams, Rows, Settings};
 pub use library::{Kind as LibraryKind, Library, Problem};
+pub use options::Options;
+pub use rollup::Rollups;
 pub use write::{Format, Output};
 
 #[cfg(test)]

@@ -40,12 +40,13 @@ impl StoredTable {
         Self { buffer, lake, schema }
     }
 
-    fn table(&self) -> Table {
+    /// What the table is called.
+    pub fn table(&self) -> Table {
         self.lake.table()
     }
 
-    /// Buffer first, snapshot second: see the buffer's own rule.
-    fn view(&self) -> (Arc<Snapshot>, Vec<RecordBatch>) {
+    /// All rows at this moment. Buffer first, snapshot second: see the buffer's own rule.
+    pub fn rows(&self) -> TableRows {
         let buffered = self.buffer.rows(self.table());
         let snapshot = self.lake.snapshot();
         let waiting = buffered
@@ -53,7 +54,14 @@ impl StoredTable {
             .filter(|rows| rows.through_seq > snapshot.committed_seq)
             .flat_map(|rows| rows.batches)
             .collect();
-        (snapshot, waiting)
+        let files = snapshot.files.clone();
+        TableRows { table: self.table(), schema: Arc::clone(&self.schema), snapshot, files, waiting }
+    }
+
+    /// The rows of some files of a snapshot.
+    pub fn rows_of(&self, snapshot: &Arc<Snapshot>, files: Vec<DataFile>) -> TableRows {
+        let (schema, snapshot) = (Arc::clone(&self.schema), Arc::clone(snapshot));
+        TableRows { table: self.table(), schema, snapshot, files, waiting: Vec::new() }
     }
 }
 
@@ -85,8 +93,63 @@ impl TableProvider for StoredTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let (snapshot, waiting) = self.view();
-        let files = snapshot.files.clone();
+        self.rows().scan(state, projection, filters, limit).await
+    }
+}
+
+/// Some rows of a table: files of one snapshot, and rows that wait for their commit.
+pub struct TableRows {
+    table: Table,
+    schema: SchemaRef,
+    /// The snapshot.
+    pub snapshot: Arc<Snapshot>,
+    /// Files of the snapshot.
+    pub files: Vec<DataFile>,
+    /// Rows that are in none of its files.
+    pub waiting: Vec<RecordBatch>,
+}
+
+impl TableRows {
+    /// Whose rows they are.
+    pub fn table(&self) -> Table {
+        self.table
+    }
+
+    /// Other rows of the same snapshot.
+    pub fn with(&self, files: Vec<DataFile>, waiting: Vec<RecordBatch>) -> Self {
+        let (schema, snapshot) = (Arc::clone(&self.schema), Arc::clone(&self.snapshot));
+        Self { table: self.table, schema, snapshot, files, waiting }
+    }
+}
+
+impl fmt::Debug for TableRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TableRows({}, {} files)", self.table.name(), self.files.len())
+    }
+}
+
+#[async_trait::async_trait]
+impl TableProvider for TableRows {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let (files, waiting) = (self.files.clone(), self.waiting.clone());
         let predicate = match conjunction(filters.to_vec()) {
             Some(filter) => {
                 let schema = DFSchema::try_from(Arc::clone(&self.schema))?;
@@ -101,8 +164,8 @@ impl TableProvider for StoredTable {
         let mut parts: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
         if !files.is_empty() {
             let scan = Scan {
-                table: self.table(),
-                snapshot,
+                table: self.table,
+                snapshot: Arc::clone(&self.snapshot),
                 groups: groups(files, state.config().target_partitions()),
                 projection: projection.cloned(),
                 limit,

@@ -16,6 +16,7 @@ use url::Url;
 
 use super::{
     schema::delta_columns,
+    sidecar::DERIVED,
     storage::{Place, Remote, Storage},
     store::DELTA_LOG,
     table::{Places, Snapshot, read_snapshot},
@@ -205,7 +206,8 @@ async fn count(place: &Place, name_of: impl Fn(&str) -> String, named: &HashSet<
     let (mut files, mut bytes) = (0, 0);
     while let Some(found) = listed.try_next().await.context("cannot list the data files")? {
         let relative = place.relative(&found.location).unwrap_or_default();
-        if !relative.starts_with(DELTA_LOG) && !named.contains(&name_of(&relative)) {
+        let is_data = !relative.starts_with(DELTA_LOG) && !relative.starts_with(DERIVED);
+        if is_data && !named.contains(&name_of(&relative)) {
             files += 1;
             bytes += found.size;
         }

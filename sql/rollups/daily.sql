@@ -1,0 +1,116 @@
+-- question: What did each day bring, per agent, model and tenant, in figures that can be added up?
+-- grain: day
+-- column: day time -- start of the day, UTC
+-- column: date date -- UTC day
+-- column: tenant_id text -- customer the calls were made for
+-- column: agent_id text -- agent that made them
+-- column: model text -- model that answered
+-- column: provider text -- company or service that runs the model
+-- column: operation text -- kind of call, such as chat or embeddings
+-- column: environment text -- deployment, such as production or staging
+-- column: variant text -- arm of an experiment
+-- column: calls count -- all calls
+-- column: errors count -- calls that carry an error
+-- column: retried count -- calls that were tries after the first
+-- column: retries count -- tries before the calls
+-- column: guardrail_decided count -- calls with a guardrail's decision
+-- column: guardrail_passed count -- calls that a guardrail let pass
+-- column: guardrail_blocked count -- calls that a guardrail blocked
+-- column: guardrail_escalated count -- calls that a guardrail escalated
+-- column: prompt_tokens tokens -- tokens sent
+-- column: completion_tokens tokens -- tokens answered
+-- column: total_tokens tokens -- tokens sent and answered
+-- column: cache_read_tokens tokens -- part of prompt_tokens read from the provider's cache
+-- column: cache_write_tokens tokens -- part of prompt_tokens written to the provider's cache
+-- column: reasoning_tokens tokens -- part of completion_tokens spent on reasoning
+-- column: cost USD -- reported cost, else computed by the price list
+-- column: calls_with_cost count -- calls whose cost is known
+-- column: calls_without_cost count -- calls whose cost is not known
+-- column: error_cost USD -- cost of calls that carry an error
+-- column: retry_cost USD -- cost of calls that were tries after the first
+-- column: reported_cost USD -- cost as the client reported it
+-- column: calls_reported count -- calls with a reported cost
+-- column: computed_cost USD -- cost by the price list
+-- column: calls_computed count -- calls with a computed cost
+-- column: cost_difference USD -- computed less reported, of calls that have both
+-- column: calls_compared count -- calls that have both
+-- column: latency_sum ms -- time to the full answer, added up
+-- column: latency_samples count -- calls that report it
+-- column: latency_max ms -- the longest
+-- column: ttft_sum ms -- time to the first token, added up
+-- column: ttft_samples count -- calls that report it
+-- column: queue_wait_sum ms -- time spent waiting, added up
+-- column: queue_wait_samples count -- calls that report it
+-- column: hallucination_sum ratio -- hallucination_probability, added up
+-- column: hallucination_samples count -- calls that report it
+-- column: groundedness_sum ratio -- groundedness, added up
+-- column: groundedness_samples count -- calls that report it
+-- column: relevance_sum ratio -- relevance, added up
+-- column: relevance_samples count -- calls that report it
+-- column: satisfaction_sum ratio -- user_satisfaction, added up
+-- column: satisfaction_samples count -- calls that report it
+-- column: tasks_completed count -- calls whose task was done
+-- column: completion_samples count -- calls that say whether it was
+-- column: tasks_escalated count -- calls whose task was handed to a person
+-- column: escalation_samples count -- calls that say whether it was
+-- column: first_call time -- the first call, UTC
+-- column: last_call time -- the last call, UTC
+
+select
+  date_trunc('day', timestamp) as day,
+  date,
+  tenant_id,
+  agent_id,
+  model,
+  provider,
+  operation,
+  environment,
+  variant,
+  count(*) as calls,
+  count(*) filter (where is_error) as errors,
+  count(*) filter (where retry_count > 0) as retried,
+  sum(retry_count) as retries,
+  count(guardrail_status) as guardrail_decided,
+  count(*) filter (where guardrail_status = 'passed') as guardrail_passed,
+  count(*) filter (where guardrail_status = 'blocked') as guardrail_blocked,
+  count(*) filter (where guardrail_status = 'escalated') as guardrail_escalated,
+  sum(prompt_tokens) as prompt_tokens,
+  sum(completion_tokens) as completion_tokens,
+  sum(total_tokens) as total_tokens,
+  sum(cache_read_tokens) as cache_read_tokens,
+  sum(cache_write_tokens) as cache_write_tokens,
+  sum(reasoning_tokens) as reasoning_tokens,
+  sum(cost) as cost,
+  count(cost) as calls_with_cost,
+  count(*) filter (where cost is null) as calls_without_cost,
+  sum(cost) filter (where is_error) as error_cost,
+  sum(cost) filter (where retry_count > 0) as retry_cost,
+  sum(cost_usd) as reported_cost,
+  count(cost_usd) as calls_reported,
+  sum(cost_computed_usd) as computed_cost,
+  count(cost_computed_usd) as calls_computed,
+  sum(cost_computed_usd - cost_usd) as cost_difference,
+  count(cost_computed_usd - cost_usd) as calls_compared,
+  sum(latency_ms) as latency_sum,
+  count(latency_ms) as latency_samples,
+  max(latency_ms) as latency_max,
+  sum(ttft_ms) as ttft_sum,
+  count(ttft_ms) as ttft_samples,
+  sum(queue_wait_ms) as queue_wait_sum,
+  count(queue_wait_ms) as queue_wait_samples,
+  sum(hallucination_probability) as hallucination_sum,
+  count(hallucination_probability) as hallucination_samples,
+  sum(groundedness) as groundedness_sum,
+  count(groundedness) as groundedness_samples,
+  sum(relevance) as relevance_sum,
+  count(relevance) as relevance_samples,
+  sum(user_satisfaction) as satisfaction_sum,
+  count(user_satisfaction) as satisfaction_samples,
+  count(*) filter (where task_completed) as tasks_completed,
+  count(task_completed) as completion_samples,
+  count(*) filter (where escalated) as tasks_escalated,
+  count(escalated) as escalation_samples,
+  min(timestamp) as first_call,
+  max(timestamp) as last_call
+from agent_logs
+group by 1, date, tenant_id, agent_id, model, provider, operation, environment, variant

@@ -1,0 +1,141 @@
+//! Rollups: what `sql/rollups/` says about the calls of each hour and each day, kept so that questions over
+//! months need not read months of calls.
+//!
+//! # Why they are always right
+//!
+//! A rollup is kept per data file, not per window: for each file of the table there is one small file, its
+//! sidecar, with the figures of exactly its calls. Data files never change, so a sidecar is there or not and
+//! never out of date. A statement takes one snapshot of the table and asks for each of its files: if there is
+//! a sidecar, it is read, else the calls are; rows that wait for their commit are read as they are. So what
+//! comes late, is deleted, joined or priced anew is another file without a sidecar, and counts at once and
+//! once. Nothing here is a second truth: all sidecars can be lost, and are then made again.
+//!
+//! A sidecar's kind carries a hash of the rollup's text: where a file says something else, nothing made by
+//! the old text is used.
+
+mod build;
+mod cover;
+mod definition;
+mod rewrite;
+mod source;
+
+use std::{fmt, sync::Arc};
+
+use arrow::datatypes::SchemaRef;
+use datafusion::{
+    catalog::{Session, TableProvider},
+    common::Result as EngineResult,
+    datasource::TableType,
+    logical_expr::Expr,
+    physical_plan::ExecutionPlan,
+};
+
+use super::provider::{StoredTable, TableRows};
+use crate::{
+    error::Result,
+    lake::{DataFile, LakeTable, Sidecar, SidecarScan, Sidecars, Snapshot},
+};
+
+pub use definition::{Definition, Grain};
+pub use rewrite::UseRollups;
+
+/// The rollups of the calls.
+#[derive(Debug)]
+pub struct Rollups {
+    table: Arc<StoredTable>,
+    lake: Arc<LakeTable>,
+    /// The coarsest first.
+    levels: Vec<Arc<Level>>,
+}
+
+/// One rollup and the files that have it.
+#[derive(Debug)]
+pub struct Level {
+    definition: Definition,
+    sidecars: Sidecars,
+}
+
+impl Rollups {
+    /// Rollups as they are in the store, each with the text that says what it is.
+    pub async fn open(
+        table: Arc<StoredTable>,
+        lake: Arc<LakeTable>,
+        definitions: Vec<(Definition, String)>,
+    ) -> Result<Self> {
+        let kind = |(definition, text): &(Definition, String)| {
+            let hash = blake3::hash(text.as_bytes()).to_hex();
+            format!("rollup-{}-{}", definition.name, &hash[..16])
+        };
+        let kinds: Vec<String> = definitions.iter().map(kind).collect();
+        lake.forget_other_sidecars(&kinds.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+        let mut levels = Vec::new();
+        for ((definition, _), kind) in definitions.into_iter().zip(kinds) {
+            levels.push(Arc::new(Level { definition, sidecars: lake.sidecars(&kind).await? }));
+        }
+        levels.sort_by_key(|level| std::cmp::Reverse(level.definition.grain.us()));
+        Ok(Self { table, lake, levels })
+    }
+
+    fn are_of(&self, table: &StoredTable) -> bool {
+        table.table() == self.table.table()
+    }
+
+    /// The calls, as one statement sees them.
+    fn view(&self) -> TableRows {
+        self.table.rows()
+    }
+}
+
+impl Level {
+    fn has(&self, file: &DataFile) -> bool {
+        self.sidecars.of(file).is_some()
+    }
+
+    /// The rollup's rows of these files.
+    fn rows(self: &Arc<Self>, snapshot: &Arc<Snapshot>, files: &[&DataFile]) -> RollupRows {
+        let sidecars = files.iter().filter_map(|file| self.sidecars.of(file)).collect();
+        RollupRows { level: Arc::clone(self), snapshot: Arc::clone(snapshot), sidecars }
+    }
+}
+
+/// A rollup's rows of some files of one snapshot.
+pub struct RollupRows {
+    level: Arc<Level>,
+    snapshot: Arc<Snapshot>,
+    sidecars: Vec<Sidecar>,
+}
+
+impl fmt::Debug for RollupRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RollupRows({} of {} files)", self.level.definition.name, self.sidecars.len())
+    }
+}
+
+#[async_trait::async_trait]
+impl TableProvider for RollupRows {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.level.definition.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _: &[Expr],
+        _: Option<usize>,
+    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
+        let workers = state.config().target_partitions().max(1);
+        let share = self.sidecars.len().div_ceil(workers).max(1);
+        let scan = SidecarScan {
+            snapshot: Arc::clone(&self.snapshot),
+            groups: self.sidecars.chunks(share).map(<[Sidecar]>::to_vec).collect(),
+            schema: self.schema(),
+            projection: projection.cloned(),
+        };
+        scan.plan(&self.level.sidecars, state.runtime_env(), state.table_options().parquet.clone())
+    }
+}
