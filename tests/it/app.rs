@@ -24,13 +24,14 @@ impl TestApp {
         Self::start_with(|_| {}).await
     }
 
-    /// With settings of its own. Flushes happen only when a test asks for them.
+    /// With settings of its own. Flushes and rollups happen only when a test asks for them.
     pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut config = Config::default();
         config.server.listen = "127.0.0.1:0".parse().unwrap();
         config.server.data = directory.path().join("a path with spaces");
         config.buffer.flush_interval_ms = 3_600_000;
+        config.rollup.interval_s = 0;
         change(&mut config);
         let mut app =
             Self { daemon: None, clock: Clock::manual(NOW_US), config, client: reqwest::Client::new(), directory };

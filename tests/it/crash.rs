@@ -10,7 +10,6 @@ mod audit;
 mod batch;
 mod clients;
 mod ledger;
-mod random;
 mod server;
 
 use std::{
@@ -30,9 +29,9 @@ use self::{
     audit::{Expiry, audit},
     clients::{Life, Orders, Shared, Work},
     ledger::Passing,
-    random::Random,
     server::{Api, PATIENCE, Place, Server, Settings},
 };
+use crate::random::Random;
 
 const KILLS: u64 = 20;
 const SEED: u64 = 1;

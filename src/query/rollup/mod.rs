@@ -40,7 +40,6 @@ pub use definition::{Definition, Grain};
 pub use rewrite::UseRollups;
 
 /// The rollups of the calls.
-#[derive(Debug)]
 pub struct Rollups {
     table: Arc<StoredTable>,
     lake: Arc<LakeTable>,
@@ -53,6 +52,12 @@ pub struct Rollups {
 pub struct Level {
     definition: Definition,
     sidecars: Sidecars,
+}
+
+impl fmt::Debug for Rollups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.levels.iter().map(|level| &level.definition.name)).finish()
+    }
 }
 
 impl Rollups {

@@ -64,7 +64,7 @@ impl OptimizerRule for UseRollups {
         let (LogicalPlan::Aggregate(aggregate), Some(rollups)) = (&plan, self.rollups.get()) else {
             return Ok(Transformed::no(plan));
         };
-        if !Options::of(config.options().as_ref()).rollups {
+        if !Options::of(&config.options()).rollups {
             return Ok(Transformed::no(plan));
         }
         match answer(rollups, aggregate)? {

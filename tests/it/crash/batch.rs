@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, ops::AddAssign};
 use chrono::DateTime;
 use serde::Deserialize;
 
-use super::random::Random;
+use crate::random::Random;
 
 /// The tenant whose rows pass at an age. A row between two that stay: a file holds both.
 pub const BRIEF: &str = "brief";

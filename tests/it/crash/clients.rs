@@ -20,7 +20,6 @@ use tokio::sync::{RwLock, RwLockReadGuard};
 use super::{
     batch::{Batch, Cell, TENANTS},
     ledger::Ledger,
-    random::Random,
     server::{Api, PATIENCE, Trouble},
 };
 
