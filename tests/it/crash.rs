@@ -10,7 +10,7 @@ mod audit;
 mod batch;
 mod clients;
 mod ledger;
-mod random;
+pub mod random;
 mod server;
 
 use std::{
