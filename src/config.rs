@@ -363,7 +363,7 @@ impl Config {
         let share = |own: usize, sixteenths: usize| if own > 0 { own } else { whole / 16 * sixteenths };
         let budget = Budget {
             bodies: share(0, 1).max(self.ingest.body_bytes_max),
-            buffer: share(self.buffer.bytes_max, 5),
+            buffer: share(self.buffer.bytes_max, 4),
             flush: share(self.buffer.flush_bytes, 1),
             query: share(self.query.memory_bytes_max, 4),
             lifecycle: share(self.lifecycle.memory_bytes_max, 1),

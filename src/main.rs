@@ -6,9 +6,9 @@ use clap::Parser;
 use driftline::cli::{Cli, run};
 use tracing_subscriber::EnvFilter;
 
-/// Ingest allocates from many threads at once; this one is built for that.
+/// Allocations of many threads at once that come and go: this one gives back what is free.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env("DRIFTLINE_LOG").unwrap_or_else(|_| EnvFilter::new("warn,driftline=info"));

@@ -259,12 +259,14 @@ impl Tools {
             if call.starts_with('{') {
                 fit = self.append_object(call, fit);
             } else {
-                self.names.builder.append_option(cast::string(call));
-                self.latencies.append_null();
-                self.statuses.builder.append_null();
-                if !call.starts_with('"') {
+                // No text, or one that holds half a surrogate pair.
+                let name = cast::string(call);
+                if name.is_none() {
                     fit = Fit::Partly;
                 }
+                self.names.builder.append_option(name);
+                self.latencies.append_null();
+                self.statuses.builder.append_null();
             }
         }
         self.rows.push(true, self.names.len());
@@ -281,28 +283,20 @@ impl Tools {
             let value = value.as_raw_str();
             let known = match key.as_ref() {
                 _ if value == "null" => true,
-                "name" | "tool" | "tool_name" => {
-                    name = cast::text(value).map(Cow::into_owned);
-                    name.is_some()
-                }
-                "latency_ms" | "duration_ms" => {
-                    latency = cast::float(value);
-                    latency.is_some()
-                }
-                "status" => {
-                    status = cast::text(value).map(Cow::into_owned);
-                    status.is_some()
-                }
+                "name" | "tool" | "tool_name" => fill(&mut name, cast::text(value).map(Cow::into_owned)),
+                "latency_ms" | "duration_ms" => fill(&mut latency, cast::float(value)),
+                "status" => fill(&mut status, cast::text(value).map(Cow::into_owned)),
                 "success" => {
-                    status = cast::flag(value).map(|ok| if ok { "success" } else { "error" }.to_owned());
-                    status.is_some()
+                    let word = cast::flag(value).map(|ok| if ok { "success" } else { "error" }.to_owned());
+                    fill(&mut status, word)
                 }
                 // The chat completion API's own form; its arguments have no column.
                 "function" if value.starts_with('{') => {
-                    name = sonic_rs::to_object_iter(value)
+                    let called = sonic_rs::to_object_iter(value)
                         .flatten()
                         .find(|(key, _)| key == "name")
                         .and_then(|(_, value)| cast::text(value.as_raw_str()).map(Cow::into_owned));
+                    fill(&mut name, called);
                     false
                 }
                 _ => false,
@@ -363,18 +357,9 @@ impl Rag {
             let value = value.as_raw_str();
             let known = match key.as_ref() {
                 _ if value == "null" => true,
-                "chunks_retrieved" => {
-                    chunks = cast::int(value);
-                    chunks.is_some()
-                }
-                "top_similarity_score" => {
-                    similarity = cast::float(value);
-                    similarity.is_some()
-                }
-                "retrieval_latency_ms" => {
-                    latency = cast::float(value);
-                    latency.is_some()
-                }
+                "chunks_retrieved" => fill(&mut chunks, cast::int(value)),
+                "top_similarity_score" => fill(&mut similarity, cast::float(value)),
+                "retrieval_latency_ms" => fill(&mut latency, cast::float(value)),
                 _ => false,
             };
             if !known {
@@ -402,6 +387,16 @@ impl Rag {
             self.valid.finish(),
         ))
     }
+}
+
+/// Puts a value into a place of a nested column; says whether that loses nothing: neither the value nor one that was
+/// there, under the same key or another that means the same.
+fn fill<T>(place: &mut Option<T>, value: Option<T>) -> bool {
+    let is_whole = place.is_none() && value.is_some();
+    if value.is_some() {
+        *place = value;
+    }
+    is_whole
 }
 
 /// A text column inside a nested one.

@@ -2,8 +2,8 @@
 //! Never looks inside a record.
 
 use super::{
-    nesting::{DEPTH_MAX, too_deep},
-    row::Sink,
+    nesting::{DEPTH_MAX, has_broken_escape, too_deep},
+    row::{BROKEN_ESCAPE, Sink},
 };
 use crate::error::{Error, Result};
 
@@ -72,6 +72,9 @@ fn lines(body: &[u8], sink: &mut Sink) -> Result<()> {
 
 fn array(body: &[u8], sink: &mut Sink) -> Result<()> {
     let text = whole_text(body)?;
+    if has_broken_escape(body) {
+        return Err(Error::invalid(format!("the body is not JSON: {BROKEN_ESCAPE}")));
+    }
     // The whole text is looked at before the first record counts: half an array is not stored.
     sonic_rs::from_str::<sonic_rs::LazyValue<'_>>(text).map_err(|error| not_json(text, &error))?;
     for (index, element) in sonic_rs::to_array_iter(text).enumerate() {
@@ -109,8 +112,12 @@ fn first_line_is_an_object(body: &[u8]) -> bool {
     let body = body.trim_ascii_start();
     let end = memchr(b'\n', body).unwrap_or(body.len());
     // Cheap and sufficient: a pretty-printed object never closes on its first line unless it is whole.
-    body[..end].trim_ascii_end().last() == Some(&b'}')
-        && (too_deep(&body[..end]) || sonic_rs::from_slice::<sonic_rs::LazyValue<'_>>(&body[..end]).is_ok())
+    let line = body[..end].trim_ascii_end();
+    line.last() == Some(&b'}')
+        // What the JSON library must not see is a bad line, and others may follow.
+        && (too_deep(line)
+            || has_broken_escape(line)
+            || str::from_utf8(line).map_or(true, |line| sonic_rs::from_str::<sonic_rs::LazyValue<'_>>(line).is_ok()))
 }
 
 fn whole_text(body: &[u8]) -> Result<&str> {

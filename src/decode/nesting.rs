@@ -1,6 +1,7 @@
 //! How deep a JSON text may nest. The JSON library skips nested values by recursion, so a few
-//! kilobytes of brackets would end the process; they are turned away before it sees them.
-//! Never judges whether the text is JSON.
+//! kilobytes of brackets would end the process; they are turned away before it sees them. That holds
+//! only where both see the same strings, so what it would read as another string is turned away too.
+//! Never judges whether the text is JSON otherwise.
 
 /// Levels that a text may nest, the outermost value being the first. An unoptimised build of the parser
 /// takes 40 kB of stack a level, so this fits a worker's 2 MiB in every build.
@@ -27,6 +28,25 @@ fn is_deeper_than(levels_max: usize, text: &[u8]) -> bool {
             _ => {}
         }
         index += 1;
+    }
+    false
+}
+
+/// Whether a `\u` in the text lacks its four hexadecimal digits. The JSON library skips the four bytes behind it
+/// whatever they are: with a quote among them it would leave the string elsewhere than [`too_deep`], and find
+/// brackets that were not counted. Text without a `\u` costs one vectorised search.
+pub fn has_broken_escape(text: &[u8]) -> bool {
+    if memchr::memmem::find(text, b"\\u").is_none() {
+        return false;
+    }
+    let mut rest = text;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        let escape = &rest[at + 1..];
+        let has_digits = || escape.get(1..5).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        if escape.first() == Some(&b'u') && !has_digits() {
+            return true;
+        }
+        rest = escape.get(1..).unwrap_or_default();
     }
     false
 }
@@ -65,6 +85,25 @@ mod tests {
                 levels == 0 || is_deeper_than(levels - 1, text.as_bytes()),
                 "{text} has fewer than {levels} levels"
             );
+        }
+    }
+
+    #[test]
+    fn escapes_are_broken_without_four_digits() {
+        for (text, expected) in [
+            ("", false),
+            (r#""\n""#, false),
+            (r#""\u00e9\uD83D\ude00""#, false),
+            (r#""\\u""#, false),
+            (r#""\\\u""#, true),
+            (r#""\u""#, true),
+            (r#""\u00e""#, true),
+            (r#""\u00eg""#, true),
+            (r#""\u+0e9""#, true),
+            ("\\u", true),
+            ("\\", false),
+        ] {
+            assert_eq!(has_broken_escape(text.as_bytes()), expected, "{text}");
         }
     }
 }

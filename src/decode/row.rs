@@ -9,10 +9,13 @@ use super::{
     cast,
     fields::{self, Slot, TRANSPARENT, Target, Unit},
     lines::first_line,
-    nesting::{DEPTH_MAX as NESTING_MAX, too_deep},
+    nesting::{DEPTH_MAX as NESTING_MAX, has_broken_escape, too_deep},
     time::{self, day},
 };
 use crate::record::{Table, col};
+
+/// What is wrong with a text that [`has_broken_escape`].
+pub const BROKEN_ESCAPE: &str = "an escape \\u without four hexadecimal digits";
 
 /// How deep known fields may stand inside objects; deeper ones stay JSON text in `attributes`.
 const DEPTH_MAX: usize = 6;
@@ -204,11 +207,13 @@ impl Sink {
     }
 }
 
+/// The time that the record says, if it is one that the tables' days and their readers can show.
 fn timestamp(raw: &str) -> Option<i64> {
-    match raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+    let time_us = match raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         Some(text) => time::parse_timestamp(text),
         None => time::parse_epoch(raw),
-    }
+    };
+    time_us.filter(|time_us| *time_us >= time::YEAR_1_US)
 }
 
 impl<'a> Row<'a> {
@@ -216,6 +221,9 @@ impl<'a> Row<'a> {
     fn scan(&mut self, text: &'a str, known: &mut KnownKeys) -> Result<(), String> {
         if too_deep(text.as_bytes()) {
             return Err(format!("nested deeper than {NESTING_MAX} levels"));
+        }
+        if has_broken_escape(text.as_bytes()) {
+            return Err(format!("not JSON: {BROKEN_ESCAPE}"));
         }
         if !text.starts_with('{') {
             return Err(match sonic_rs::from_str::<sonic_rs::LazyValue<'_>>(text) {

@@ -310,8 +310,17 @@ fn nested_columns_keep_what_they_cannot_read() {
         let decoded = detect(&body).unwrap();
         assert_eq!(text_column(&decoded, col::ATTRIBUTES, 0), Some(body));
     }
-    let body = r#"{"tool_calls":[{"\ud800":1,"name":"a"}]}"#;
-    assert_eq!(text_column(&detect(body).unwrap(), col::ATTRIBUTES, 0).as_deref(), Some(body));
+    for body in [
+        r#"{"tool_calls":[{"\ud800":1,"name":"a"}]}"#,
+        r#"{"tool_calls":["a","\ud800"]}"#,
+        // What is said twice fills one place.
+        r#"{"tool_calls":[{"name":"a","tool":"b"}]}"#,
+        r#"{"tool_calls":[{"status":"slow","success":true}]}"#,
+        r#"{"tool_calls":[{"name":"a","function":{"name":"b"}}]}"#,
+        r#"{"rag_context":{"chunks_retrieved":1,"chunks_retrieved":2}}"#,
+    ] {
+        assert_eq!(text_column(&detect(body).unwrap(), col::ATTRIBUTES, 0).as_deref(), Some(body));
+    }
 }
 
 #[test]
@@ -343,6 +352,15 @@ fn timestamps() {
         (r#"{"timestamp":"1969-12-31T23:59:59Z","span_id":"s"}"#, "timestamp: 1969-12-31T23:59:59; span_id: s", true),
         (r#"{"timestamp":"2026-05-14T11:00:00Z","span_id":"s"}"#, "timestamp: 2026-05-14T11:00:00; span_id: s", true),
         (r#"{"ts":"2026-05-14T11:00:00.000001Z"}"#, "line 1: ts lies more than 1 hours in the future", false),
+        // A time that no calendar has would keep its batch from the tables.
+        (r#"{"ts":"0001-01-01T00:00:00Z","span_id":"s"}"#, "timestamp: 0001-01-01T00:00:00; span_id: s", true),
+        (r#"{"ts":-62135596801,"span_id":"s"}"#, "span_id: s; attributes: {\"ts\":-62135596801}", false),
+        (r#"{"ts":-9e15,"span_id":"s"}"#, "span_id: s; attributes: {\"ts\":-9e15}", false),
+        (
+            r#"{"ts":"-262143-01-01 00:00:00","span_id":"s"}"#,
+            "span_id: s; attributes: {\"ts\":\"-262143-01-01 00:00:00\"}",
+            false,
+        ),
         (r#"{"timestamp":9223372036854775807}"#, "line 1: timestamp lies more than 1 hours in the future", false),
     ] {
         check(body, expected);
@@ -417,6 +435,7 @@ fn one_line_that_is_not_utf8_is_one_reject() {
     let body = b"{\"model\":\"a\"}\n{\"model\":\"\xff\"}\n{\"model\":\"b\"}\n";
     check(body, "model: a\nmodel: b\nline 2: not UTF-8");
     assert_eq!(detect(body).unwrap().rejects[0].raw, "{\"model\":\"\u{fffd}\"}");
+    check(b"{\"model\":\"\xff\"}\n{\"model\":\"b\"}\n", "model: b\nline 1: not UTF-8");
     check(b"[{\"model\":\"\xff\"}]", "invalid: the body is not UTF-8 from byte 11 on");
 }
 
@@ -486,6 +505,25 @@ fn deep_nesting_is_rejected_before_it_is_parsed() {
         }
     };
     in_a_stack_of(2 << 20, decode_all);
+}
+
+/// The JSON library would skip the quote behind `\u`, and see an array where there is a string.
+#[test]
+fn brackets_behind_a_broken_escape_are_never_parsed() {
+    let bad = format!(r#"{{"x":"\u"AAA","y":{}"#, "[".repeat(200_000));
+    in_a_stack_of(2 << 20, move || {
+        let good = r#"{"model":"m"}"#;
+        for body in [format!("{good}\n{bad}"), format!("{bad}}}\n{good}")] {
+            for shape in [Shape::Detect, Shape::Lines] {
+                let decoded = decode(body.as_bytes(), options(shape)).unwrap();
+                assert_eq!((decoded.records.num_rows(), decoded.rejects.len()), (1, 1));
+                assert!(decoded.rejects[0].reason.starts_with("not JSON: an escape"), "{}", decoded.rejects[0].reason);
+            }
+        }
+        for body in [bad.clone(), format!("[{bad}"), format!("[{bad}}}]")] {
+            assert!(outcome(detect(&body)).starts_with("invalid: "));
+        }
+    });
 }
 
 #[test]

@@ -3,6 +3,10 @@
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
 
+/// The first moment of the year 1, before which few readers of a table have a calendar. There is no last one: what
+/// lies in the future is rejected.
+pub const YEAR_1_US: i64 = -62_135_596_800_000_000;
+
 /// µs since the epoch of a timestamp text, or `None` when it is none. A time without a zone is UTC;
 /// digits below the µs are cut.
 pub fn parse_timestamp(text: &str) -> Option<i64> {

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Rows of a row group: a reader's unit of pruning and of parallel work.
-const ROW_GROUP_ROWS: usize = 128 * 1024;
+pub const ROW_GROUP_ROWS: usize = 128 * 1024;
 /// zstd level of files that are kept long.
 const WARM_LEVEL: i32 = 9;
 const DAY_US: i64 = 86_400_000_000;

@@ -1,5 +1,6 @@
 //! Files → fewer files: the rows of some files of one day, joined in the order of time, less those that
-//! are to go, split evenly. Streams: what is in memory is a batch of each file and one row group.
+//! are to go, split evenly. Streams: what is in memory is a row group of each file that is open, and one of
+//! the new file.
 
 use std::sync::Arc;
 
@@ -36,6 +37,8 @@ use crate::{
 
 /// Rows of a batch while files are joined: small, because each of many files holds one.
 const BATCH_ROWS: usize = 1_024;
+/// Page buffers, and a batch that holds on to them.
+const READER_BYTES: u64 = 1 << 20;
 const READING: &str = "cannot read the files that are written again";
 
 /// Which rows stay.
@@ -69,6 +72,7 @@ pub struct Rewritten {
 /// Joins files within a budget of memory that is its own.
 pub struct Rewriter {
     runtime: Arc<RuntimeEnv>,
+    memory_bytes_max: usize,
 }
 
 impl Rewriter {
@@ -78,7 +82,28 @@ impl Rewriter {
             .with_memory_limit(memory_bytes_max, 1.0)
             .build_arc()
             .context("cannot set up the joins of files")?;
-        Ok(Self { runtime })
+        Ok(Self { runtime, memory_bytes_max })
+    }
+
+    /// Takes the first of these files, in the order of time, that can be joined at once: what is open
+    /// together stays within the budget. At least two where there are two, or joining would not come to an
+    /// end.
+    pub fn take(&self, files: &mut Vec<DataFile>) -> Vec<DataFile> {
+        // The new file's row group takes the rest.
+        let bytes_max = self.memory_bytes_max as u64 / 4 * 3;
+        files.sort_by_key(DataFile::times);
+        let mut open: Vec<(i64, u64)> = Vec::new();
+        let fits = |(position, file): &(usize, &DataFile)| {
+            let (first_us, last_us) = file.times();
+            let bytes = open_bytes(file);
+            match open.iter_mut().find(|(end_us, _)| *end_us <= first_us) {
+                Some(chain) => *chain = (last_us, chain.1.max(bytes)),
+                None => open.push((last_us, bytes)),
+            }
+            *position < 2 || open.iter().map(|(_, bytes)| bytes).sum::<u64>() <= bytes_max
+        };
+        let count = files.iter().enumerate().take_while(fits).count();
+        files.drain(..count).collect()
     }
 
     /// Rows of a file that would go.
@@ -201,6 +226,14 @@ impl Output {
         add.tags = Some(tags::write(self.tier, removed));
         Ok((add, self.rows))
     }
+}
+
+/// What a file takes while it is read: the bytes of one row group, as they come and decoded, and what every
+/// reader takes.
+fn open_bytes(file: &DataFile) -> u64 {
+    let rows = file.rows.unwrap_or(file::ROW_GROUP_ROWS).max(1);
+    let group_bytes = file.bytes / rows as u64 * rows.min(file::ROW_GROUP_ROWS) as u64;
+    group_bytes * 3 + READER_BYTES
 }
 
 /// Files in as few lists as may be, so that in each one file begins where the one before has ended:

@@ -55,7 +55,8 @@
 //!
 //! # What an executor owes
 //!
-//! - An action becomes one commit: the new files in, the old ones out. Any prefix of a plan is good,
+//! - An action becomes one commit, or several of parts of its files where all of them are too much at
+//!   once: the new files in, the old ones out. Any prefix of a plan is good,
 //!   and a plan stays good while files are added; it is void once anything else has removed files.
 //! - [`Action::removed`] is stored with every file that an action writes, and read back as
 //!   [`FileInfo::removed`]: a file that was once written without a tenant's rows is then never written

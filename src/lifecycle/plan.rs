@@ -239,11 +239,10 @@ impl Day<'_> {
 
     fn action(&self, work: Work, files: &[&FileInfo]) -> Action {
         let bytes = bytes_of(files);
-        let targets = bytes.div_ceil(self.policy.file_bytes_target.max(1)).max(1);
         let files_out_max = match work {
             Work::Delete => 0,
             Work::Move { from: Tier::Warm } => files.len(),
-            _ => usize::try_from(targets).unwrap_or(usize::MAX),
+            _ => self.policy.files_of(bytes),
         };
         Action {
             work,

@@ -54,6 +54,11 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// As many files as so many bytes are worth.
+    pub fn files_of(&self, bytes: u64) -> usize {
+        usize::try_from(bytes.div_ceil(self.file_bytes_target.max(1)).max(1)).unwrap_or(usize::MAX)
+    }
+
     /// Whether the policy makes sense as a whole.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::Clock,
     error::{Error, Kind, Result},
-    lake::{LakeTable, Replacement, Rewrite, Rewriter},
+    lake::{DataFile, LakeTable, Replacement, Rewrite, Rewriter, Snapshot},
     lifecycle::{self, Action, Policy, TenantSet, Tier, Work},
     record::{Table, col},
 };
@@ -215,29 +215,55 @@ impl Maintainer {
             Work::Warm => (Tier::Warm, false),
             Work::Move { from: Tier::Hot } => (Tier::Cold, false),
         };
+        // What does not fit into memory at once becomes several commits.
+        let mut left = files;
+        while !left.is_empty() {
+            let files = self.rewriter.take(&mut left);
+            if files.len() > 1 || !matches!(action.work, Work::Merge { .. }) {
+                self.rewrite(lake, action, Job { snapshot: Arc::clone(&snapshot), files, tier, loses_rows }, done)
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes files again and commits what became of them.
+    async fn rewrite(&self, lake: &LakeTable, action: &Action, job: Job, done: &mut Done) -> Result<()> {
+        let (Job { snapshot, files, tier, loses_rows }, now_us) = (job, self.clock.now_us());
+        let (rows, bytes) = files
+            .iter()
+            .fold((0, 0), |(rows, bytes), file| (rows + file.rows.unwrap_or_default() as u64, bytes + file.bytes));
         let removed = action.removed.clone();
         let keep = move |batch: &RecordBatch| stays(batch, &removed);
         let rewrite = Rewrite {
             snapshot,
             files: files.clone(),
             tier,
-            files_max: action.files_out_max,
+            files_max: self.settings.policy.files_of(bytes),
             removed: action.removed.clone(),
             keep: loses_rows.then_some(&keep),
         };
         let rewritten = self.rewriter.rewrite(lake, rewrite, now_us).await?;
-        if !loses_rows && rewritten.rows as u64 != action.rows {
+        if !loses_rows && rewritten.rows as u64 != rows {
             return Err(Error::new(
                 Kind::Corrupt,
                 format!("the files of {action} hold {} rows, not as many as the log says", rewritten.rows),
             ));
         }
-        let (added, rows) = (rewritten.added, rewritten.rows as u64);
-        lake.replace(Replacement { removed: files, added, rows, loses_rows }, now_us).await?;
-        done.rewritten_bytes += action.bytes;
-        done.deleted_rows += action.rows.saturating_sub(rows);
+        let (added, kept) = (rewritten.added, rewritten.rows as u64);
+        lake.replace(Replacement { removed: files, added, rows: kept, loses_rows }, now_us).await?;
+        done.rewritten_bytes += bytes;
+        done.deleted_rows += rows.saturating_sub(kept);
         Ok(())
     }
+}
+
+/// Files that are written again at once.
+struct Job {
+    snapshot: Arc<Snapshot>,
+    files: Vec<DataFile>,
+    tier: Tier,
+    loses_rows: bool,
 }
 
 /// Which rows are not of the tenants whose rows go.

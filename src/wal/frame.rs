@@ -119,6 +119,9 @@ impl Section {
             .next()
             .ok_or_else(|| Error::new(Kind::Corrupt, "a WAL section holds no batch"))?
             .kind_context(Kind::Corrupt, corrupt)?;
+        if sent.num_rows() != rows {
+            return Err(Error::new(Kind::Corrupt, "a WAL section holds another number of rows than it says"));
+        }
         Ok(Self { table, batch: conform(table, &sent, rows)? })
     }
 }

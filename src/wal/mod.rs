@@ -11,7 +11,7 @@
 //!      4     4  payload length, bytes
 //!      8     4  CRC-32 of the payload
 //!     12     4  flags: 0 a request, 1 a tombstone; a reader refuses any other
-//!     16     8  seq: 1, 2, 3, … over all segments, no gaps
+//!     16     8  seq: 1, 2, 3, … over all segments, no gaps, below 2^63
 //!     24     8  group start: the file offset of the first frame of this frame's group commit
 //!     32     4  CRC-32 of bytes 0..32
 //!     36     …  payload

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     frame::Frame,
-    reader::{Content, check_head, content, first_seq_of, read, segment_paths},
+    reader::{Content, acknowledged_beyond, check_head, content, first_seq_of, read, segment_paths},
     segment::{
         FLAGS_TOMBSTONE, FRAME_HEAD_BYTES, FRAME_MAGIC, FrameHead, FrameRef, SEGMENT_HEAD_BYTES, segment_head,
         segment_path, tombstone_payload,
@@ -135,12 +135,15 @@ impl<'a> Salvage<'a> {
             salvage.expected_seq = last_seq + 1;
             offset = frame.end();
         }
-        // In the last segment the rest is a torn tail.
-        if let Some(next_seq) = bounds.next_seq {
-            let missing = next_seq > salvage.expected_seq && next_seq > bounds.after_seq + 1;
-            let missing = missing.then(|| salvage.expected_seq..=next_seq - 1);
-            salvage.lose(offset..bytes.len(), missing);
-        }
+        let end_seq = match bounds.next_seq {
+            Some(next_seq) if next_seq <= bounds.after_seq + 1 => salvage.expected_seq,
+            Some(next_seq) => next_seq,
+            // In the last segment the rest is a torn tail, unless recovery would refuse it.
+            None if is_torn(bytes, offset) => return Ok(salvage),
+            None => end_seq(bytes, offset),
+        };
+        let missing = (end_seq > salvage.expected_seq).then(|| salvage.expected_seq..=end_seq - 1);
+        salvage.lose(offset..bytes.len(), missing);
         Ok(salvage)
     }
 
@@ -206,6 +209,17 @@ pub(super) fn next_candidate(bytes: &[u8], offset: usize) -> Option<usize> {
         }
         None => memchr::memmem::find(&bytes[offset + 1..], FRAME_MAGIC).map(|found| offset + 1 + found),
     }
+}
+
+/// Whether recovery cuts what is at and behind the offset of a last segment, where no frame can be kept.
+fn is_torn(bytes: &[u8], offset: usize) -> bool {
+    offset == bytes.len() || FrameRef::at(bytes, offset).is_none() && !acknowledged_beyond(bytes, offset)
+}
+
+/// The seq behind the last one that a whole frame at or behind the offset says; 0 where there is none.
+fn end_seq(bytes: &[u8], offset: usize) -> u64 {
+    let offsets = std::iter::successors(Some(offset), |offset| next_candidate(bytes, *offset));
+    offsets.filter_map(|offset| FrameRef::at(bytes, offset)).map(|frame| frame.head.seq + 1).max().unwrap_or(0)
 }
 
 /// The bytes of a segment of these frames, each a group of its own.

@@ -11,7 +11,7 @@ use super::{
     frame::Frame,
     segment::{
         FLAGS_REQUEST, FLAGS_TOMBSTONE, FRAME_MAGIC, FrameRef, SEGMENT_HEAD_BYTES, SEGMENT_MAGIC, SEGMENT_VERSION,
-        tombstone_seqs,
+        SEQ_END, tombstone_seqs,
     },
     writer::SegmentFile,
 };
@@ -205,8 +205,10 @@ pub(super) fn segment_paths(directory: &Path) -> Result<Vec<PathBuf>> {
 pub(super) fn first_seq_of(path: &Path) -> Result<u64> {
     path.file_stem()
         .and_then(|stem| stem.to_str())
+        // In the order of their names only if all have their 20 digits.
+        .filter(|stem| stem.len() == 20 && stem.bytes().all(|byte| byte.is_ascii_digit()))
         .and_then(|stem| stem.parse().ok())
-        .filter(|first_seq| *first_seq > 0)
+        .filter(|first_seq| (1..SEQ_END).contains(first_seq))
         .ok_or_else(|| Error::new(Kind::Corrupt, format!("{} is not the name of a WAL segment", path.display())))
 }
 

@@ -21,6 +21,10 @@ pub const FLAGS_REQUEST: u32 = 0;
 /// The flags of a frame that stands where others were quarantined.
 pub const FLAGS_TOMBSTONE: u32 = 1;
 
+/// No seq reaches this: Delta's transactions and the tables hold seqs as signed numbers. So what says it does was
+/// not written by us, and whatever is said can be counted on from.
+pub const SEQ_END: u64 = 1 << 63;
+
 /// The path of the segment that starts with this seq.
 pub fn segment_path(directory: &Path, first_seq: u64) -> PathBuf {
     directory.join(format!("{first_seq:020}.wal"))
@@ -71,7 +75,8 @@ impl FrameHead {
         let head = bytes.get(..FRAME_HEAD_BYTES)?;
         let number = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("four bytes"));
         let long = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes"));
-        (&head[..4] == FRAME_MAGIC && crc32fast::hash(&head[..32]) == number(32)).then(|| Self {
+        let is_whole = &head[..4] == FRAME_MAGIC && crc32fast::hash(&head[..32]) == number(32) && long(16) < SEQ_END;
+        is_whole.then(|| Self {
             payload_bytes: number(4),
             crc: number(8),
             flags: number(12),
@@ -115,5 +120,5 @@ pub fn tombstone_payload(last_seq: u64) -> [u8; 8] {
 /// The seqs that a tombstone of this first seq stands for, if its payload is one.
 pub fn tombstone_seqs(seq: u64, payload: &[u8]) -> Option<RangeInclusive<u64>> {
     let last_seq = u64::from_le_bytes(payload.try_into().ok()?);
-    (last_seq >= seq && last_seq < u64::MAX).then_some(seq..=last_seq)
+    (last_seq >= seq && last_seq < SEQ_END).then_some(seq..=last_seq)
 }

@@ -280,6 +280,15 @@ fn a_table_of_a_newer_version_is_a_conflict() {
 }
 
 #[test]
+fn a_section_of_another_length_than_it_says_is_corrupt() {
+    let mut payload = frame("a").encode().unwrap();
+    for rows in [0, 2, u32::MAX] {
+        payload[TAG_OFFSET + 1..TAG_OFFSET + 5].copy_from_slice(&rows.to_le_bytes());
+        check_error(&Frame::decode(&payload).unwrap_err(), Kind::Corrupt, &["number of rows"]);
+    }
+}
+
+#[test]
 fn a_payload_cut_at_every_byte_is_corrupt() {
     let payload = frame("a").encode().unwrap();
     for end in 0..payload.len() {
@@ -437,7 +446,9 @@ fn a_seq_that_is_missing_or_there_twice_is_corrupt() {
     fs::write(&path, [&bytes[..], &bytes[offsets[2]..]].concat()).unwrap();
     check_error(&recovered(directory.path(), 0).unwrap_err(), Kind::Corrupt, &["frame 3 stands where 4 belongs"]);
 
-    for name in ["00000000000000000000.wal", "first.wal"] {
+    for name in
+        ["00000000000000000000.wal", "18446744073709551615.wal", "2.wal", "+0000000000000000002.wal", "first.wal"]
+    {
         let (directory, _) = log(ONE_SEGMENT, &[]);
         fs::write(directory.path().join(name), segment_head()).unwrap();
         check_error(&recovered(directory.path(), 0).unwrap_err(), Kind::Corrupt, &[name]);
@@ -755,6 +766,48 @@ fn a_tombstone_that_says_nothing_is_damage() {
         check_error(&recovered_seqs(directory.path(), 0).unwrap_err(), Kind::Corrupt, &["offset 86", "tombstone"]);
         let loss = format!("quarantine/01.wal 86+{} 2-2", FRAME_HEAD_BYTES + payload.len());
         check_quarantine(directory.path(), &[&loss], &[1, 3], &[2]);
+    }
+}
+
+/// At the end of the log whole frames may follow that cannot be kept; no crash leaves those.
+#[test]
+fn an_end_that_is_not_torn_is_quarantined() {
+    let directory = small_log(&[&[1, 1, 1]]);
+    let bytes = fs::read(segment_path(directory.path(), 1)).unwrap();
+    let check = |first_seq: u64, bytes: &[u8], losses: &[&str], seqs: &[u64], quarantined: &[u64]| {
+        replace_log(directory.path(), &[(first_seq, bytes)]);
+        check_error(&recovered_seqs(directory.path(), 0).unwrap_err(), Kind::Corrupt, &["offset"]);
+        check_quarantine(directory.path(), losses, seqs, quarantined);
+    };
+    let last = &bytes[156..];
+    // The last frame twice, and damaged bytes before the second.
+    check(1, &[&bytes[..], last].concat(), &["quarantine/01.wal 226+70 nothing"], &[1, 2, 3], &[]);
+    let group_start = 250_u64;
+    let later = FrameHead { group_start, ..FrameHead::decode(last).unwrap() };
+    let damaged = [&bytes[..], &[0; 24], &later.encode(), &last[FRAME_HEAD_BYTES..]].concat();
+    check(1, &damaged, &["quarantine/01.wal 226+94 nothing"], &[1, 2, 3], &[]);
+    // The last frame is no request: its seq was given out.
+    let crc = crc32fast::hash(b"what");
+    let strange = FrameHead { payload_bytes: 4, crc, ..FrameHead::decode(last).unwrap() };
+    let strange = [&bytes[..156], &strange.encode(), b"what"].concat();
+    check(1, &strange, &["quarantine/01.wal 156+40 3-3"], &[1, 2], &[3]);
+    // A name that lies.
+    let losses = ["01.wal 0+0 1-8", "quarantine/09.wal 16+210 nothing"];
+    check(9, &bytes, &losses, &[], &[1, 2, 3, 4, 5, 6, 7, 8]);
+}
+
+/// Nobody gives out such a seq, and what follows it could not be counted.
+#[test]
+fn a_seq_beyond_the_last_is_damage() {
+    let directory = small_log(&[&[1, 1]]);
+    let path = segment_path(directory.path(), 1);
+    let bytes = fs::read(&path).unwrap();
+    for seq in [1 << 63, u64::MAX] {
+        let head = FrameHead { seq, ..FrameHead::decode(&bytes[86..]).unwrap() };
+        fs::write(&path, [&bytes[..86], &head.encode(), &bytes[86 + FRAME_HEAD_BYTES..]].concat()).unwrap();
+        inspect(directory.path(), None, &mut |_, _| {}).unwrap();
+        assert_eq!(lost(directory.path(), 0), [""; 0]);
+        assert_eq!(recovered_seqs(directory.path(), 0).unwrap().0, [1]);
     }
 }
 

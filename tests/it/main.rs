@@ -9,6 +9,7 @@ mod crash;
 mod disk;
 mod drift;
 mod forget;
+mod fuzz;
 mod growth;
 mod ingest;
 mod maintain;

@@ -219,3 +219,17 @@ async fn the_log_of_a_table_is_trimmed_behind_its_checkpoints() {
     crashed.flush().await;
     assert_eq!(crashed.sql(TOTALS).await[0]["n"], 61);
 }
+
+#[tokio::test]
+async fn files_that_do_not_fit_into_memory_at_once_are_joined_all_the_same() {
+    let app = TestApp::start_with(|config| config.lifecycle.memory_bytes_max = 4 << 20).await;
+    flushes(&app, 40).await;
+    let before = app.sql(TOTALS).await;
+    assert_eq!(files(&app).len(), 80);
+    for _ in 0..4 {
+        maintain(&app).await;
+        app.clock.set(app.clock.now_us() + HOUR_US);
+    }
+    assert_eq!(app.sql(TOTALS).await, before);
+    assert_eq!(files(&app).len(), 2, "one for each day");
+}

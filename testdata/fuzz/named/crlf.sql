@@ -1,0 +1,4 @@
+-- question: q
+-- param: a int = 1
+
+select $a

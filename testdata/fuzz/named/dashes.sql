@@ -1,0 +1,5 @@
+--
+---- question: q
+-- -- question: q
+--question: q
+select 1 -- 

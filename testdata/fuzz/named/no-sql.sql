@@ -1,0 +1,4 @@
+-- question: q
+
+-- a comment
+;

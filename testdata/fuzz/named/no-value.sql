@@ -1,0 +1,2 @@
+-- question:
+select 1

@@ -1,0 +1,2 @@
+-- question: ÿþ
+select Ã(

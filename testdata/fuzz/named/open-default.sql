@@ -1,0 +1,3 @@
+-- question: q
+-- param: a text = 'never closed
+select $a

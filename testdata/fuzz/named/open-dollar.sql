@@ -1,0 +1,2 @@
+-- question: q
+select $t$ $a $

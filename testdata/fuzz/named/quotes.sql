@@ -1,0 +1,3 @@
+-- question: q
+-- param: a int
+select '$b', 'it''s', "$c", $x$ $d $x$, $$ $e $$, /* $f /* */ */ $a -- $g

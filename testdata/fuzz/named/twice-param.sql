@@ -1,0 +1,4 @@
+-- question: q
+-- param: a int
+-- param: a text
+select $a

@@ -1,0 +1,3 @@
+-- question: q
+-- question: r
+select 1

@@ -1,0 +1,2 @@
+-- question: q
+select $a, $1, $ü

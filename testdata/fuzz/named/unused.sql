@@ -1,0 +1,3 @@
+-- question: q
+-- param: a int
+select 1
