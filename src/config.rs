@@ -349,7 +349,7 @@ impl Config {
             buffer: share(self.buffer.bytes_max, 4),
             flush: share(self.buffer.flush_bytes, 1),
             query: share(self.query.memory_bytes_max, 4),
-            lifecycle: share(self.lifecycle.memory_bytes_max, 1),
+            lifecycle: share(self.lifecycle.memory_bytes_max, 2),
         };
         if budget.sum() > whole / 8 * 7 {
             return Err(Error::invalid(format!(
