@@ -36,6 +36,7 @@ pub fn count(body: &[u8], shape: Shape) -> usize {
             // Turned away as a whole.
             _ => 1,
         },
+        (Shape::Detect, Some(b'{')) if !first_line_is_an_object(body) => 1,
         _ => body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).count(),
     }
 }

@@ -400,8 +400,8 @@ impl Ingestor {
 
 /// What a batch costs in memory beyond its bytes: some fifty columns' bookkeeping.
 const BATCH_OVERHEAD_BYTES: usize = 16 * 1024;
-/// What a row costs at least, however little is in it: a slot in each column, and room to grow.
-const ROW_BYTES: usize = 1024;
+/// What a row costs at least, however little is in it: a slot in each column.
+const ROW_BYTES: usize = 640;
 /// The records of a body up to this size are counted faster than another thread is woken.
 const COUNTED_AT_ONCE_BYTES_MAX: usize = 256 * 1024;
 

@@ -190,7 +190,7 @@ async fn a_load_may_be_larger_than_the_buffer() {
 #[tokio::test]
 async fn a_body_of_very_many_small_records_is_too_large() {
     let app = TestApp::start_with(|config| config.buffer.bytes_max = 8 << 20).await;
-    for body in ["{\"a\":1}\n".repeat(10_000), "x\n".repeat(10_000), format!("[{}{{}}]", "{},".repeat(10_000))] {
+    for body in ["{\"a\":1}\n".repeat(20_000), "x\n".repeat(20_000), format!("[{}{{}}]", "{},".repeat(20_000))] {
         let (status, message) = failure(app.post("/api/v1/logs").body(body)).await;
         assert!(status == 413 && message.contains("send smaller batches"), "{status} {message}");
     }

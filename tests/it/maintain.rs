@@ -223,10 +223,10 @@ async fn the_log_of_a_table_is_trimmed_behind_its_checkpoints() {
 #[tokio::test]
 async fn files_that_do_not_fit_into_memory_at_once_are_joined_all_the_same() {
     let app = TestApp::start_with(|config| config.lifecycle.memory_bytes_max = 4 << 20).await;
-    flushes(&app, 40).await;
+    flushes(&app, 10).await;
     let before = app.sql(TOTALS).await;
-    assert_eq!(files(&app).len(), 80);
-    for _ in 0..4 {
+    assert_eq!(files(&app).len(), 20);
+    for _ in 0..8 {
         maintain(&app).await;
         app.clock.set(app.clock.now_us() + HOUR_US);
     }
