@@ -231,5 +231,6 @@ async fn files_that_do_not_fit_into_memory_at_once_are_joined_all_the_same() {
         app.clock.set(app.clock.now_us() + HOUR_US);
     }
     assert_eq!(app.sql(TOTALS).await, before);
-    assert_eq!(files(&app).len(), 2, "one for each day");
+    // A file that is larger than all it would join stays beside it.
+    assert!(files(&app).len() <= 4, "at most two for each day: {:?}", files(&app));
 }
