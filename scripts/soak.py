@@ -474,7 +474,8 @@ class Keeper:
             self.ledger.gone.add(epoch)
         body = json.dumps({"tenant_id": tenant(epoch)})
         try:
-            answer = self.server.ask("POST", "/api/v1/forget", body, timeout=FORGET_SECONDS_MAX)
+            answer = self.server.ask("POST", "/api/v1/forget", body, {"Content-Type": "application/json"},
+                                     timeout=FORGET_SECONDS_MAX)
         except Broken as error:
             self.failures.append(f"epoch {epoch}: {error}")
             return

@@ -84,12 +84,29 @@ impl Buffer {
     /// [`Kind::Busy`] when there is no room in time, [`Kind::TooLarge`] when there never will be.
     pub async fn reserve(&self, bytes: usize, wait_max: Duration) -> Result<Reservation> {
         if bytes > self.bytes_max {
-            return Err(Error::new(Kind::TooLarge, "the body is larger than the whole ingest buffer"));
+            return Err(Error::new(
+                Kind::TooLarge,
+                format!(
+                    "the body's records take {bytes} bytes of memory, the whole ingest buffer has {}: send smaller batches",
+                    self.bytes_max
+                ),
+            ));
         }
         let acquire = Arc::clone(&self.space).acquire_many_owned(permits_for(bytes));
         match tokio::time::timeout(wait_max, acquire).await {
             Ok(Ok(permit)) => Ok(Reservation(permit)),
             _ => Err(Error::new(Kind::Busy, "the ingest buffer is full: the flush to storage is behind")),
+        }
+    }
+
+    /// Takes room for rows that were added without any: as much as there is. New rows wait until these have
+    /// left.
+    pub fn hold_unreserved(&self) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let available = u32::try_from(self.space.available_permits()).unwrap_or(u32::MAX);
+        let wanted = permits_for(state.filling.bytes).min(available);
+        if let Ok(permit) = Arc::clone(&self.space).try_acquire_many_owned(wanted) {
+            state.filling.reservations.push(Reservation(permit));
         }
     }
 

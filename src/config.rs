@@ -366,7 +366,7 @@ impl Config {
             buffer: share(self.buffer.bytes_max, 4),
             flush: share(self.buffer.flush_bytes, 1),
             query: share(self.query.memory_bytes_max, 4),
-            lifecycle: share(self.lifecycle.memory_bytes_max, 1),
+            lifecycle: share(self.lifecycle.memory_bytes_max, 2),
         };
         if budget.sum() > whole / 8 * 7 {
             return Err(Error::invalid(format!(
@@ -477,9 +477,9 @@ mod tests {
             };
             assert_eq!(config.budget().ok().map(mib), expected);
         };
-        check(&|_| (), Some([64, 320, 64, 256, 64]));
-        check(&|config| config.memory.bytes_max = 4 << 30, Some([256, 1280, 256, 1024, 256]));
-        check(&|config| config.query.memory_bytes_max = 100 << 20, Some([64, 320, 64, 100, 64]));
+        check(&|_| (), Some([64, 256, 64, 256, 128]));
+        check(&|config| config.memory.bytes_max = 4 << 30, Some([256, 1024, 256, 1024, 512]));
+        check(&|config| config.query.memory_bytes_max = 100 << 20, Some([64, 256, 64, 100, 128]));
         check(&|config| config.query.memory_bytes_max = 800 << 20, None);
         check(&|config| config.memory.bytes_max = 128 << 20, None);
     }

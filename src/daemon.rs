@@ -75,8 +75,8 @@ impl Store {
                 .context(format!("cannot create the directory {}", data.display()))?;
         }
         let lock = lock(data)?;
-        let directories = Directories::create(disk.as_ref(), data)?;
         check_format(disk.as_ref(), data)?;
+        let directories = Directories::create(disk.as_ref(), data)?;
         let stores = Stores::open(config, &disk).await?;
         let mut lake = Vec::new();
         for table in Table::ALL {
@@ -417,7 +417,8 @@ fn check_format(disk: &dyn Disk, data: &Path) -> Result<()> {
                 FORMAT.trim()
             ),
         )),
-        Err(_) => write_durably(disk, data, "FORMAT", FORMAT),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => write_durably(disk, data, "FORMAT", FORMAT),
+        Err(error) => Err(error).context(format!("cannot read {}", path.display())),
     }
 }
 

@@ -89,12 +89,13 @@ impl Catalog {
             .await
             .context(format!("cannot open {}", path.display()))?;
         MIGRATOR.run(&pool).await.map_err(|error| {
-            let kind = match error {
-                sqlx::migrate::MigrateError::VersionMissing(_) => Kind::Conflict,
-                _ => Kind::Internal,
-            };
-            Error::new(kind, format!("cannot migrate {}; a newer version may have written it", path.display()))
-                .with_source(error)
+            let path = path.display();
+            match error {
+                sqlx::migrate::MigrateError::VersionMissing(_) => {
+                    Error::new(Kind::Conflict, format!("a newer version wrote {path}: start that version"))
+                }
+                error => Error::new(Kind::Internal, format!("cannot migrate {path}")).with_source(error),
+            }
         })?;
         Ok(Self { pool })
     }

@@ -18,15 +18,32 @@ pub enum Shape {
     Lines,
 }
 
+/// What some programs put before UTF-8.
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
 /// A guess at the number of records, for the first allocation only.
 pub fn estimate_records(body: &[u8]) -> usize {
     const TYPICAL_RECORD_BYTES: usize = 1_000;
     (body.len() / TYPICAL_RECORD_BYTES).clamp(1, 1 << 20)
 }
 
+/// How many records and rejects a body can become at most.
+pub fn count(body: &[u8], shape: Shape) -> usize {
+    let body = body.strip_prefix(BOM).unwrap_or(body);
+    match (shape, body.trim_ascii_start().first()) {
+        (Shape::Detect, Some(b'[')) => match str::from_utf8(body).map(sonic_rs::to_array_iter) {
+            Ok(elements) if !too_deep(body) && !has_broken_escape(body) => elements.take_while(Result::is_ok).count(),
+            // Turned away as a whole.
+            _ => 1,
+        },
+        (Shape::Detect, Some(b'{')) if !first_line_is_an_object(body) => 1,
+        _ => body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).count(),
+    }
+}
+
 /// Hands every record of the body to the sink, with its line.
 pub fn for_each_record(body: &[u8], shape: Shape, sink: &mut Sink) -> Result<()> {
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let body = body.strip_prefix(BOM).unwrap_or(body);
     match (shape, body.trim_ascii_start().first()) {
         (_, None) => Err(Error::invalid("the body is empty: send one JSON record a line")),
         (Shape::Detect, Some(b'[')) => array(body, sink),

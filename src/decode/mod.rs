@@ -24,7 +24,7 @@ use arrow::array::RecordBatch;
 use crate::error::Result;
 
 pub use compress::{Encoding, decompress};
-pub use lines::Shape;
+pub use lines::{Shape, count};
 pub use time::parse_timestamp;
 
 /// What decoding needs to know besides the bytes.

@@ -10,7 +10,7 @@ use axum::{
 use futures::StreamExt;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use crate::{
@@ -20,8 +20,11 @@ use crate::{
 
 /// The unit in which bytes are given out.
 const PERMIT_BYTES: usize = 1024;
-/// A body of unknown length takes room in such steps.
+/// A body takes room in such steps.
 const STEP_BYTES: usize = 1 << 20;
+/// A sender may be so late, and then has to keep to a rate. One that is slower holds a place that others need.
+const PATIENCE: Duration = Duration::from_secs(10);
+const BYTES_PER_SECOND_MIN: usize = 16 * 1024;
 
 /// The bounds, and what is taken of them.
 pub struct Bodies {
@@ -50,32 +53,52 @@ impl Bodies {
         }
     }
 
-    /// All of a body. Waits a bounded time for room; how long the sender takes is not bounded here.
+    /// All of a body. Waits a bounded time for room, and for a sender as long as it is not slower than
+    /// [`BYTES_PER_SECOND_MIN`]. A body takes room as it comes: one that is only announced takes none.
     ///
     /// # Errors
     ///
-    /// [`Kind::TooLarge`], [`Kind::Busy`] when there is no room in time, [`Kind::Invalid`] when it breaks off.
+    /// [`Kind::TooLarge`], [`Kind::Busy`] when there is no room in time, [`Kind::Timeout`] when the sender is too
+    /// slow, [`Kind::Invalid`] when it breaks off.
     pub async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Read<'_>> {
         let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
         if announced.is_some_and(|bytes| bytes > self.body_bytes_max) {
             return Err(self.too_large());
         }
         let reader = self.take(&self.readers, 1).await?;
-        let mut room = match announced {
-            Some(bytes) => Some(self.take(&self.room, permits(bytes)).await?),
-            None => None,
-        };
-        let mut held = announced.unwrap_or(0);
-        let mut bytes = Vec::with_capacity(held);
+        let mut room: Option<SemaphorePermit<'_>> = None;
+        let mut held = 0;
+        let mut bytes = Vec::new();
         let mut chunks = body.into_data_stream();
-        while let Some(chunk) = chunks.next().await {
+        let mut waited = Duration::ZERO;
+        loop {
+            let patience = PATIENCE + Duration::from_secs((bytes.len() / BYTES_PER_SECOND_MIN) as u64);
+            let began = Instant::now();
+            let Ok(chunk) = timeout(patience.saturating_sub(waited), chunks.next()).await else {
+                return Err(Error::new(
+                    Kind::Timeout,
+                    format!(
+                        "the body comes too slowly: {} bytes in {} s",
+                        bytes.len(),
+                        waited.as_secs() + began.elapsed().as_secs()
+                    ),
+                ));
+            };
+            // Waiting for room is not the sender's fault.
+            waited += began.elapsed();
+            let Some(chunk) = chunk else { break };
             let chunk = chunk.map_err(|error| Error::invalid("the body broke off").with_source(error))?;
             if bytes.len() + chunk.len() > self.body_bytes_max {
                 return Err(self.too_large());
             }
-            while bytes.len() + chunk.len() > held {
-                let more = self.take(&self.room, permits(STEP_BYTES)).await?;
-                held += STEP_BYTES;
+            if bytes.len() + chunk.len() > held {
+                // What is announced need not be more than what comes.
+                let step = announced
+                    .unwrap_or(usize::MAX)
+                    .saturating_sub(held)
+                    .clamp(chunk.len(), STEP_BYTES.max(chunk.len()));
+                let more = self.take(&self.room, permits(step)).await?;
+                held += step;
                 match &mut room {
                     Some(room) => room.merge(more),
                     None => room = Some(more),

@@ -1,13 +1,13 @@
 //! `/api/v1/maintenance`: what is due for the tables' files, and a pass on request. `/api/v1/forget`:
 //! somebody's records go.
 
-use axum::{Json, body::Bytes, extract::State};
+use axum::{Json, body::Body, extract::State, http::HeaderMap};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{App, error::Failure};
+use super::{App, asked::asked, error::Failure};
 use crate::{
-    error::{Context, Error, Kind},
+    error::{Context, Error},
     maintain::Subject,
 };
 
@@ -46,9 +46,9 @@ impl Forget {
 }
 
 /// Deletes one user's or one tenant's records; the answer comes when no query sees them any more.
-pub async fn forget(State(app): State<App>, body: Bytes) -> Result<Json<Value>, Failure> {
-    let asked: Forget =
-        serde_json::from_slice(&body).kind_context(Kind::Invalid, || "the body is not as documented".to_owned())?;
+pub async fn forget(State(app): State<App>, headers: HeaderMap, body: Body) -> Result<Json<Value>, Failure> {
+    let form = "{\"user_id\"} or {\"tenant_id\"}, with \"dry_run\" if you like";
+    let asked: Forget = asked(&headers, body, form).await?;
     let dry_run = asked.dry_run;
     let subject = asked.subject()?;
     let work = tokio::spawn(async move {

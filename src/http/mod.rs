@@ -1,6 +1,7 @@
 //! The main port. `router.rs` is the whole URL map; each noun has a file with its handlers; the only
 //! map from error kinds to status codes is in `error.rs`. Handlers translate; they decide nothing.
 
+mod asked;
 mod backup;
 mod bodies;
 mod drift;

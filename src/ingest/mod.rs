@@ -17,7 +17,7 @@ use std::{
 
 use arrow::array::{Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray};
 use tokio::{
-    sync::{Notify, Semaphore, SemaphorePermit},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 
@@ -131,7 +131,7 @@ pub struct Ingestor {
     settings: Settings,
     parts: Parts,
     committer: Committer,
-    decoders: Semaphore,
+    decoders: Arc<Semaphore>,
     flush: tokio::sync::Mutex<Option<Sealed>>,
     flush_wanted: Notify,
     outcome: Mutex<FlushOutcome>,
@@ -172,6 +172,8 @@ impl Ingestor {
             }
             buffer.push(seq, &rows, None)
         })?;
+        // What came from the log takes room like what comes from outside, as far as there is room.
+        buffer.hold_unreserved();
         for (path, offset, bytes) in &recovered.cut {
             tracing::warn!(path = %path.display(), offset, bytes, "cut the torn tail of the write-ahead log");
         }
@@ -187,7 +189,7 @@ impl Ingestor {
             settings,
             parts,
             committer,
-            decoders: Semaphore::new(decoders),
+            decoders: Arc::new(Semaphore::new(decoders)),
             flush: tokio::sync::Mutex::default(),
             flush_wanted: Notify::new(),
             outcome: Mutex::default(),
@@ -208,24 +210,25 @@ impl Ingestor {
                 format!("the body is larger than {} bytes: send smaller batches", self.settings.body_bytes_max),
             ));
         }
-        let (prepared, reservation) = {
-            // One turn for all of it: what is decompressed and waits for room is in memory as well.
-            let _turn = self.turn().await?;
-            let plain = self.plain(&request).await?;
-            let room = plain.len() + BATCH_OVERHEAD_BYTES;
-            let reservation = self.parts.buffer.reserve(room, self.settings.wait_max).await?;
-            let options = Options {
-                received_at_us,
-                future_max_us: self.settings.future_max_us,
-                oldest: oldest(&self.settings.retention, received_at_us),
-                shape: request.shape,
-            };
-            let key = request.idempotency_key;
-            let prepared = tokio::task::spawn_blocking(move || Prepared::new(&plain, options, key.as_deref()))
-                .await
-                .context("a decoder stopped")??;
-            (prepared, reservation)
+        // One turn for all of it: what is decompressed and waits for room is in memory as well. Turn and room go
+        // along with the work, which goes on when the request is dropped.
+        let turn = self.turn().await?;
+        let (plain, records, turn) = self.plain(&request, turn).await?;
+        let room = plain.len().max(records.saturating_mul(ROW_BYTES)) + BATCH_OVERHEAD_BYTES;
+        let reservation = self.parts.buffer.reserve(room, self.settings.wait_max).await?;
+        let options = Options {
+            received_at_us,
+            future_max_us: self.settings.future_max_us,
+            oldest: oldest(&self.settings.retention, received_at_us),
+            shape: request.shape,
         };
+        let key = request.idempotency_key;
+        let decoding = tokio::task::spawn_blocking(move || {
+            let prepared = Prepared::new(&plain, options, key.as_deref());
+            drop(turn);
+            prepared.map(|prepared| (prepared, reservation))
+        });
+        let (prepared, reservation) = decoding.await.context("a decoder stopped")??;
         if let Some(receipt) = &prepared.frame.receipt {
             let not_before_us = received_at_us - self.settings.receipt_horizon_us;
             if let Some(stored) = self.parts.catalog.receipt(receipt, not_before_us).await? {
@@ -328,28 +331,51 @@ impl Ingestor {
     /// Flushes and stops; later requests are refused.
     pub async fn close(&self) -> Result<()> {
         self.flush().await?;
+        self.save_books().await?;
         self.committer.stop().await;
         self.parts.catalog.close().await;
         Ok(())
     }
 
+    /// Saves duplicates that came since the last flush: they leave no trace in the log.
+    async fn save_books(&self) -> Result<()> {
+        let state = self.committer.state();
+        let Some(saved) = self.parts.catalog.totals().await? else { return Ok(()) };
+        if saved.seq != state.last_seq || saved.books == state.books {
+            return Ok(());
+        }
+        let totals = Totals { books: state.books, ..saved };
+        self.parts.catalog.save(&totals, &[], self.parts.clock.now_us() - self.settings.receipt_horizon_us).await
+    }
+
     /// A turn to decode; waits for it as long as for room.
-    async fn turn(&self) -> Result<SemaphorePermit<'_>> {
-        match timeout(self.settings.wait_max, self.decoders.acquire()).await {
+    async fn turn(&self) -> Result<OwnedSemaphorePermit> {
+        match timeout(self.settings.wait_max, Arc::clone(&self.decoders).acquire_owned()).await {
             Ok(turn) => turn.context("ingest has stopped"),
             Err(_) => Err(Error::new(Kind::Busy, "ingest has more to decode than it can: send less at a time")),
         }
     }
 
-    async fn plain(&self, request: &Request) -> Result<bytes::Bytes> {
-        if request.encoding == Encoding::Identity {
-            return Ok(request.body.clone());
+    /// The body as text, how many records it has at most, and the turn.
+    async fn plain(
+        &self,
+        request: &Request,
+        turn: OwnedSemaphorePermit,
+    ) -> Result<(bytes::Bytes, usize, OwnedSemaphorePermit)> {
+        let (body, encoding, shape) = (request.body.clone(), request.encoding, request.shape);
+        let bytes_max = self.settings.body_bytes_max;
+        let work = move || {
+            let plain = match encoding {
+                Encoding::Identity => body,
+                _ => bytes::Bytes::from(decode::decompress(&body, encoding, bytes_max)?),
+            };
+            let records = decode::count(&plain, shape);
+            Ok((plain, records, turn))
+        };
+        if request.encoding == Encoding::Identity && request.body.len() <= COUNTED_AT_ONCE_BYTES_MAX {
+            return work();
         }
-        let (body, encoding, bytes_max) = (request.body.clone(), request.encoding, self.settings.body_bytes_max);
-        tokio::task::spawn_blocking(move || decode::decompress(&body, encoding, bytes_max))
-            .await
-            .context("a decompressor stopped")?
-            .map(bytes::Bytes::from)
+        tokio::task::spawn_blocking(work).await.context("a decompressor stopped")?
     }
 
     async fn commit(&self, sealed: &Sealed) -> Result<()> {
@@ -374,6 +400,10 @@ impl Ingestor {
 
 /// What a batch costs in memory beyond its bytes: some fifty columns' bookkeeping.
 const BATCH_OVERHEAD_BYTES: usize = 16 * 1024;
+/// What a row costs at least, however little is in it: a slot in each column.
+const ROW_BYTES: usize = 640;
+/// The records of a body up to this size are counted faster than another thread is woken.
+const COUNTED_AT_ONCE_BYTES_MAX: usize = 256 * 1024;
 
 /// A request that only waits for its fsync.
 struct Prepared {

@@ -228,12 +228,10 @@ impl Output {
     }
 }
 
-/// What a file takes while it is read: the bytes of one row group, as they come and decoded, and what every
-/// reader takes.
+/// What a file takes while it is read: the bytes of one row group as they come, the pages of it that are
+/// decoded, and what every reader takes.
 fn open_bytes(file: &DataFile) -> u64 {
-    let rows = file.rows.unwrap_or(file::ROW_GROUP_ROWS).max(1);
-    let group_bytes = file.bytes / rows as u64 * rows.min(file::ROW_GROUP_ROWS) as u64;
-    group_bytes * 3 + READER_BYTES
+    file::row_group_bytes(file.tier, file.rows.unwrap_or(usize::MAX), file.bytes) * 2 + READER_BYTES
 }
 
 /// Files in as few lists as may be, so that in each one file begins where the one before has ended:

@@ -149,8 +149,36 @@ fn keep(batch: &RecordBatch, column: &str, how: Match, name: &str) -> Result<Boo
         values.is_null(row)
             || match how {
                 Match::Whole => values.value(row) != name,
-                Match::Part => !values.value(row).contains(name),
+                Match::Part => !names(values.value(row), name),
             }
     };
     Ok((0..values.len()).map(|row| Some(stays(row))).collect())
+}
+
+/// Whether a text has the name, and not just inside of a longer one.
+fn names(text: &str, name: &str) -> bool {
+    let continues = |letter: Option<char>| letter.is_some_and(|letter| letter.is_alphanumeric() || letter == '_');
+    text.match_indices(name)
+        .any(|(at, _)| !continues(text[..at].chars().next_back()) && !continues(text[at + name.len()..].chars().next()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_found_where_it_stands_alone() {
+        for (text, found) in [
+            (r#"{"user_id":"ann","#, true),
+            ("ann", true),
+            ("ann's phone", true),
+            ("joanna and ann", true),
+            ("joanna", false),
+            ("annabel", false),
+            ("ann_2", false),
+            ("", false),
+        ] {
+            assert_eq!(names(text, "ann"), found, "{text}");
+        }
+    }
 }

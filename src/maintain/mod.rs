@@ -143,10 +143,8 @@ impl Maintainer {
         let mut done = Done::default();
         let mut result = Ok(());
         for lake in &self.lake {
-            result = self.maintain(lake, &mut done).await;
-            if result.is_err() {
-                break;
-            }
+            // What is wrong with one table or file must not let the others grow.
+            result = result.and(self.maintain(lake, &mut done).await);
         }
         self.failed.store(result.is_err(), Ordering::Relaxed);
         let mut total = self.done.lock().unwrap_or_else(PoisonError::into_inner);
@@ -178,19 +176,26 @@ impl Maintainer {
         lifecycle::plan(&files, &self.settings.policy, now_us)
     }
 
+    /// The first error, once all has been tried.
     async fn maintain(&self, lake: &LakeTable, done: &mut Done) -> Result<()> {
         let now_us = self.clock.now_us();
+        let mut result = Ok(());
         for action in self.plan_for(lake, now_us) {
             if self.stopping.load(Ordering::Relaxed) {
-                return Ok(());
+                return result;
             }
-            self.carry_out(lake, &action, now_us, done).await?;
-            tracing::info!(table = lake.table().name(), %action, "maintained");
-            done.actions += 1;
+            let carried_out = self.carry_out(lake, &action, now_us, done).await;
+            if carried_out.is_ok() {
+                tracing::info!(table = lake.table().name(), %action, "maintained");
+                done.actions += 1;
+            }
+            result = result.and(carried_out);
         }
-        done.swept_files += lake.sweep(now_us, self.settings.file_grace_us).await? as u64;
-        done.trimmed_entries += lake.trim_log(now_us - self.settings.log_retention_us).await? as u64;
-        Ok(())
+        let swept = lake.sweep(now_us, self.settings.file_grace_us).await;
+        let trimmed = lake.trim_log(now_us - self.settings.log_retention_us).await;
+        done.swept_files += *swept.as_ref().unwrap_or(&0) as u64;
+        done.trimmed_entries += *trimmed.as_ref().unwrap_or(&0) as u64;
+        result.and(swept.map(drop)).and(trimmed.map(drop))
     }
 
     async fn carry_out(&self, lake: &LakeTable, action: &Action, now_us: i64, done: &mut Done) -> Result<()> {

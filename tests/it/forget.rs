@@ -24,7 +24,7 @@ async fn filled(app: &TestApp) {
 }
 
 async fn forget(app: &TestApp, body: Value) -> Value {
-    json_of(app.post("/api/v1/forget").body(body.to_string())).await["forgotten"].clone()
+    json_of(app.post("/api/v1/forget").json(&body)).await["forgotten"].clone()
 }
 
 fn wal_holds(app: &TestApp, name: &str) -> bool {
@@ -87,11 +87,14 @@ async fn one_tenants_records_go_and_files_of_nobody_else() {
 async fn a_request_without_a_name_is_refused() {
     let app = TestApp::start().await;
     let check = async |body: &str, expected: &str| {
-        let (status, message) = failure(app.post("/api/v1/forget").body(body.to_owned())).await;
+        let (status, message) =
+            failure(app.post("/api/v1/forget").header("content-type", "application/json").body(body.to_owned())).await;
         assert!(status == 400 && message.contains(expected), "{status} {message}");
     };
     check("{}", "name one of user_id and tenant_id").await;
     check(r#"{"user_id":"a","tenant_id":"b"}"#, "name one of").await;
     check(r#"{"user_id":""}"#, "the name is empty").await;
-    check(r#"{"user":"a"}"#, "not as documented").await;
+    check(r#"{"user":"a"}"#, "the body is not {\"user_id\"}").await;
+    let (status, message) = failure(app.post("/api/v1/forget").body(r#"{"user_id":"a"}"#)).await;
+    assert!(status == 415 && message.contains("application/json"), "{status} {message}");
 }

@@ -185,3 +185,29 @@ async fn a_load_may_be_larger_than_the_buffer() {
     let counts = "select count(*) as n, count(distinct request_id) as ids from agent_logs";
     assert_eq!(driftline(&["query", "--format", "csv", counts]).trim(), "n,ids\n40000,40000");
 }
+
+/// A record of nine bytes takes a row in every column: memory is bounded by records as well as by bytes.
+#[tokio::test]
+async fn a_body_of_very_many_small_records_is_too_large() {
+    let app = TestApp::start_with(|config| config.buffer.bytes_max = 8 << 20).await;
+    for body in ["{\"a\":1}\n".repeat(20_000), "x\n".repeat(20_000), format!("[{}{{}}]", "{},".repeat(20_000))] {
+        let (status, message) = failure(app.post("/api/v1/logs").body(body)).await;
+        assert!(status == 413 && message.contains("send smaller batches"), "{status} {message}");
+    }
+    app.logs("{\"a\":1}\n".repeat(1_000)).await;
+}
+
+/// Places and room belong to those that send.
+#[tokio::test]
+async fn a_body_that_is_only_announced_takes_no_room() {
+    use tokio::io::AsyncWriteExt;
+    let app = TestApp::start().await;
+    let mut idle = Vec::new();
+    for _ in 0..8 {
+        let mut stream = tokio::net::TcpStream::connect(app.daemon.as_ref().unwrap().address()).await.unwrap();
+        let head = "POST /api/v1/logs HTTP/1.1\r\nHost: x\r\nContent-Length: 67108864\r\n\r\n{";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        idle.push(stream);
+    }
+    app.logs(record(0, "a", "rag", 1.0)).await;
+}

@@ -4,6 +4,7 @@
 
 mod app;
 mod backup;
+mod clock;
 mod cold;
 mod crash;
 mod disk;

@@ -142,3 +142,40 @@ async fn a_damaged_log_opens_again_after_its_quarantine() {
     assert_eq!(ids.collect_as::<serde_json::Value>().await.unwrap(), [json!({"id": "a"}), json!({"id": "c"})]);
     store.close().await.unwrap();
 }
+
+#[tokio::test]
+async fn duplicates_are_counted_over_a_stop() {
+    let mut app = TestApp::start().await;
+    app.logs(record(0, "a", "rag", 1.0)).await;
+    app.flush().await;
+    assert_eq!(app.logs(record(0, "a", "rag", 1.0)).await["duplicate"], true);
+    app.restart().await;
+    let books = json_of(app.get("/api/v1/status")).await["books"].clone();
+    assert_eq!((&books["received"], &books["duplicate"]), (&json!(2), &json!(1)), "{books}");
+}
+
+/// The rows of a log that was replayed take room like rows that have just come.
+#[tokio::test]
+async fn a_restart_does_not_make_room() {
+    let mut app = TestApp::start_with(|config| {
+        config.buffer.bytes_max = 1 << 20;
+        config.ingest.wait_ms_max = 10;
+    })
+    .await;
+    let mut sent = 0;
+    let batch = |sent: i64| (0..200).map(|n| record(sent, &format!("r-{sent}-{n}"), "rag", 1.0)).collect::<String>();
+    loop {
+        let answer = app.post("/api/v1/logs").body(batch(sent)).send().await.unwrap();
+        if answer.status() == 503 {
+            break;
+        }
+        assert_eq!(answer.status(), 200);
+        sent += 1;
+        assert!(sent < 100, "the buffer has no bound");
+    }
+    app = app.crash().await;
+    let answer = app.post("/api/v1/logs").body(batch(sent)).send().await.unwrap();
+    assert_eq!(answer.status(), 503);
+    app.flush().await;
+    app.logs(batch(sent)).await;
+}

@@ -339,9 +339,9 @@ fn range_of(op: Operator, us: i64) -> Option<Range> {
 }
 
 /// The conditions that keep a time within a range.
-fn within(time: &Expr, range: Range) -> impl Iterator<Item = Expr> {
+fn within(time: &Expr, range: Range) -> Vec<Expr> {
     let literal = |us: i64| lit(ScalarValue::TimestampMicrosecond(Some(us), None));
     let from = range.from_us.map(|us| time.clone().gt_eq(literal(us)));
     let to = range.to_us.map(|us| time.clone().lt(literal(us)));
-    from.into_iter().chain(to)
+    from.into_iter().chain(to).collect()
 }
