@@ -22,9 +22,8 @@ pub async fn run(
     Params(mut arguments): Params<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let mut taken = |wanted: &str| {
-        arguments.iter().position(|(name, _)| name == wanted).map(|index| arguments.remove(index).1)
-    };
+    let mut taken =
+        |wanted: &str| arguments.iter().position(|(name, _)| name == wanted).map(|index| arguments.remove(index).1);
     let (format, rollups) = (taken("format"), taken("rollups"));
     let format = sql::format_of(format.as_deref(), &headers)?;
     let options = sql::options_of(rollups.as_deref())?;

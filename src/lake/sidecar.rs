@@ -129,7 +129,9 @@ impl Sidecars {
         let stem = stem(&file.name);
         let path = self.place.path_of(&format!("{DERIVED}/{}/{stem}{SUFFIX}", self.kind));
         let sidecar = Sidecar { path: path.clone(), bytes: bytes.len() as u64 };
-        put(self.place.store.as_ref(), &path, bytes.into()).await.context(format!("cannot write the sidecar {path}"))?;
+        put(self.place.store.as_ref(), &path, bytes.into())
+            .await
+            .context(format!("cannot write the sidecar {path}"))?;
         self.ready.write().unwrap_or_else(PoisonError::into_inner).insert(stem.to_owned(), sidecar);
         Ok(())
     }

@@ -141,11 +141,13 @@ impl Library {
     fn add(&mut self, kind: Kind, file: &str, text: &str, problems: &mut Vec<Problem>) {
         let name = Path::new(file).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         match NamedSql::parse(name, text) {
-            Ok(named) if matches!(kind, Kind::Views | Kind::Rollups) && !named.params.is_empty() => problems.push(Problem {
-                file: file.to_owned(),
-                line: None,
-                message: "a view or rollup takes no parameters".to_owned(),
-            }),
+            Ok(named) if matches!(kind, Kind::Views | Kind::Rollups) && !named.params.is_empty() => {
+                problems.push(Problem {
+                    file: file.to_owned(),
+                    line: None,
+                    message: "a view or rollup takes no parameters".to_owned(),
+                })
+            }
             Ok(named) => {
                 self.entries.insert((kind, name.to_owned()), Entry { file: file.to_owned(), named });
             }

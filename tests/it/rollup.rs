@@ -135,7 +135,8 @@ fn statement(random: &mut Random) -> String {
     if !random.once_in(4) {
         conditions.push(format!("timestamp < {}", bound(random)));
     }
-    let columns: Vec<String> = groups.iter().chain(&figures).enumerate().map(|(n, expr)| format!("{expr} as c{n}")).collect();
+    let columns: Vec<String> =
+        groups.iter().chain(&figures).enumerate().map(|(n, expr)| format!("{expr} as c{n}")).collect();
     let mut text = format!("select {} from agent_logs", columns.join(", "));
     if !conditions.is_empty() {
         text += &format!(" where {}", conditions.join(" and "));
@@ -190,7 +191,8 @@ const DAILY: &str = "select date_trunc('day', timestamp) as day, agent_id, count
 async fn three_days() -> TestApp {
     let app = TestApp::start().await;
     for day in 0..3 {
-        let body: String = (0..20).map(|n| record(-day * 86_400 - n * 600, &format!("{day}-{n}"), "rag", 0.25)).collect();
+        let body: String =
+            (0..20).map(|n| record(-day * 86_400 - n * 600, &format!("{day}-{n}"), "rag", 0.25)).collect();
         app.logs(body).await;
         app.flush().await;
     }
@@ -255,7 +257,12 @@ async fn rollups_that_are_lost_or_of_files_that_are_gone_are_no_matter() {
     check(&app, DAILY).await;
     build(&app, u64::MAX).await;
     assert!(plan(&app, DAILY).await.contains("rollup_daily"));
-    let count = || std::fs::read_dir(&derived).unwrap().map(|kind| std::fs::read_dir(kind.unwrap().path()).unwrap().count()).collect::<Vec<_>>();
+    let count = || {
+        std::fs::read_dir(&derived)
+            .unwrap()
+            .map(|kind| std::fs::read_dir(kind.unwrap().path()).unwrap().count())
+            .collect::<Vec<_>>()
+    };
     assert_eq!(count(), [3, 3]);
 
     json_of(app.post("/api/v1/forget").body(json!({ "tenant_id": "t1" }).to_string())).await;

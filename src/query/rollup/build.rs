@@ -40,7 +40,8 @@ impl Rollups {
         let batches = engine.run_plan(plan).await?.collect().await?;
         let schema = Arc::clone(&level.definition.schema);
         let named = |batch: RecordBatch| {
-            RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec()).context("a rollup's rows are not as its columns say")
+            RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec())
+                .context("a rollup's rows are not as its columns say")
         };
         let batches = batches.into_iter().map(named).collect::<Result<_>>()?;
         level.sidecars.put(file, Arc::clone(&schema), batches).await

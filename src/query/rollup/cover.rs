@@ -37,7 +37,9 @@ impl Range {
 
     /// The whole windows inside, and what is left on both sides.
     fn split(self, grain_us: i64) -> (Range, [Range; 2]) {
-        let up = |us: i64| us.div_euclid(grain_us).saturating_add(i64::from(us.rem_euclid(grain_us) > 0)).saturating_mul(grain_us);
+        let up = |us: i64| {
+            us.div_euclid(grain_us).saturating_add(i64::from(us.rem_euclid(grain_us) > 0)).saturating_mul(grain_us)
+        };
         let down = |us: i64| us.div_euclid(grain_us).saturating_mul(grain_us);
         let inner = Range { from_us: self.from_us.map(up), to_us: self.to_us.map(down) };
         if inner.is_empty() {

@@ -93,11 +93,12 @@ impl Definition {
         if let Some(measure) = measures.iter().find(|measure| merge_of(&measure.expr).is_none()) {
             return Err(format!("{} is no figure of which parts can be put together", measure.name));
         }
-        let window = dimensions.iter().find(|dimension| truncated(&dimension.expr).is_some_and(|unit| unit == name_of(grain)));
-        let window = window.ok_or_else(|| format!("no column is date_trunc('{}', timestamp)", name_of(grain)))?.name.clone();
-        let columns = names.iter().zip(fields.iter()).map(|(name, field)| {
-            Field::new(name, field.data_type().clone(), true)
-        });
+        let window =
+            dimensions.iter().find(|dimension| truncated(&dimension.expr).is_some_and(|unit| unit == name_of(grain)));
+        let window =
+            window.ok_or_else(|| format!("no column is date_trunc('{}', timestamp)", name_of(grain)))?.name.clone();
+        let columns =
+            names.iter().zip(fields.iter()).map(|(name, field)| Field::new(name, field.data_type().clone(), true));
         let schema = Arc::new(Schema::new(columns.collect::<Vec<_>>()));
         Ok(Self { name: name.to_owned(), grain, schema, window, dimensions, measures })
     }
@@ -135,7 +136,8 @@ impl Definition {
 
     /// A figure's part in each row, in terms of the rollup's columns.
     pub fn of_rows(&self, figure: &Expr) -> Option<Expr> {
-        let measure = |wanted: &Expr| self.measures.iter().find(|kept| kept.expr == *wanted).map(|kept| column(&kept.name));
+        let measure =
+            |wanted: &Expr| self.measures.iter().find(|kept| kept.expr == *wanted).map(|kept| column(&kept.name));
         if let Some(found) = measure(figure) {
             return Some(found);
         }

@@ -13,19 +13,17 @@
 
 use std::sync::{Arc, OnceLock};
 
+use arrow::datatypes::DataType;
 use datafusion::{
     common::{Column, DFSchemaRef, Result, ScalarValue, TableReference, tree_node::Transformed},
     datasource::provider_as_source,
     functions_aggregate::expr_fn::{max, min, sum},
     logical_expr::{
-        Aggregate, BinaryExpr, Expr, LogicalPlan, LogicalPlanBuilder, Operator, Union, cast,
-        expr::AggregateFunction,
-        lit,
-        utils::conjunction,
+        Aggregate, BinaryExpr, Expr, LogicalPlan, LogicalPlanBuilder, Operator, Union, cast, expr::AggregateFunction,
+        lit, utils::conjunction,
     },
     optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule},
 };
-use arrow::datatypes::DataType;
 
 use super::{
     Level, Rollups,
@@ -202,11 +200,7 @@ impl Asked {
     }
 
     /// Parts made of calls.
-    fn branch(
-        &self,
-        rows: TableRows,
-        conditions: impl IntoIterator<Item = Expr>,
-    ) -> Result<LogicalPlan> {
+    fn branch(&self, rows: TableRows, conditions: impl IntoIterator<Item = Expr>) -> Result<LogicalPlan> {
         let mut builder = LogicalPlanBuilder::scan(rows.table().name(), provider_as_source(Arc::new(rows)), None)?;
         if let Some(filter) = conjunction(conditions) {
             builder = builder.filter(filter)?;

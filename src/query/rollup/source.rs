@@ -125,10 +125,7 @@ pub struct Question {
 
 impl Question {
     /// What an aggregate asks, in terms of the table's columns.
-    pub fn of(
-        aggregate: &Aggregate,
-        is_table: &dyn Fn(&StoredTable) -> bool,
-    ) -> Option<Self> {
+    pub fn of(aggregate: &Aggregate, is_table: &dyn Fn(&StoredTable) -> bool) -> Option<Self> {
         let source = Source::of(&aggregate.input, is_table)?;
         let told = |exprs: &[Expr]| exprs.iter().map(|expr| source.told(expr)).collect::<Option<Vec<_>>>();
         let groups = told(&aggregate.group_expr)?;

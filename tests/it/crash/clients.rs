@@ -22,6 +22,7 @@ use super::{
     ledger::Ledger,
     server::{Api, PATIENCE, Trouble},
 };
+use crate::random::Random;
 
 /// The server as clients see it.
 #[derive(Debug, Clone)]
