@@ -35,6 +35,7 @@ use super::{
     late::LateMaterialisation,
     library::{Entry, Kind as LibraryKind, Library, Problem},
     provider::StoredTable,
+    sketches,
     write::TIMESTAMP_FORMAT,
 };
 use crate::{
@@ -370,8 +371,11 @@ fn session(settings: &Settings) -> Result<SessionContext> {
     datafusion_functions_json::register_all(&mut state)
         .map_err(|error| from_engine("cannot register the JSON functions", error))?;
     let context = SessionContext::new_with_state(state);
-    for aggregate in functions::aggregates() {
+    for aggregate in functions::aggregates().into_iter().chain(sketches::aggregates()) {
         context.register_udaf(aggregate);
+    }
+    for function in sketches::functions() {
+        context.register_udf(function);
     }
     Ok(context)
 }

@@ -23,6 +23,7 @@ mod real_data;
 mod report;
 mod restart;
 mod simulated_disk;
+mod sketches;
 mod sql;
 mod tidy;
 mod verify;
