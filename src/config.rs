@@ -301,17 +301,24 @@ pub struct LifecycleConfig {
     /// `DRIFTLINE_LIFECYCLE_MEMORY_BYTES_MAX`: most memory for joining files, bytes; 0 is a share of
     /// `memory.bytes_max`.
     pub memory_bytes_max: usize,
-    /// Tenants that keep their rows for another time; only in the file.
+    /// Tenants that have ages of their own; only in the file.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tenants: BTreeMap<String, TenantLifecycleConfig>,
 }
 
-/// One tenant's own ages.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// One tenant's own ages; an age that is not given is that of all.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct TenantLifecycleConfig {
+    /// The tenant's rows are compressed harder at this age, days; 0 is never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warm_after_days: Option<u32>,
+    /// The tenant's rows go to the cold store at this age, days; 0 is never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cold_after_days: Option<u32>,
     /// The tenant's rows are deleted at this age, days; 0 is never.
-    pub delete_after_days: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delete_after_days: Option<u32>,
 }
 
 impl Default for LifecycleConfig {
@@ -490,6 +497,13 @@ mod tests {
         let ages = &example.lifecycle;
         assert_eq!((ages.warm_after_days, ages.cold_after_days, ages.delete_after_days), (7, 30, 90));
         assert!(example.storage.cold_url.is_some());
+        let tenant = example.lifecycle.tenants.values().next().unwrap();
+        let own = (tenant.warm_after_days, tenant.cold_after_days, tenant.delete_after_days);
+        assert_eq!(own, (None, Some(180), Some(365)));
+        // What was written when a retention was all that a tenant had of its own.
+        let old: Config = toml::from_str("[lifecycle.tenants.a]\ndelete_after_days = 30").unwrap();
+        let only = TenantLifecycleConfig { delete_after_days: Some(30), ..TenantLifecycleConfig::default() };
+        assert_eq!(old.lifecycle.tenants["a"], only);
     }
 
     #[test]

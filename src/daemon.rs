@@ -16,7 +16,7 @@ use crate::{
     buffer::Buffer,
     catalog::Catalog,
     clock::Clock,
-    config::{Budget, Config},
+    config::{Budget, Config, TenantLifecycleConfig},
     disk::{self, Disk, SystemDisk},
     error::{Context, Error, Kind, Result},
     http::{self, App, Rooms},
@@ -294,9 +294,12 @@ struct Stores {
 impl Stores {
     async fn open(config: &Config, disk: &Arc<dyn Disk>) -> Result<Self> {
         let (data, storage) = (&config.server.data, &config.storage);
-        if config.lifecycle.cold_after_days > 0 && storage.cold_url.is_none() {
+        let tenants_own = config.lifecycle.tenants.values().filter_map(|tenant| tenant.cold_after_days);
+        let moves = tenants_own.chain([config.lifecycle.cold_after_days]).any(|days| days > 0);
+        if moves && storage.cold_url.is_none() {
             return Err(Error::invalid(
-                "lifecycle.cold_after_days is set and storage.cold_url is not: set both or none",
+                "lifecycle.cold_after_days is set, for all or for a tenant, and storage.cold_url is not: set both or \
+                 none",
             ));
         }
         let remote = remote(config);
@@ -455,11 +458,12 @@ fn ingest_settings(config: &Config, budget: &Budget) -> ingest::Settings {
 fn policy(config: &Config) -> Policy {
     let lifecycle = &config.lifecycle;
     let after = |days: u32| (days > 0).then_some(days);
-    let tenants = lifecycle
-        .tenants
-        .iter()
-        .map(|(name, tenant)| (name.clone(), TenantPolicy { delete_after_days: after(tenant.delete_after_days) }))
-        .collect();
+    let own = |tenant: &TenantLifecycleConfig| TenantPolicy {
+        warm_after_days: after(tenant.warm_after_days.unwrap_or(lifecycle.warm_after_days)),
+        cold_after_days: after(tenant.cold_after_days.unwrap_or(lifecycle.cold_after_days)),
+        delete_after_days: after(tenant.delete_after_days.unwrap_or(lifecycle.delete_after_days)),
+    };
+    let tenants = lifecycle.tenants.iter().map(|(name, tenant)| (name.clone(), own(tenant))).collect();
     Policy {
         warm_after_days: after(lifecycle.warm_after_days),
         cold_after_days: after(lifecycle.cold_after_days),

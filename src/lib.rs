@@ -25,6 +25,7 @@ pub mod query;
 pub mod record;
 pub mod report;
 pub mod sample;
+pub mod sketch;
 pub mod stats;
 pub mod verify;
 pub mod wal;

@@ -21,6 +21,15 @@
 //! splits its rows evenly into as many files as its input holds targets, rounded up, so that each of
 //! several is full; and two files that are not full always fit into one.
 //!
+//! # Tenants
+//!
+//! Every tenant can have ages of its own; whoever has none is treated like a row without a tenant. So
+//! the rows of one file may *belong* into different tiers: where their age says, but never back. Files
+//! that belong into the same tiers are *alike*, as far as their statistics and [`FileInfo::removed`]
+//! tell. Only alike files of one day and tier are joined, so nobody's rows come together that have to
+//! be taken apart at once. As long as all tenants have the same ages, all files of a day and tier are
+//! alike.
+//!
 //! # Rules
 //!
 //! A file is in at most one action. In the order in which they win:
@@ -28,11 +37,13 @@
 //! 1. **Delete** a file if nobody whose rows it may hold keeps them.
 //! 2. **Expire** a file if some keep their rows and some do not: it is written again without the
 //!    latter. Tenants can keep their rows for a longer or a shorter time than the rest.
-//! 3. **Move** the hot and warm files of a settled day to the cold store when it is
-//!    [`Policy::cold_after_days`] old.
-//! 4. **Warm** the hot files of a settled day when it is [`Policy::warm_after_days`] old, together
-//!    with warm files that are small beside them.
-//! 5. **Merge** files of one day and tier that are not full:
+//! 3. On a settled day, a file leaves its tier:
+//!    - **Move** it to the cold store if all its rows belong there, being
+//!      [`Policy::cold_after_days`] old or what their tenant's own age says;
+//!    - **Warm** it if it is hot and all its rows belong there, being [`Policy::warm_after_days`] old,
+//!      together with warm files that are small beside them;
+//!    - **Split** it if its rows belong into several tiers: all go where they belong at once.
+//! 4. **Merge** files of one day and tier that are alike and not full:
 //!    - where [`Policy::merge_files_min`] files are about as large as each other (within a factor of
 //!      four), or where such files make a file of the target's size. A file waits until the hour of its
 //!      last row or the hour in which it was written is closed, whichever is first: the former says
@@ -46,6 +57,10 @@
 //! at most one hot or warm file for each doubling below them, and fewer than
 //! [`Policy::merge_files_min`] cold files for each factor of four.
 //!
+//! Each age that a tenant has of its own adds at most one rewrite: the day's files are split when it
+//! comes, and what remains is known not to hold that tenant's rows. Where statistics do not tell that a
+//! tenant has no rows in a file, that one rewrite is for nothing.
+//!
 //! # The clock
 //!
 //! Only ages decide. If the clock stands before the data, no day is old and no hour is closed, and
@@ -58,14 +73,19 @@
 //! - An action becomes one commit, or several of parts of its files where all of them are too much at
 //!   once: the new files in, the old ones out. Any prefix of a plan is good,
 //!   and a plan stays good while files are added; it is void once anything else has removed files.
-//! - [`Action::removed`] is stored with every file that an action writes, and read back as
+//! - Each of [`Action::parts`] becomes files of its own, and every row of the input is in one part, but
+//!   for those that an [`Work::Expire`] leaves out.
+//! - [`Part::removed`] is stored with every file that is written for a part, and read back as
 //!   [`FileInfo::removed`]: a file that was once written without a tenant's rows is then never written
-//!   again for that reason. Another writer that drops it costs one more rewrite; an executor that
-//!   never stores it would expire the same files in every pass, unless their tenants are listed.
-//! - At most [`Action::files_out_max`] files are written, of about equal size. That the number of
-//!   files falls is why passes come to an end.
+//!   again for that reason, nor split. It names whoever is in none of the action's files, also by what
+//!   was known of each, and whoever is in another part. Another writer that drops it costs one more
+//!   rewrite; an executor that never stores it would expire or split the same files in every pass,
+//!   unless their tenants are listed.
+//! - At most [`Action::files_out_max`] files are written, those of a part of about equal size. That the
+//!   number of files falls, but for what is split once, is why passes come to an end.
 //! - [`FileInfo::written_us`] is when a file was written, by whatever action.
 
+mod placement;
 mod plan;
 mod policy;
 mod tenants;
@@ -75,7 +95,7 @@ mod tests;
 
 use std::fmt;
 
-pub use plan::{Action, BYTES_MAX, DELETED_FILES_MAX, FILES_MAX, Work, plan};
+pub use plan::{Action, BYTES_MAX, DELETED_FILES_MAX, FILES_MAX, Part, Work, plan};
 pub use policy::{Policy, TenantPolicy};
 pub use tenants::{TenantSet, Tenants};
 

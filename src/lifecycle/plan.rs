@@ -1,8 +1,11 @@
 //! Files, policy and time → actions. The rules are in the room's own text; here is how they are kept.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
-use super::{FileInfo, Policy, TenantSet, Tier, policy::day_of};
+use super::{FileInfo, Policy, TenantSet, Tier, placement::Placement, policy::day_of};
 
 /// Most files that an action reads: it holds all of them open at once, to join them in the order of time.
 pub const FILES_MAX: usize = 64;
@@ -25,12 +28,24 @@ pub struct Action {
     pub rows: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Most files that come instead: rows are split evenly. Where an [`Work::Expire`] leaves few
-    /// rows, fewer files are better.
+    /// Most files that come instead.
     pub files_out_max: usize,
-    /// Whose rows the new files do not hold; to be stored with each of them. For [`Work::Expire`] these
-    /// are the rows to be left out, for all else it is known that there are none.
+    /// What they are. A row is in one part, and in none if it is to go.
+    pub parts: Vec<Part>,
+}
+
+/// New files of one kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// How they are stored.
+    pub tier: Tier,
+    /// Whose rows are in them: of all that the action reads, these.
+    pub whose: TenantSet,
+    /// Whose rows they do not hold; to be stored with each of them. A copy keeps what its original has.
     pub removed: TenantSet,
+    /// So many files at most if all rows that the action reads were in this part: rows are split
+    /// evenly. Where there are fewer rows, fewer files are better.
+    pub files_max: usize,
 }
 
 /// What an action does. In the order in which it is to be run: first what must go, then what keeps
@@ -39,7 +54,7 @@ pub struct Action {
 pub enum Work {
     /// Nobody keeps a row of these files: they go.
     Delete,
-    /// The files are written again in the same tier, without the rows in [`Action::removed`].
+    /// The files are written again in the same tier, without the rows past their retention.
     Expire {
         /// Where the files are and stay.
         tier: Tier,
@@ -57,6 +72,11 @@ pub enum Work {
         /// Where the files are.
         from: Tier,
     },
+    /// The files become files of several tiers: everybody's rows go where they are due.
+    Split {
+        /// Where the files are.
+        from: Tier,
+    },
 }
 
 /// What is to be done, in the order to do it. An empty plan stays empty until a file comes or time
@@ -68,7 +88,10 @@ pub fn plan(files: &[FileInfo], policy: &Policy, now_us: i64) -> Vec<Action> {
     }
     let mut actions: Vec<Action> = days
         .into_iter()
-        .flat_map(|(day, files)| Day { day, policy, now_us, expired: policy.expired_on(day, now_us) }.plan(files))
+        .flat_map(|(day, files)| {
+            let placement = Placement::on(policy, day, now_us);
+            Day { day, policy, now_us, placement }.plan(files)
+        })
         .collect();
     actions.sort_by_key(|action| action.work);
     actions
@@ -79,48 +102,67 @@ struct Day<'a> {
     day: i32,
     policy: &'a Policy,
     now_us: i64,
-    expired: TenantSet,
+    placement: Placement,
 }
+
+/// Files of one tier whose rows belong into the same tiers: only such are joined, so that nobody's rows
+/// have to be taken apart again.
+type Likes<'f> = BTreeMap<(Tier, BTreeSet<Tier>), Vec<&'f FileInfo>>;
 
 /// What becomes of a file's rows.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Kept,
-    Split,
+    KeptInPart,
     Gone,
 }
 
 impl Day<'_> {
     fn plan(&self, files: Vec<&FileInfo>) -> Vec<Action> {
         let settled = self.is_settled(&files);
-        let (mut gone, mut split) = (Vec::new(), Vec::new());
-        let mut tiers: BTreeMap<Tier, Vec<&FileInfo>> = BTreeMap::new();
+        let (mut gone, mut kept_in_part, mut kept) = (Vec::new(), Likes::new(), Likes::new());
         for file in files {
-            match self.fate(file) {
-                Fate::Gone => gone.push(file),
-                Fate::Split => split.push(file),
-                Fate::Kept => tiers.entry(file.tier).or_default().push(file),
-            }
+            let likes = match self.fate(file) {
+                Fate::Gone => {
+                    gone.push(file);
+                    continue;
+                }
+                Fate::KeptInPart => &mut kept_in_part,
+                Fate::Kept => &mut kept,
+            };
+            likes.entry((file.tier, self.placement.tiers_of(file))).or_default().push(file);
         }
         let mut actions = self.actions(Work::Delete, gone);
-        for tier in [Tier::Hot, Tier::Warm, Tier::Cold] {
-            let files = split.iter().copied().filter(|file| file.tier == tier).collect();
+        for ((tier, _), files) in kept_in_part {
             actions.extend(self.actions(Work::Expire { tier }, files));
         }
-        let mut of = |tier| tiers.remove(&tier).unwrap_or_default();
-        let (mut hot, mut warm, cold) = (of(Tier::Hot), of(Tier::Warm), of(Tier::Cold));
-        if settled && self.policy.is_cold(self.day, self.now_us) {
-            actions.extend(self.actions(Work::Move { from: Tier::Hot }, std::mem::take(&mut hot)));
-            actions.extend(self.actions(Work::Move { from: Tier::Warm }, std::mem::take(&mut warm)));
-        } else if settled && self.policy.is_warm(self.day, self.now_us) {
-            actions.extend(self.warm(std::mem::take(&mut hot), &mut warm));
+        if settled {
+            actions.extend(self.raise(&mut kept));
         }
-        for (tier, files) in [(Tier::Hot, hot), (Tier::Warm, warm), (Tier::Cold, cold)] {
+        for ((tier, _), files) in kept {
             let small = files.into_iter().filter(|file| self.is_ripe(file) && !self.is_full(file)).collect();
             // What is cold is slow to read, and some stores charge for what is deleted early.
             let groups = if settled && tier != Tier::Cold { self.leftovers(small) } else { self.classes(small) };
             actions.extend(groups.iter().map(|group| self.action(Work::Merge { tier }, group)));
         }
+        actions
+    }
+
+    /// What has to leave its tier, on a settled day; the rest stays in `kept`.
+    fn raise(&self, kept: &mut Likes<'_>) -> Vec<Action> {
+        let (mut actions, mut hot) = (Vec::new(), Vec::new());
+        for ((from, tiers), files) in std::mem::take(kept) {
+            match tiers.first() {
+                _ if tiers.len() > 1 => actions.extend(self.actions(Work::Split { from }, files)),
+                Some(Tier::Cold) if from < Tier::Cold => actions.extend(self.actions(Work::Move { from }, files)),
+                Some(Tier::Warm) if from < Tier::Warm => hot.extend(files),
+                _ => {
+                    kept.insert((from, tiers), files);
+                }
+            }
+        }
+        let warm = kept.entry((Tier::Warm, BTreeSet::from([Tier::Warm]))).or_default();
+        actions.extend(self.warm(hot, warm));
         actions
     }
 
@@ -139,17 +181,15 @@ impl Day<'_> {
     }
 
     fn fate(&self, file: &FileInfo) -> Fate {
-        if self.expired.is_empty() {
+        let expired = &self.placement.expired;
+        if expired.is_empty() {
             return Fate::Kept;
         }
-        let named = self.expired.names().iter().chain(file.removed.names()).map(String::as_str);
-        let mut held = file.tenants.candidates(named);
-        held.retain(|tenant| !file.removed.contains(*tenant));
-        let expired = held.iter().filter(|tenant| self.expired.contains(**tenant)).count();
-        match expired {
+        let held = self.placement.held(file);
+        match held.iter().filter(|tenant| expired.contains(**tenant)).count() {
             0 => Fate::Kept,
             all if all == held.len() => Fate::Gone,
-            _ => Fate::Split,
+            _ => Fate::KeptInPart,
         }
     }
 
@@ -239,20 +279,41 @@ impl Day<'_> {
 
     fn action(&self, work: Work, files: &[&FileInfo]) -> Action {
         let bytes = bytes_of(files);
-        let files_out_max = match work {
-            Work::Delete => 0,
+        let files_max = match work {
             Work::Move { from: Tier::Warm } => files.len(),
             _ => self.policy.files_of(bytes),
         };
+        let parts = self.parts(work, files, files_max);
         Action {
             work,
             day: self.day,
             files: files.iter().map(|file| file.name.clone()).collect(),
             rows: files.iter().fold(0, |rows, file| rows.saturating_add(file.rows)),
             bytes,
-            files_out_max,
-            removed: self.expired.clone(),
+            // Rows are cut in the same places in each part, and each has a last file.
+            files_out_max: parts.len().checked_sub(1).map_or(0, |more| files_max.saturating_add(more)),
+            parts,
         }
+    }
+
+    fn parts(&self, work: Work, files: &[&FileInfo], files_max: usize) -> Vec<Part> {
+        let whole = |tier| vec![(tier, TenantSet::everybody())];
+        let kinds = match work {
+            Work::Delete => Vec::new(),
+            Work::Expire { tier } => vec![(tier, self.placement.expired.others())],
+            Work::Merge { tier } => whole(tier),
+            Work::Warm => whole(Tier::Warm),
+            Work::Move { .. } => whole(Tier::Cold),
+            Work::Split { from } => {
+                let tiers: BTreeSet<Tier> = files.iter().flat_map(|file| self.placement.tiers_of(file)).collect();
+                tiers.into_iter().map(|tier| (tier, self.placement.whose(from, tier))).collect()
+            }
+        };
+        let lacked = files.iter().map(|file| self.placement.lacks(file));
+        let removed = lacked.reduce(|all, lacks| all.intersection(&lacks)).unwrap_or_default();
+        let part =
+            |(tier, whose): (Tier, TenantSet)| Part { tier, removed: removed.union(&whose.others()), whose, files_max };
+        kinds.into_iter().map(part).collect()
     }
 }
 
@@ -280,10 +341,20 @@ impl fmt::Display for Action {
         let of = |tier: Tier| files(&format!("{tier} "));
         match self.work {
             Work::Delete => write!(f, "delete {}", files("")),
-            Work::Expire { tier } => write!(f, "expire {} in {}", Whose(&self.removed), of(tier)),
+            Work::Expire { tier } => {
+                let expired = self.parts.first().map(|part| part.whose.others()).unwrap_or_default();
+                write!(f, "expire {} in {}", Whose(&expired), of(tier))
+            }
             Work::Merge { tier } => write!(f, "merge {} into {}", of(tier), self.files_out_max),
             Work::Warm => write!(f, "warm {} into {}", files(""), self.files_out_max),
             Work::Move { from } => write!(f, "move {} to the cold store", of(from)),
+            Work::Split { from } => {
+                write!(f, "split {}", of(from))?;
+                self.parts.iter().filter(|part| part.tier > from).try_for_each(|part| {
+                    let end = if part.tier == Tier::Cold { "go to the cold store" } else { "become warm" };
+                    write!(f, ", {} {end}", Whose(&part.whose))
+                })
+            }
         }?;
         let kibibytes = self.bytes.div_ceil(1 << 10);
         match kibibytes >> 10 {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{FILES_MAX, TenantSet};
+use super::{FILES_MAX, TenantSet, Tier};
 
 const MINUTE_US: i64 = 60_000_000;
 const HOUR_US: i64 = 60 * MINUTE_US;
@@ -14,15 +14,14 @@ const FILE_BYTES_TARGET_MIN: u64 = 1 << 20;
 /// What maintenance is to keep to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// Age at which a day's files are compressed harder, days; `None` for never.
+    /// Age at which a day's files are compressed harder, days; `None` for never. This and the next two
+    /// are for rows without a tenant and for tenants that are not in [`Policy::tenants`].
     pub warm_after_days: Option<u32>,
-    /// Age at which a day's files move to the cold store, days; `None` for never. It is the same for
-    /// all tenants, because a file holds many.
+    /// Age at which a day's files move to the cold store, days; `None` for never.
     pub cold_after_days: Option<u32>,
-    /// Age at which rows are deleted, days; `None` for never. For rows without a tenant and for
-    /// tenants that are not in [`Policy::tenants`].
+    /// Age at which rows are deleted, days; `None` for never.
     pub delete_after_days: Option<u32>,
-    /// Tenants whose rows are kept for a time of their own.
+    /// Tenants that have ages of their own.
     pub tenants: BTreeMap<String, TenantPolicy>,
     /// How long after its end an hour or a day counts as closed, minutes.
     pub closed_after_minutes: u32,
@@ -32,11 +31,28 @@ pub struct Policy {
     pub file_bytes_target: u64,
 }
 
-/// What is different for one tenant.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// The ages that hold for one tenant, whatever holds for others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TenantPolicy {
-    /// Age at which the tenant's rows are deleted, days; `None` for never, whatever holds for others.
+    /// Age at which the tenant's rows are compressed harder, days; `None` for never.
+    pub warm_after_days: Option<u32>,
+    /// Age at which the tenant's rows move to the cold store, days; `None` for never.
+    pub cold_after_days: Option<u32>,
+    /// Age at which the tenant's rows are deleted, days; `None` for never.
     pub delete_after_days: Option<u32>,
+}
+
+impl TenantPolicy {
+    /// The tier of rows that are so old.
+    fn tier(self, is_aged: impl Fn(Option<u32>) -> bool) -> Tier {
+        if is_aged(self.cold_after_days) {
+            Tier::Cold
+        } else if is_aged(self.warm_after_days) {
+            Tier::Warm
+        } else {
+            Tier::Hot
+        }
+    }
 }
 
 impl Default for Policy {
@@ -91,6 +107,7 @@ impl Policy {
                  lifecycle.delete_after_days or a tenant's own ({longest}); everything would be deleted before it moves"
             ));
         }
+        self.tenants.iter().try_for_each(|(name, tenant)| self.check_tenant(name, *tenant))?;
         if !(2..=FILES_MAX).contains(&self.merge_files_min) {
             return Err(format!(
                 "lifecycle.merge_files_min ({}) is not between 2 and {FILES_MAX}",
@@ -104,6 +121,32 @@ impl Policy {
             ));
         }
         Ok(())
+    }
+
+    /// An age that a tenant shares with all others is theirs to check.
+    fn check_tenant(&self, name: &str, tenant: TenantPolicy) -> Result<(), String> {
+        let all = self.of_others();
+        let whose = |own: Option<u32>, shared: Option<u32>| if own == shared { "that of all" } else { "its own" };
+        let Some(cold) = tenant.cold_after_days else { return Ok(()) };
+        let setting = format!("lifecycle.tenants.{name:?}");
+        if let Some(warm) = tenant.warm_after_days
+            && cold < warm
+        {
+            return Err(format!(
+                "{setting}: cold_after_days ({cold}, {}) is less than warm_after_days ({warm}, {}); files are warm \
+                 before they are cold",
+                whose(tenant.cold_after_days, all.cold_after_days),
+                whose(tenant.warm_after_days, all.warm_after_days),
+            ));
+        }
+        match tenant.delete_after_days {
+            Some(retention) if retention <= cold && tenant.cold_after_days != all.cold_after_days => Err(format!(
+                "{setting}: cold_after_days ({cold}) is not less than delete_after_days ({retention}, {}); everything \
+                 would be deleted before it moves",
+                whose(tenant.delete_after_days, all.delete_after_days),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Whether a record is past its retention: it would be deleted as soon as it is stored. With `None`
@@ -120,23 +163,29 @@ impl Policy {
 
     /// Whose rows of a day are past their retention.
     pub fn expired_on(&self, day: i32, now_us: i64) -> TenantSet {
-        let is_expired = |days: Option<u32>| is_aged(day.into(), days, now_us);
-        let default = is_expired(self.delete_after_days);
-        let differing: BTreeSet<String> = self
-            .tenants
-            .iter()
-            .filter(|(_, tenant)| is_expired(tenant.delete_after_days) != default)
-            .map(|(name, _)| name.clone())
-            .collect();
+        self.whoever(|ages| is_aged(day.into(), ages.delete_after_days, now_us))
+    }
+
+    /// Whose rows of a day are of the age of a tier and of no later one's.
+    pub fn due_on(&self, day: i32, now_us: i64, tier: Tier) -> TenantSet {
+        self.whoever(|ages| ages.tier(|days| is_aged(day.into(), days, now_us)) == tier)
+    }
+
+    /// Whose ages are so.
+    fn whoever(&self, are_so: impl Fn(TenantPolicy) -> bool) -> TenantSet {
+        let default = are_so(self.of_others());
+        let differing = self.tenants.iter().filter(|(_, tenant)| are_so(**tenant) != default);
+        let differing: BTreeSet<String> = differing.map(|(name, _)| name.clone()).collect();
         if default { TenantSet::AllBut(differing) } else { TenantSet::Only(differing) }
     }
 
-    pub(super) fn is_warm(&self, day: i32, now_us: i64) -> bool {
-        is_aged(day.into(), self.warm_after_days, now_us)
-    }
-
-    pub(super) fn is_cold(&self, day: i32, now_us: i64) -> bool {
-        is_aged(day.into(), self.cold_after_days, now_us)
+    /// The ages of whoever has none of their own.
+    fn of_others(&self) -> TenantPolicy {
+        TenantPolicy {
+            warm_after_days: self.warm_after_days,
+            cold_after_days: self.cold_after_days,
+            delete_after_days: self.delete_after_days,
+        }
     }
 
     /// Whether a day is over for so long that it counts as closed.
@@ -161,10 +210,12 @@ impl Policy {
         }
     }
 
-    /// `None` if anybody's rows are kept for good.
+    /// The longest retention of those whose rows move at the age that is set for all; `None` if
+    /// anybody's of them are kept for good.
     fn longest_retention_days(&self) -> Option<u32> {
+        let moved = self.tenants.values().filter(|tenant| tenant.cold_after_days == self.cold_after_days);
         let all = std::iter::once(self.delete_after_days)
-            .chain(self.tenants.values().map(|tenant| tenant.delete_after_days))
+            .chain(moved.map(|tenant| tenant.delete_after_days))
             .collect::<Option<Vec<u32>>>();
         all.and_then(|days| days.into_iter().max())
     }

@@ -22,6 +22,11 @@ impl Default for TenantSet {
 }
 
 impl TenantSet {
+    /// All tenants, and rows without one.
+    pub fn everybody() -> Self {
+        Self::AllBut(BTreeSet::new())
+    }
+
     /// Whether a tenant's rows are meant, or with `None` the rows without a tenant.
     pub fn contains(&self, tenant: Option<&str>) -> bool {
         match self {
@@ -33,6 +38,35 @@ impl TenantSet {
     /// Whether nobody is meant.
     pub fn is_empty(&self) -> bool {
         matches!(self, TenantSet::Only(names) if names.is_empty())
+    }
+
+    /// Whether everybody is meant.
+    pub fn is_everybody(&self) -> bool {
+        matches!(self, TenantSet::AllBut(names) if names.is_empty())
+    }
+
+    /// Whoever is not in the set.
+    pub fn others(&self) -> Self {
+        match self.clone() {
+            TenantSet::Only(names) => TenantSet::AllBut(names),
+            TenantSet::AllBut(names) => TenantSet::Only(names),
+        }
+    }
+
+    /// Whoever is in one of the sets.
+    pub fn union(&self, other: &Self) -> Self {
+        match (self, other) {
+            (TenantSet::Only(a), TenantSet::Only(b)) => TenantSet::Only(a | b),
+            (TenantSet::AllBut(a), TenantSet::AllBut(b)) => TenantSet::AllBut(a & b),
+            (TenantSet::AllBut(but), TenantSet::Only(names)) | (TenantSet::Only(names), TenantSet::AllBut(but)) => {
+                TenantSet::AllBut(but - names)
+            }
+        }
+    }
+
+    /// Whoever is in both sets.
+    pub fn intersection(&self, other: &Self) -> Self {
+        self.others().union(&other.others()).others()
     }
 
     /// The tenants that the set names. All others are treated like a row without a tenant.

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::Clock,
     error::{Error, Kind, Result},
-    lake::{DataFile, LakeTable, Replacement, Rewrite, Rewriter, Snapshot},
+    lake::{DataFile, LakeTable, Replacement, Rewrite, Rewriter, Rewritten, Snapshot},
     lifecycle::{self, Action, Policy, TenantSet, Tier, Work},
     record::{Table, col},
 };
@@ -201,84 +201,96 @@ impl Maintainer {
     async fn carry_out(&self, lake: &LakeTable, action: &Action, now_us: i64, done: &mut Done) -> Result<()> {
         let snapshot = lake.snapshot();
         let files: Vec<_> = snapshot.files.iter().filter(|file| action.files.contains(&file.name)).cloned().collect();
-        let (tier, loses_rows) = match action.work {
+        match action.work {
             Work::Delete => {
                 let replacement = Replacement { removed: files, added: Vec::new(), rows: 0, loses_rows: true };
                 lake.replace(replacement, now_us).await?;
                 done.deleted_rows += action.rows;
-                return Ok(());
             }
             Work::Move { from: Tier::Warm | Tier::Cold } => {
                 let added = lake.copy_to_cold(&files, now_us).await?;
                 let replacement = Replacement { removed: files, added, rows: action.rows, loses_rows: false };
                 lake.replace(replacement, now_us).await?;
                 done.rewritten_bytes += action.bytes;
-                return Ok(());
             }
-            Work::Expire { tier } => (tier, true),
-            Work::Merge { tier } => (tier, false),
-            Work::Warm => (Tier::Warm, false),
-            Work::Move { from: Tier::Hot } => (Tier::Cold, false),
-        };
-        // What does not fit into memory at once becomes several commits.
-        let mut left = files;
-        while !left.is_empty() {
-            let files = self.rewriter.take(&mut left);
-            if files.len() > 1 || !matches!(action.work, Work::Merge { .. }) {
-                self.rewrite(lake, action, Job { snapshot: Arc::clone(&snapshot), files, tier, loses_rows }, done)
-                    .await?;
+            Work::Expire { .. } | Work::Merge { .. } | Work::Warm | Work::Move { .. } | Work::Split { .. } => {
+                // What does not fit into memory at once becomes several commits.
+                let mut left = files;
+                while !left.is_empty() {
+                    let files = self.rewriter.take(&mut left);
+                    if files.len() > 1 || !matches!(action.work, Work::Merge { .. }) {
+                        self.exchange(lake, action, &snapshot, files, done).await?;
+                    }
+                }
             }
         }
         Ok(())
     }
 
-    /// Writes files again and commits what became of them.
-    async fn rewrite(&self, lake: &LakeTable, action: &Action, job: Job, done: &mut Done) -> Result<()> {
-        let (Job { snapshot, files, tier, loses_rows }, now_us) = (job, self.clock.now_us());
-        let (rows, bytes) = files
+    /// Writes files again, all of an action's or some, and commits what became of them.
+    async fn exchange(
+        &self,
+        lake: &LakeTable,
+        action: &Action,
+        snapshot: &Arc<Snapshot>,
+        files: Vec<DataFile>,
+        done: &mut Done,
+    ) -> Result<()> {
+        let (before, bytes) = files
             .iter()
             .fold((0, 0), |(rows, bytes), file| (rows + file.rows.unwrap_or_default() as u64, bytes + file.bytes));
-        let removed = action.removed.clone();
-        let keep = move |batch: &RecordBatch| stays(batch, &removed);
-        let rewrite = Rewrite {
-            snapshot,
-            files: files.clone(),
-            tier,
-            files_max: self.settings.policy.files_of(bytes),
-            removed: action.removed.clone(),
-            keep: loses_rows.then_some(&keep),
-        };
-        let rewritten = self.rewriter.rewrite(lake, rewrite, now_us).await?;
-        if !loses_rows && rewritten.rows as u64 != rows {
+        let Rewritten { added, rows } = self.write_again(lake, action, snapshot, &files).await?;
+        let rows = rows as u64;
+        let loses_rows = matches!(action.work, Work::Expire { .. });
+        if !loses_rows && rows != before {
             return Err(Error::new(
                 Kind::Corrupt,
-                format!("the files of {action} hold {} rows, not as many as the log says", rewritten.rows),
+                format!("the files of {action} hold {rows} rows, not as many as the log says"),
             ));
         }
-        let (added, kept) = (rewritten.added, rewritten.rows as u64);
-        lake.replace(Replacement { removed: files, added, rows: kept, loses_rows }, now_us).await?;
+        lake.replace(Replacement { removed: files, added, rows, loses_rows }, self.clock.now_us()).await?;
         done.rewritten_bytes += bytes;
-        done.deleted_rows += rows.saturating_sub(kept);
+        done.deleted_rows += before.saturating_sub(rows);
         Ok(())
+    }
+
+    /// Writes the parts of an action one after the other: each reads all of the files, so that several
+    /// parts need no more memory than one.
+    async fn write_again(
+        &self,
+        lake: &LakeTable,
+        action: &Action,
+        snapshot: &Arc<Snapshot>,
+        files: &[DataFile],
+    ) -> Result<Rewritten> {
+        let now_us = self.clock.now_us();
+        let files_max = self.settings.policy.files_of(files.iter().map(|file| file.bytes).sum());
+        let mut all = Rewritten::default();
+        for part in &action.parts {
+            let whose = part.whose.clone();
+            let keep = move |batch: &RecordBatch| are_of(batch, &whose);
+            let rewrite = Rewrite {
+                snapshot: Arc::clone(snapshot),
+                files: files.to_vec(),
+                tier: part.tier,
+                files_max: part.files_max.min(files_max),
+                removed: part.removed.clone(),
+                keep: (!part.whose.is_everybody()).then_some(&keep),
+            };
+            let Rewritten { added, rows } = self.rewriter.rewrite(lake, rewrite, now_us).await?;
+            all.added.extend(added);
+            all.rows += rows;
+        }
+        Ok(all)
     }
 }
 
-/// Files that are written again at once.
-struct Job {
-    snapshot: Arc<Snapshot>,
-    files: Vec<DataFile>,
-    tier: Tier,
-    loses_rows: bool,
-}
-
-/// Which rows are not of the tenants whose rows go.
-fn stays(batch: &RecordBatch, removed: &TenantSet) -> Result<BooleanArray> {
+/// Which rows are of these tenants.
+fn are_of(batch: &RecordBatch, whose: &TenantSet) -> Result<BooleanArray> {
     let tenants = batch
         .column_by_name(col::TENANT_ID)
         .filter(|column| *column.data_type() == DataType::Utf8View)
-        .ok_or_else(|| Error::new(Kind::Internal, "a table without tenants has none to remove"))?
+        .ok_or_else(|| Error::new(Kind::Internal, "a table without tenants has none to tell apart"))?
         .as_string_view();
-    Ok((0..tenants.len())
-        .map(|row| Some(!removed.contains(tenants.is_valid(row).then(|| tenants.value(row)))))
-        .collect())
+    Ok((0..tenants.len()).map(|row| Some(whose.contains(tenants.is_valid(row).then(|| tenants.value(row))))).collect())
 }

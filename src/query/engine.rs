@@ -44,6 +44,7 @@ use super::{
     options::Options,
     provider::StoredTable,
     rollup::{Definition, Grain, Rollups, UseRollups},
+    sketches,
     write::TIMESTAMP_FORMAT,
 };
 use crate::{
@@ -446,8 +447,11 @@ fn session(settings: &Settings, use_rollups: UseRollups) -> Result<SessionContex
     datafusion_functions_json::register_all(&mut state)
         .map_err(|error| from_engine("cannot register the JSON functions", error))?;
     let context = SessionContext::new_with_state(state);
-    for aggregate in functions::aggregates() {
+    for aggregate in functions::aggregates().into_iter().chain(sketches::aggregates()) {
         context.register_udaf(aggregate);
+    }
+    for function in sketches::functions() {
+        context.register_udf(function);
     }
     Ok(context)
 }

@@ -1,5 +1,5 @@
-//! SQL over what is committed and what waits: one engine, one table provider, the statistics as
-//! aggregates, and the named SQL files. Read-only by construction; it never writes a table and never
+//! SQL over what is committed and what waits: one engine, one table provider, the statistics and the
+//! sketches as aggregates, and the named SQL files. Read-only by construction; it never writes a table and never
 //! builds SQL from user input.
 
 mod drift;
@@ -13,6 +13,7 @@ mod options;
 mod provider;
 mod report;
 mod rollup;
+mod sketches;
 mod write;
 
 pub use drift::{DriftAnswer, DriftRequest, DriftVerdict, Range, Verdict};

@@ -1,11 +1,21 @@
 //! Tables in places of their own: a cold store beside the first, a URL in the place of the data directory.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    path::{Path, PathBuf},
+};
 
-use driftline::{clock::Clock, config::Config, daemon::Store};
+use arrow::{array::AsArray, compute::cast, datatypes::DataType};
+use driftline::{
+    clock::Clock,
+    config::{Config, TenantLifecycleConfig},
+    daemon::{self, Store},
+};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::json;
 
-use crate::app::{NOW_US, TestApp, record};
+use crate::app::{NOW_US, TestApp, json as json_of, record};
 
 const DAY_S: i64 = 86_400;
 const DAY_US: i64 = DAY_S * 1_000_000;
@@ -13,17 +23,35 @@ const TOTALS: &str = "select count(*) as n, count(distinct request_id) as ids, s
 
 /// Names of Parquet files below a directory.
 fn files(directory: &Path) -> Vec<String> {
+    let name = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+    let mut found: Vec<String> = paths(directory).into_iter().map(name).collect();
+    found.sort();
+    found
+}
+
+fn paths(directory: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
     let mut found = Vec::new();
     for path in entries.map(|entry| entry.unwrap().path()) {
         if path.is_dir() && !path.ends_with("_delta_log") {
-            found.extend(files(&path));
+            found.extend(paths(&path));
         } else if path.extension().is_some_and(|extension| extension == "parquet") {
-            found.push(path.file_name().unwrap().to_str().unwrap().to_owned());
+            found.push(path);
         }
     }
-    found.sort();
     found
+}
+
+/// Whose rows are in the files below a directory; `-` for those without a tenant.
+fn tenants(directory: &Path) -> String {
+    let mut found = BTreeSet::new();
+    for path in paths(directory) {
+        for batch in ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap().build().unwrap() {
+            let column = cast(batch.unwrap().column_by_name("tenant_id").unwrap(), &DataType::Utf8).unwrap();
+            found.extend(column.as_string::<i32>().iter().map(|tenant| tenant.unwrap_or("-").to_owned()));
+        }
+    }
+    found.into_iter().collect::<Vec<_>>().join(" ")
 }
 
 /// A daemon whose files go to a cold directory at the age of a month.
@@ -108,6 +136,92 @@ async fn rows_in_the_cold_store_are_deleted_at_their_age() {
     assert_eq!(files(archive.path()).len(), 2, "what nobody keeps is gone from the cold store");
 }
 
+/// Three days of three tenants and of nobody, in three files a day.
+async fn load_tenants(app: &TestApp, name: &str) {
+    for flush in 0..3 {
+        let mut body = String::new();
+        for day in 0..3 {
+            for tenant in ["quick", "usual", "kept"] {
+                let line = record(-day * DAY_S, &format!("{name}-{flush}-{day}-{tenant}"), "rag", 0.5);
+                body += &line.replace("\"t1\"", &format!("\"{tenant}\""));
+            }
+            body += &record(-day * DAY_S, &format!("{name}-{flush}-{day}"), "rag", 0.5)
+                .replace("\"tenant_id\":\"t1\",", "");
+        }
+        app.logs(body).await;
+        app.flush().await;
+    }
+}
+
+/// The directory is whole; the daemon is started again.
+async fn check_whole(app: &mut TestApp) {
+    app.daemon.take().unwrap().stop().await.unwrap();
+    assert_eq!(daemon::verify(&app.config, true).await.unwrap().findings, []);
+    app.reopen().await;
+}
+
+#[tokio::test]
+async fn tenants_rows_move_at_ages_of_their_own() {
+    const BY_TENANT: &str = "select tenant_id, date, count(*) as n, sum(cost) as cost, min(request_id) as first from agent_logs group by tenant_id, date order by date, tenant_id";
+    let archive = tempfile::tempdir().unwrap();
+    let cold = archive.path().join("archive");
+    let mut app = cold_app(&cold).await;
+    let own = TenantLifecycleConfig::default();
+    let quick = TenantLifecycleConfig { warm_after_days: Some(1), cold_after_days: Some(2), ..own.clone() };
+    let kept = TenantLifecycleConfig { cold_after_days: Some(0), ..own };
+    app.config.lifecycle.tenants.insert("quick".to_owned(), quick);
+    app.config.lifecycle.tenants.insert("kept".to_owned(), kept);
+    app.restart().await;
+    load_tenants(&app, "a").await;
+    let (home, before) = (app.data().join("tables/agent_logs"), app.sql(BY_TENANT).await);
+    assert_eq!((files(&home).len(), before.as_array().unwrap().len()), (9, 12));
+
+    // The eldest day is two days old, the next one; the last is not over for a day.
+    app.clock.set(NOW_US + DAY_US);
+    let due = json_of(app.get("/api/v1/maintenance")).await;
+    let due: Vec<&str> = due["due"].as_array().unwrap().iter().map(|due| due["action"].as_str().unwrap()).collect();
+    let split = |end: &str| format!("split 3 hot files, the rows of quick {end}: 12 rows, ");
+    assert!(due.len() == 3 && due[0].starts_with("merge 3 hot files into 1: 12 rows"), "{due:?}");
+    assert!(due[1].starts_with(&split("go to the cold store")), "{due:?}");
+    assert!(due[2].starts_with(&split("become warm")), "{due:?}");
+    let done = maintain(&app).await;
+    assert_eq!((done.actions, done.deleted_rows), (3, 0));
+    assert_eq!(json_of(app.get("/api/v1/maintenance")).await["due"], json!([]));
+    assert_eq!(app.sql(BY_TENANT).await, before);
+    maintain_all(&app).await;
+    assert_eq!((files(&home).len(), files(&cold).len(), tenants(&cold)), (4, 1, "quick".to_owned()));
+    assert_eq!(tenants(&home.join("date=2026-05-12")), "- kept usual");
+
+    // Each day in its turn; what the others have left is not written again.
+    app.clock.set(NOW_US + 3 * DAY_US);
+    maintain_all(&app).await;
+    assert_eq!((files(&home).len(), files(&cold).len(), tenants(&cold)), (3, 3, "quick".to_owned()));
+    assert_eq!(tenants(&home), "- kept usual");
+    assert!(files(&home).iter().all(|name| name.ends_with(".lz4.parquet")), "they are hot as before");
+    check_whole(&mut app).await;
+    assert_eq!((maintain(&app).await.actions, app.sql(BY_TENANT).await), (0, before));
+
+    // Late rows go where those before them are, and nothing of the old is touched for them.
+    let old = files(&home);
+    load_tenants(&app, "b").await;
+    let before = app.sql(BY_TENANT).await;
+    app.clock.set(NOW_US + 4 * DAY_US);
+    maintain_all(&app).await;
+    assert!(files(&home).len() == 6 && old.iter().all(|name| files(&home).contains(name)));
+    assert_eq!((tenants(&cold), tenants(&home)), ("quick".to_owned(), "- kept usual".to_owned()));
+    app.clock.set(NOW_US + 12 * DAY_US);
+    maintain_all(&app).await;
+    assert_eq!((files(&home).len(), tenants(&home)), (3, "- kept usual".to_owned()));
+    app.clock.set(NOW_US + 40 * DAY_US);
+    maintain_all(&app).await;
+    assert_eq!((files(&home).len(), tenants(&home)), (3, "kept".to_owned()));
+    assert_eq!(tenants(&cold), "- quick usual");
+    check_whole(&mut app).await;
+    assert_eq!((maintain(&app).await.actions, app.sql(BY_TENANT).await), (0, before));
+    let totals = app.sql(TOTALS).await;
+    assert_eq!((&totals[0]["n"], &totals[0]["ids"]), (&json!(72), &json!(72)));
+}
+
 /// What a start with these settings says.
 async fn refusal(config: &Config) -> String {
     match Store::open(config, Clock::manual(NOW_US)).await {
@@ -135,6 +249,13 @@ async fn a_start_that_would_lose_sight_of_rows_is_refused() {
         assert!(message.contains(expected), "{message}");
     };
     check(&|config| config.storage.cold_url = None, "set both or none").await;
+    let only_a_tenants = |config: &mut Config| {
+        config.storage.cold_url = None;
+        config.lifecycle.cold_after_days = 0;
+        let own = TenantLifecycleConfig { cold_after_days: Some(30), ..TenantLifecycleConfig::default() };
+        config.lifecycle.tenants.insert("t1".to_owned(), own);
+    };
+    check(&only_a_tenants, "set both or none").await;
     let forget = |config: &mut Config| {
         config.storage.cold_url = None;
         config.lifecycle.cold_after_days = 0;

@@ -25,6 +25,7 @@ mod report;
 mod restart;
 mod rollup;
 mod simulated_disk;
+mod sketches;
 mod sql;
 mod tidy;
 mod verify;

@@ -50,6 +50,11 @@ async fn maintain(app: &TestApp) -> driftline::maintain::Done {
     app.daemon.as_ref().unwrap().maintainer().run().await.unwrap()
 }
 
+/// A tenant's own retention.
+fn kept_for(days: u32) -> TenantLifecycleConfig {
+    TenantLifecycleConfig { delete_after_days: Some(days), ..TenantLifecycleConfig::default() }
+}
+
 #[tokio::test]
 async fn many_files_become_few_and_the_rows_stay() {
     let app = TestApp::start().await;
@@ -149,8 +154,7 @@ async fn rows_are_deleted_at_their_age_and_not_before() {
         app.flush().await;
     }
     app.config.lifecycle.delete_after_days = 3;
-    let forever = TenantLifecycleConfig { delete_after_days: 0 };
-    app.config.lifecycle.tenants.insert("t-kept".to_owned(), forever);
+    app.config.lifecycle.tenants.insert("t-kept".to_owned(), kept_for(0));
     app.restart().await;
     let by_tenant = "select tenant_id, count(*) as n, max(timestamp) < timestamp '2026-05-14' as old from agent_logs group by tenant_id order by tenant_id";
     maintain(&app).await;
@@ -179,8 +183,8 @@ async fn rows_are_deleted_at_their_age_and_not_before() {
 async fn records_past_their_retention_are_rejected_and_counted() {
     let app = TestApp::start_with(|config| {
         config.lifecycle.delete_after_days = 3;
-        config.lifecycle.tenants.insert("t-long".to_owned(), TenantLifecycleConfig { delete_after_days: 30 });
-        config.lifecycle.tenants.insert("t-ever".to_owned(), TenantLifecycleConfig { delete_after_days: 0 });
+        config.lifecycle.tenants.insert("t-long".to_owned(), kept_for(30));
+        config.lifecycle.tenants.insert("t-ever".to_owned(), kept_for(0));
     })
     .await;
     let of = |tenant: &str, day: i64| {
