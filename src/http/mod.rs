@@ -32,6 +32,7 @@ pub struct App {
     backup: Arc<Backup>,
     bodies: Arc<Bodies>,
     requests: Arc<metrics::Requests>,
+    quotas: Arc<metrics::Quotas>,
 }
 
 /// The rooms behind the routes.
@@ -57,6 +58,7 @@ impl App {
             backup,
             bodies: Arc::new(Bodies::new(&config.ingest, bodies_bytes_max)),
             requests: Arc::default(),
+            quotas: Arc::new(metrics::Quotas::new(&config.metrics)),
         }
     }
 }
