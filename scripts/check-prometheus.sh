@@ -7,21 +7,13 @@ set -euo pipefail
 # shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-INSTALL_SECONDS_MAX=300
 SCRAPE_SECONDS_MAX=60
 MINUTES=10
 TEXT=text/plain
 OPENMETRICS=application/openmetrics-text
 
 if ! command -v promtool >/dev/null; then
-  if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
-    skip "promtool is not installed, and apt-get cannot be used"
-  fi
-  echo "installing prometheus"
-  { timeout "$INSTALL_SECONDS_MAX" apt-get update &&
-    DEBIAN_FRONTEND=noninteractive timeout "$INSTALL_SECONDS_MAX" \
-      apt-get install --yes --no-install-recommends prometheus; } >"$WORK/apt.log" 2>&1 ||
-    skip "prometheus cannot be installed: $(tail -n 1 "$WORK/apt.log")"
+  install_packages prometheus
 fi
 need promtool prometheus
 
@@ -73,10 +65,7 @@ scrape_configs:
     static_configs:
       - targets: ["${URL#http://}"]
 YAML
-port=$(python3 -c 'import socket
-with socket.socket() as s:
-    s.bind(("127.0.0.1", 0))
-    print(s.getsockname()[1])')
+port=$(free_port)
 prometheus --config.file="$WORK/prometheus.yml" --storage.tsdb.path="$WORK/tsdb" \
   --web.listen-address="127.0.0.1:$port" >"$WORK/prometheus.log" 2>&1 &
 PIDS=("$!")

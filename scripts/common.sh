@@ -8,6 +8,7 @@
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 START_SECONDS_MAX=120
 STOP_SECONDS_MAX=120
+INSTALL_SECONDS_MAX=300
 
 SERVER_PID=
 SERVER_LOG=
@@ -74,6 +75,26 @@ need() {
   done
 }
 
+# install_packages PACKAGE…: by apt-get; skips the check where that is not possible.
+install_packages() {
+  if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
+    skip "$* are not installed, and apt-get cannot be used"
+  fi
+  echo "installing $*"
+  { timeout "$INSTALL_SECONDS_MAX" apt-get update &&
+    DEBIAN_FRONTEND=noninteractive timeout "$INSTALL_SECONDS_MAX" \
+      apt-get install --yes --no-install-recommends "$@"; } >"$WORK/apt.log" 2>&1 ||
+    skip "$* cannot be installed: $(tail -n 1 "$WORK/apt.log")"
+}
+
+# free_port: one that nobody listens on at the moment.
+free_port() {
+  python3 -c 'import socket
+with socket.socket() as s:
+    s.bind(("127.0.0.1", 0))
+    print(s.getsockname()[1])'
+}
+
 # near EXPECTED ACTUAL RELATIVE_TOLERANCE
 near() {
   python3 - "$@" <<'PYTHON'
@@ -130,12 +151,14 @@ ready() {
   fetch --output /dev/null "$URL/readyz" 2>/dev/null || ended "$SERVER_PID"
 }
 
-# start_server DATA: sets SERVER_PID and URL once the server is ready.
+# start_server DATA [FLAG…]: sets SERVER_PID and URL once the server is ready.
 start_server() {
+  local data=$1
+  shift
   SERVERS_STARTED=$((SERVERS_STARTED + 1))
   SERVER_LOG=$WORK/server-$SERVERS_STARTED.log
   : >"$SERVER_LOG"
-  "$BINARY" serve --data "$1" --listen 127.0.0.1:0 >/dev/null 2>"$SERVER_LOG" &
+  "$BINARY" serve --data "$data" --listen 127.0.0.1:0 "$@" >/dev/null 2>"$SERVER_LOG" &
   SERVER_PID=$!
   within "$START_SECONDS_MAX" address_printed || fail "the server printed no address"
   [[ -n $URL ]] || fail "the server ended before it listened"

@@ -267,11 +267,29 @@ pub struct MetricsConfig {
     pub session_window_minutes: u32,
     /// `DRIFTLINE_METRICS_SESSIONS_MAX`: sessions that are remembered.
     pub sessions_max: usize,
+    /// Tenants with figures of their own to be measured against; only in the file.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tenants: BTreeMap<String, TenantMetricsConfig>,
+}
+
+/// What one tenant is measured against.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TenantMetricsConfig {
+    /// Tokens that the tenant may use in 24 hours, read and written together. Shown and alerted on, never
+    /// enforced.
+    pub token_daily_quota: u64,
 }
 
 impl Default for MetricsConfig {
     fn default() -> Self {
-        Self { label_sets_max: 2_000, live_window_minutes: 60, session_window_minutes: 30, sessions_max: 100_000 }
+        Self {
+            label_sets_max: 2_000,
+            live_window_minutes: 60,
+            session_window_minutes: 30,
+            sessions_max: 100_000,
+            tenants: BTreeMap::new(),
+        }
     }
 }
 
@@ -489,6 +507,14 @@ mod tests {
         check(&|config| config.query.memory_bytes_max = 100 << 20, Some([64, 256, 64, 100, 128]));
         check(&|config| config.query.memory_bytes_max = 800 << 20, None);
         check(&|config| config.memory.bytes_max = 128 << 20, None);
+    }
+
+    #[test]
+    fn tenants_have_quotas() {
+        let config: Config = toml::from_str("[metrics.tenants.\"a b\"]\ntoken_daily_quota = 5").unwrap();
+        assert_eq!(config.metrics.tenants["a b"].token_daily_quota, 5);
+        assert!(toml::from_str::<Config>("[metrics.tenants.a]\ntoken_quota = 5").is_err());
+        assert!(toml::from_str::<Config>("[metrics.tenants.a]\ntoken_daily_quota = -1").is_err());
     }
 
     #[test]

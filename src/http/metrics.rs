@@ -16,11 +16,32 @@ use axum::{
 };
 
 use super::App;
-use crate::metrics::{Family, Format, encode};
+use crate::{
+    config::MetricsConfig,
+    metrics::{Family, Format, encode},
+};
 
 /// Requests by route and status. Bounded by the routes.
 #[derive(Debug, Default)]
 pub struct Requests(Mutex<BTreeMap<(String, u16), u64>>);
+
+/// Tokens that tenants may use in 24 hours, as the settings say. Never enforced here.
+#[derive(Debug)]
+pub struct Quotas(Vec<(String, u64)>);
+
+impl Quotas {
+    /// The quotas of the tenants that have one.
+    pub fn new(config: &MetricsConfig) -> Self {
+        let quotas = config.tenants.iter().map(|(tenant, config)| (tenant.clone(), config.token_daily_quota));
+        Self(quotas.collect())
+    }
+
+    fn family(&self) -> Family {
+        let family =
+            Family::gauge("llm_token_daily_quota", "Tokens that a tenant may use in 24 hours, by the settings.");
+        self.0.iter().fold(family, |family, (tenant, quota)| family.with(&[("tenant_id", tenant)], *quota as f64))
+    }
+}
 
 /// Counts a request under its route, never under its path.
 pub async fn count(State(app): State<App>, path: Option<MatchedPath>, request: Request, next: Next) -> Response {
@@ -51,6 +72,7 @@ fn own_families(app: &App) -> Vec<Family> {
         requests = requests.with(&[("route", route), ("status", &status.to_string())], *count as f64);
     }
     vec![
+        app.quotas.family(),
         Family::counter("driftline_ingest_records_total", "Records and lines received, by what became of them.")
             .with(&[("outcome", "accepted")], books.accepted as f64)
             .with(&[("outcome", "rejected")], books.rejected as f64)

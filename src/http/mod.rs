@@ -33,6 +33,7 @@ pub struct App {
     backup: Arc<Backup>,
     bodies: Arc<Bodies>,
     requests: Arc<metrics::Requests>,
+    quotas: Arc<metrics::Quotas>,
 }
 
 /// The rooms behind the routes.
@@ -58,6 +59,7 @@ impl App {
             backup,
             bodies: Arc::new(Bodies::new(&config.ingest, bodies_bytes_max)),
             requests: Arc::default(),
+            quotas: Arc::new(metrics::Quotas::new(&config.metrics)),
         }
     }
 }

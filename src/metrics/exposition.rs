@@ -8,6 +8,7 @@
 //! |-------------------|---------------------|----------------------------|
 //! | counter metadata  | with `_total`       | without                    |
 //! | UNIT line         | none                | where the name ends in one |
+//! | exemplars         | none                | on counters and buckets    |
 //! | HELP escapes      | backslash, newline  | double quote as well       |
 //! | end               | nothing             | `# EOF`                    |
 //!
@@ -17,7 +18,7 @@
 use std::fmt::Write;
 use std::ops::Range;
 
-use super::model::{Family, Histogram, Kind, Sample, Value};
+use super::model::{Exemplar, Family, Histogram, Kind, Sample, Value};
 use super::negotiate::Format;
 
 /// Writes families as one exposition. Families of one name are joined into one group.
@@ -27,7 +28,7 @@ pub fn encode(families: &[Family], format: Format) -> String {
     let mut out = String::with_capacity(families.iter().map(|family| size_hint(family)).sum());
     for group in families.chunk_by(|left, right| left.name == right.name) {
         write_metadata(&mut out, group[0], format);
-        write_group(&mut out, group);
+        write_group(&mut out, group, format);
     }
     if format == Format::OpenMetrics100 {
         out.push_str("# EOF\n");
@@ -51,29 +52,36 @@ fn write_metadata(out: &mut String, family: &Family, format: Format) {
     }
 }
 
-fn write_group(out: &mut String, group: &[&Family]) {
+fn write_group(out: &mut String, group: &[&Family], format: Format) {
     // Labels are written once, into one buffer; the text is both what is sorted by and what every
     // line of a histogram repeats.
     let mut text = String::new();
-    let mut series: Vec<(Range<usize>, &Value)> = Vec::new();
+    let mut series: Vec<(Range<usize>, &Sample)> = Vec::new();
     for sample in group.iter().flat_map(|family| &family.samples) {
         let start = text.len();
         push_labels(&mut text, &sample.labels);
-        series.push((start..text.len(), &sample.value));
+        series.push((start..text.len(), sample));
     }
     series.sort_by(|(left, _), (right, _)| text[left.clone()].cmp(&text[right.clone()]));
 
     let name = group[0].name;
     let bounds = BoundTexts::of(&series);
-    for (labels, value) in series {
+    for (labels, sample) in series {
         let labels = &text[labels];
-        match value {
+        let exemplars: &[Option<Exemplar>] = match format {
+            Format::Text004 => &[],
+            Format::OpenMetrics100 => sample.exemplars.as_slice(),
+        };
+        match &sample.value {
             Value::Number(number) => {
                 push_name(out, name, "", labels);
                 push_number(out, *number);
-                out.push('\n');
+                push_line_end(out, exemplars.first());
             }
-            Value::Histogram(histogram) => push_histogram(out, name, labels, histogram, &bounds),
+            Value::Histogram(histogram) => {
+                let buckets = Buckets { labels, bounds: &bounds, exemplars };
+                push_histogram(out, name, histogram, &buckets);
+            }
         }
     }
 }
@@ -85,8 +93,8 @@ struct BoundTexts<'a> {
 }
 
 impl<'a> BoundTexts<'a> {
-    fn of(series: &[(Range<usize>, &'a Value)]) -> Self {
-        let bounds = series.iter().find_map(|(_, value)| match value {
+    fn of(series: &[(Range<usize>, &'a Sample)]) -> Self {
+        let bounds = series.iter().find_map(|(_, sample)| match &sample.value {
             Value::Histogram(histogram) => Some(histogram.bounds),
             Value::Number(_) => None,
         });
@@ -98,22 +106,44 @@ impl<'a> BoundTexts<'a> {
     }
 }
 
-fn push_histogram(out: &mut String, name: &str, labels: &str, histogram: &Histogram, known: &BoundTexts) {
+/// What the lines of one histogram have beside its counts.
+struct Buckets<'a> {
+    labels: &'a str,
+    bounds: &'a BoundTexts<'a>,
+    exemplars: &'a [Option<Exemplar>],
+}
+
+fn push_histogram(out: &mut String, name: &str, histogram: &Histogram, buckets: &Buckets) {
+    let Buckets { labels, bounds: known, exemplars } = *buckets;
     debug_assert_eq!(known.bounds, histogram.bounds, "{name}: one set of bounds");
     let separator = if labels.is_empty() { "" } else { "," };
     let bounds = known.texts.iter().map(String::as_str).chain(["+Inf"]);
     let mut cumulative = 0;
-    for (bound, count) in bounds.zip(&histogram.counts) {
+    for (position, (bound, count)) in bounds.zip(&histogram.counts).enumerate() {
         cumulative += count;
         push_all(out, &[name, "_bucket{", labels, separator, "le=\"", bound, "\"} "]);
         push_integer(out, cumulative);
-        out.push('\n');
+        push_line_end(out, exemplars.get(position));
     }
     push_name(out, name, "_sum", labels);
     push_number(out, histogram.sum);
     out.push('\n');
     push_name(out, name, "_count", labels);
     push_integer(out, cumulative);
+    out.push('\n');
+}
+
+/// Ends a sample's line, with its exemplar where it has one.
+fn push_line_end(out: &mut String, exemplar: Option<&Option<Exemplar>>) {
+    const SECOND_US: f64 = 1_000_000.0;
+    if let Some(Some(exemplar)) = exemplar {
+        out.push_str(" # {trace_id=\"");
+        push_escaped(out, &exemplar.trace_id, true);
+        out.push_str("\"} ");
+        push_number(out, exemplar.value);
+        out.push(' ');
+        push_number(out, exemplar.at_us as f64 / SECOND_US);
+    }
     out.push('\n');
 }
 

@@ -70,6 +70,41 @@ pub(super) fn decision(status: &str) -> usize {
     }
 }
 
+/// Error types that say a prompt was longer than the model's context, in lower case.
+const CONTEXT_OVERFLOW_ERRORS: &[&str] = &[
+    "context_length_exceeded",
+    "context_window_exceeded",
+    "context_overflow",
+    "model_context_window_exceeded",
+    "contextwindowexceedederror",
+    "prompt_too_long",
+];
+
+/// The finish reason of an answer that ran into the end of the context. `length` is none: it is the
+/// caller's own bound on the answer.
+const CONTEXT_OVERFLOW_FINISH: &str = "model_context_window_exceeded";
+
+/// Whether a call did not fit into the model's context.
+pub(super) fn is_context_overflow(error_type: Option<&str>, finish_reason: Option<&str>) -> bool {
+    let failed = |error: &str| CONTEXT_OVERFLOW_ERRORS.iter().any(|known| known.eq_ignore_ascii_case(error));
+    error_type.is_some_and(failed)
+        || finish_reason.is_some_and(|reason| reason.eq_ignore_ascii_case(CONTEXT_OVERFLOW_FINISH))
+}
+
+/// The value of a circuit breaker's state; `None` for a word that is none.
+pub(super) fn breaker_state(word: &str) -> Option<u8> {
+    let is = |known: &str| word.eq_ignore_ascii_case(known);
+    if is("closed") {
+        Some(0)
+    } else if is("half_open") || is("half-open") || is("halfopen") || is("half open") {
+        Some(1)
+    } else if is("open") {
+        Some(2)
+    } else {
+        None
+    }
+}
+
 pub(super) static REQUEST_DURATION: FamilySpec = FamilySpec {
     name: "llm_request_duration_seconds",
     kind: Kind::Histogram,
@@ -142,6 +177,42 @@ pub(super) static ACTIVE_SESSIONS: FamilySpec = FamilySpec {
     bounds: &[],
 };
 
+pub(super) static REQUESTS: FamilySpec = FamilySpec {
+    name: "llm_requests_total",
+    kind: Kind::Counter,
+    help: "Calls, whatever became of them.",
+    labels: &["agent_id", "model", "tenant_id"],
+    fixed: None,
+    bounds: &[],
+};
+
+pub(super) static CONTEXT_OVERFLOW: FamilySpec = FamilySpec {
+    name: "llm_context_overflow_total",
+    kind: Kind::Counter,
+    help: "Calls that did not fit into the model's context.",
+    labels: &["agent_id", "model"],
+    fixed: None,
+    bounds: &[],
+};
+
+pub(super) static TOOL_LATENCY: FamilySpec = FamilySpec {
+    name: "llm_tool_latency_seconds",
+    kind: Kind::Histogram,
+    help: "Time that a tool took, per tool call.",
+    labels: &["agent_id", "tool"],
+    fixed: None,
+    bounds: &[0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0],
+};
+
+pub(super) static CIRCUIT_BREAKER: FamilySpec = FamilySpec {
+    name: "llm_circuit_breaker_state",
+    kind: Kind::Gauge,
+    help: "State of the circuit breaker by the agent's newest record: 0 closed, 1 half-open, 2 open.",
+    labels: &["agent_id"],
+    fixed: None,
+    bounds: &[],
+};
+
 pub(super) static LABEL_OVERFLOW: FamilySpec = FamilySpec {
     name: "driftline_metrics_label_overflow_total",
     kind: Kind::Counter,
@@ -161,7 +232,7 @@ pub(super) static SKIPPED_VALUES: FamilySpec = FamilySpec {
 };
 
 /// Every family this module fills, for documentation and checks.
-pub static FAMILIES: [&FamilySpec; 10] = [
+pub static FAMILIES: [&FamilySpec; 14] = [
     &REQUEST_DURATION,
     &TTFT,
     &TOKENS,
@@ -170,6 +241,10 @@ pub static FAMILIES: [&FamilySpec; 10] = [
     &GUARDRAIL_DECISIONS,
     &ERRORS,
     &ACTIVE_SESSIONS,
+    &REQUESTS,
+    &CONTEXT_OVERFLOW,
+    &TOOL_LATENCY,
+    &CIRCUIT_BREAKER,
     &LABEL_OVERFLOW,
     &SKIPPED_VALUES,
 ];

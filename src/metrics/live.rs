@@ -1,24 +1,20 @@
 //! How rows of `agent_logs` move the families.
 //!
-//! Columns are looked up once per batch, label combinations once per row. This file never
-//! writes text and never stores anything; it also never decides what is late, beyond comparing the
+//! Label combinations are looked up once per row. This file never writes text and never stores anything; it also never decides what is late, beyond comparing the
 //! two times that a row carries.
 
 use std::mem;
 
-use arrow::array::{
-    Array, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch, StringViewArray, TimestampMicrosecondArray,
-};
-use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
+use arrow::array::RecordBatch;
 
-use crate::record::col;
-
+use super::breakers::Breakers;
+use super::columns::Columns;
 use super::families::{
-    self, ACTIVE_SESSIONS, COST, ERRORS, FamilySpec, GUARDRAIL_DECISIONS, HALLUCINATION, LABEL_OVERFLOW,
-    REQUEST_DURATION, SKIPPED_VALUES, TOKENS, TTFT,
+    self, ACTIVE_SESSIONS, CIRCUIT_BREAKER, CONTEXT_OVERFLOW, COST, ERRORS, FamilySpec, GUARDRAIL_DECISIONS,
+    HALLUCINATION, LABEL_OVERFLOW, REQUEST_DURATION, REQUESTS, SKIPPED_VALUES, TOKENS, TOOL_LATENCY, TTFT,
 };
 use super::model::Family;
-use super::routes::{Route, Routes, RowLabels};
+use super::routes::{Route, Routes};
 use super::series::{CounterCell, HistogramCell, Series};
 use super::sessions::Sessions;
 use super::totals::{FamilyTotals, Totals, VERSION};
@@ -52,9 +48,6 @@ impl Default for Limits {
 /// Routes kept per label set of a family: operations and tenants multiply combinations.
 const ROUTES_PER_LABEL_SET: usize = 8;
 
-/// The error type of an error that names none.
-const UNKNOWN_ERROR: &str = "unknown";
-
 /// Cumulative families, moved by batches.
 #[derive(Debug)]
 pub struct LiveMetrics {
@@ -70,6 +63,10 @@ pub struct LiveMetrics {
     guardrail: Series<CounterCell>,
     errors: Series<CounterCell>,
     sessions: Sessions,
+    requests: Series<CounterCell>,
+    context_overflow: Series<CounterCell>,
+    tool_latency: Series<HistogramCell>,
+    breakers: Breakers,
 }
 
 /// A row that moves the families, and the position of its route.
@@ -95,6 +92,10 @@ impl LiveMetrics {
             guardrail: Series::new(&GUARDRAIL_DECISIONS, sets_max),
             errors: Series::new(&ERRORS, sets_max),
             sessions: Sessions::new(sets_max, limits.sessions_max, limits.session_window_us),
+            requests: Series::new(&REQUESTS, sets_max),
+            context_overflow: Series::new(&CONTEXT_OVERFLOW, sets_max),
+            tool_latency: Series::new(&TOOL_LATENCY, sets_max),
+            breakers: Breakers::new(sets_max, limits.live_window_us),
         }
     }
 
@@ -121,6 +122,8 @@ impl LiveMetrics {
         self.observe_times(&columns, &rows);
         self.observe_usage(&columns, &rows);
         self.observe_quality(&columns, &rows);
+        self.observe_failures(&columns, &rows);
+        self.observe_tools(&columns, &rows);
         self.observe_sessions(&columns, &rows);
         self.rows = rows;
     }
@@ -141,6 +144,10 @@ impl LiveMetrics {
             self.guardrail.totals(),
             self.errors.totals(),
             self.sessions.totals(),
+            self.requests.totals(),
+            self.context_overflow.totals(),
+            self.tool_latency.totals(),
+            self.breakers.totals(),
         ];
         Totals { version: VERSION, families }
     }
@@ -156,6 +163,10 @@ impl LiveMetrics {
             self.guardrail.family(),
             self.errors.family(),
             self.sessions.family(now_us),
+            self.requests.family(),
+            self.context_overflow.family(),
+            self.tool_latency.family(),
+            self.breakers.family(now_us),
             self.label_overflow(),
             self.skipped_values(),
         ]
@@ -166,7 +177,7 @@ impl LiveMetrics {
     fn route_rows(&mut self, columns: &Columns, rows: &mut Vec<RoutedRow>) {
         self.routes.begin_batch();
         rows.clear();
-        for row in 0..columns.timestamp.len() {
+        for row in columns.rows() {
             if columns.age_us(row) <= self.live_window_us {
                 let route = self.routes.find(&columns.labels(row));
                 rows.push(RoutedRow { row, route });
@@ -177,12 +188,15 @@ impl LiveMetrics {
     fn observe_times(&mut self, columns: &Columns, rows: &[RoutedRow]) {
         for &RoutedRow { row, route } in rows {
             let Route { slots, labels } = self.routes.at(route);
+            let trace = columns.trace(row);
             self.request_duration.observe(
                 &mut slots.request_duration,
                 || [&labels.agent, &labels.model, &labels.operation],
                 columns.latency_ms.at(row).map(seconds),
+                trace,
             );
-            self.ttft.observe(&mut slots.ttft, || [&labels.agent, &labels.model], columns.ttft_ms.at(row).map(seconds));
+            let ttft = columns.ttft_ms.at(row).map(seconds);
+            self.ttft.observe(&mut slots.ttft, || [&labels.agent, &labels.model], ttft, trace);
         }
     }
 
@@ -190,18 +204,22 @@ impl LiveMetrics {
         for &RoutedRow { row, route } in rows {
             let Route { slots, labels } = self.routes.at(route);
             let payer = || -> [&str; 3] { [&labels.agent, &labels.model, &labels.tenant] };
-            self.tokens.add(&mut slots.tokens, payer, columns.tokens(row));
-            self.cost.add(&mut slots.cost, payer, [columns.cost_usd(row)]);
+            let trace = columns.trace(row);
+            self.requests.count(&mut slots.requests, payer, 0, trace);
+            self.tokens.add(&mut slots.tokens, payer, columns.tokens(row), trace);
+            self.cost.add(&mut slots.cost, payer, [columns.cost_usd(row)], trace);
         }
     }
 
     fn observe_quality(&mut self, columns: &Columns, rows: &[RoutedRow]) {
         for &RoutedRow { row, route } in rows {
             let Route { slots, labels } = self.routes.at(route);
+            let trace = columns.trace(row);
             self.hallucination.observe(
                 &mut slots.hallucination,
                 || [&labels.agent],
                 columns.hallucination_probability.at(row),
+                trace,
             );
             if let Some(status) = columns.guardrail_status.at(row) {
                 let reason = columns.guardrail_reason.at(row).unwrap_or_default();
@@ -210,11 +228,36 @@ impl LiveMetrics {
                     _ => &mut None,
                 };
                 let variant = families::decision(status);
-                self.guardrail.count(memo, || [&labels.agent, reason], variant);
+                self.guardrail.count(memo, || [&labels.agent, reason], variant, trace);
             }
+        }
+    }
+
+    fn observe_failures(&mut self, columns: &Columns, rows: &[RoutedRow]) {
+        for &RoutedRow { row, route } in rows {
+            let Route { slots, labels } = self.routes.at(route);
+            let trace = columns.trace(row);
             if let Some(error_type) = columns.error_type(row) {
                 let key = || -> [&str; 3] { [&labels.agent, &labels.model, error_type] };
-                self.errors.count(&mut None, key, 0);
+                self.errors.count(&mut None, key, 0, trace);
+            }
+            if columns.is_context_overflow(row) {
+                let key = || -> [&str; 2] { [&labels.agent, &labels.model] };
+                self.context_overflow.count(&mut slots.context_overflow, key, 0, trace);
+            }
+            if let Some(state) = columns.breaker_state(row) {
+                self.breakers.seen(&mut slots.breaker_agent, &labels.agent, state, columns.last_seen_us(row));
+            }
+        }
+    }
+
+    fn observe_tools(&mut self, columns: &Columns, rows: &[RoutedRow]) {
+        for &RoutedRow { row, route } in rows {
+            for position in columns.tool_calls.of_row(row) {
+                let Route { labels, .. } = self.routes.at(route);
+                let (tool, latency_ms) = columns.tool_calls.call(position);
+                let key = || -> [&str; 2] { [&labels.agent, tool] };
+                self.tool_latency.observe(&mut None, key, latency_ms.map(seconds), columns.trace(row));
             }
         }
     }
@@ -230,12 +273,23 @@ impl LiveMetrics {
 
     fn restore_family(&mut self, totals: FamilyTotals) -> Result<(), String> {
         let name = totals.name.as_str();
-        for series in [&mut self.request_duration, &mut self.ttft, &mut self.hallucination] {
+        if name == CIRCUIT_BREAKER.name {
+            return self.breakers.restore(totals);
+        }
+        let histograms = [&mut self.request_duration, &mut self.ttft, &mut self.hallucination, &mut self.tool_latency];
+        for series in histograms {
             if series.spec.name == name {
                 return series.restore(totals);
             }
         }
-        let counters = [&mut self.tokens, &mut self.cost, &mut self.guardrail, &mut self.errors];
+        let counters = [
+            &mut self.tokens,
+            &mut self.cost,
+            &mut self.guardrail,
+            &mut self.errors,
+            &mut self.requests,
+            &mut self.context_overflow,
+        ];
         for series in counters {
             if series.spec.name == name {
                 return series.restore(totals);
@@ -254,6 +308,10 @@ impl LiveMetrics {
             (&GUARDRAIL_DECISIONS, self.guardrail.slots.overflow_rows),
             (&ERRORS, self.errors.slots.overflow_rows),
             (&ACTIVE_SESSIONS, self.sessions.agents.overflow_rows),
+            (&REQUESTS, self.requests.slots.overflow_rows),
+            (&CONTEXT_OVERFLOW, self.context_overflow.slots.overflow_rows),
+            (&TOOL_LATENCY, self.tool_latency.slots.overflow_rows),
+            (&CIRCUIT_BREAKER, self.breakers.agents.overflow_rows),
         ];
         per_family(&LABEL_OVERFLOW, &rows)
     }
@@ -265,6 +323,7 @@ impl LiveMetrics {
             (&TOKENS, self.tokens.skipped_values),
             (&COST, self.cost.skipped_values),
             (&HALLUCINATION, self.hallucination.skipped_values),
+            (&TOOL_LATENCY, self.tool_latency.skipped_values),
         ];
         per_family(&SKIPPED_VALUES, &values)
     }
@@ -280,121 +339,4 @@ fn per_family(spec: &'static FamilySpec, counts: &[(&FamilySpec, u64)]) -> Famil
 fn seconds(milliseconds: f64) -> f64 {
     // Dividing rounds once, so 100 ms lies on the bound 0.1 and not beside it.
     milliseconds / 1000.0
-}
-
-/// The columns that matter, found once per batch.
-struct Columns<'a> {
-    timestamp: &'a TimestampMicrosecondArray,
-    received_at: &'a TimestampMicrosecondArray,
-    tenant_id: Text<'a>,
-    agent_id: Text<'a>,
-    model: Text<'a>,
-    operation: Text<'a>,
-    session_id: Text<'a>,
-    prompt_tokens: Number<'a, Int64Type>,
-    completion_tokens: Number<'a, Int64Type>,
-    cost_usd: Number<'a, Float64Type>,
-    cost_computed_usd: Number<'a, Float64Type>,
-    latency_ms: Number<'a, Float64Type>,
-    ttft_ms: Number<'a, Float64Type>,
-    guardrail_status: Text<'a>,
-    guardrail_reason: Text<'a>,
-    hallucination_probability: Number<'a, Float64Type>,
-    error: Text<'a>,
-    error_type: Text<'a>,
-}
-
-impl<'a> Columns<'a> {
-    /// `None` where a time column is missing; any other missing column reads as null.
-    fn of(batch: &'a RecordBatch) -> Option<Self> {
-        let time = |name| {
-            let column = batch.column_by_name(name)?;
-            column.as_primitive_opt::<TimestampMicrosecondType>()
-        };
-        let text = |name| Text::of(batch, name);
-        Some(Self {
-            timestamp: time(col::TIMESTAMP)?,
-            received_at: time(col::RECEIVED_AT)?,
-            tenant_id: text(col::TENANT_ID),
-            agent_id: text(col::AGENT_ID),
-            model: text(col::MODEL),
-            operation: text(col::OPERATION),
-            session_id: text(col::SESSION_ID),
-            prompt_tokens: Number::of(batch, col::PROMPT_TOKENS),
-            completion_tokens: Number::of(batch, col::COMPLETION_TOKENS),
-            cost_usd: Number::of(batch, col::COST_USD),
-            cost_computed_usd: Number::of(batch, col::COST_COMPUTED_USD),
-            latency_ms: Number::of(batch, col::LATENCY_MS),
-            ttft_ms: Number::of(batch, col::TTFT_MS),
-            guardrail_status: text(col::GUARDRAIL_STATUS),
-            guardrail_reason: text(col::GUARDRAIL_REASON),
-            hallucination_probability: Number::of(batch, col::HALLUCINATION_PROBABILITY),
-            error: text(col::ERROR),
-            error_type: text(col::ERROR_TYPE),
-        })
-    }
-
-    /// How long after its event time the row arrived.
-    fn age_us(&self, row: usize) -> i64 {
-        self.received_at.value(row).saturating_sub(self.timestamp.value(row))
-    }
-
-    /// The event time, but never after arrival: a client whose clock runs ahead would otherwise
-    /// hold its session active for as long.
-    fn last_seen_us(&self, row: usize) -> i64 {
-        self.timestamp.value(row).min(self.received_at.value(row))
-    }
-
-    fn labels(&self, row: usize) -> RowLabels<'a> {
-        let label = |column: &Text<'a>| column.at(row).unwrap_or_default();
-        RowLabels::new([label(&self.agent_id), label(&self.model), label(&self.operation), label(&self.tenant_id)])
-    }
-
-    /// Input and output, in the order of the fixed label's values.
-    fn tokens(&self, row: usize) -> [Option<f64>; 2] {
-        [&self.prompt_tokens, &self.completion_tokens].map(|column| column.at(row).map(|tokens| tokens as f64))
-    }
-
-    fn cost_usd(&self, row: usize) -> Option<f64> {
-        self.cost_usd.at(row).or_else(|| self.cost_computed_usd.at(row))
-    }
-
-    /// The error type of a row that is an error.
-    fn error_type(&self, row: usize) -> Option<&'a str> {
-        match self.error_type.at(row) {
-            None if self.error.at(row).is_none() => None,
-            None | Some("") => Some(UNKNOWN_ERROR),
-            named => named,
-        }
-    }
-}
-
-/// A text column, or none, which reads as null.
-struct Text<'a>(Option<&'a StringViewArray>);
-
-impl<'a> Text<'a> {
-    fn of(batch: &'a RecordBatch, name: &str) -> Self {
-        let column = batch.column_by_name(name);
-        Self(column.and_then(|column| column.as_string_view_opt()))
-    }
-
-    fn at(&self, row: usize) -> Option<&'a str> {
-        let column = self.0?;
-        column.is_valid(row).then(|| column.value(row))
-    }
-}
-
-/// A numeric column, or none, which reads as null.
-struct Number<'a, T: ArrowPrimitiveType>(Option<&'a PrimitiveArray<T>>);
-
-impl<'a, T: ArrowPrimitiveType> Number<'a, T> {
-    fn of(batch: &'a RecordBatch, name: &str) -> Self {
-        let column = batch.column_by_name(name);
-        Self(column.and_then(|column| column.as_primitive_opt()))
-    }
-
-    fn at(&self, row: usize) -> Option<T::Native> {
-        let column = self.0?;
-        column.is_valid(row).then(|| column.value(row))
-    }
 }

@@ -11,6 +11,8 @@
 //! This module never does I/O, never reads a clock and never sees a row twice by itself: batches
 //! and times are passed in, and the caller stores the totals together with its own position.
 
+mod breakers;
+mod columns;
 mod exposition;
 mod families;
 mod hash;

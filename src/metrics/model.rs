@@ -1,7 +1,6 @@
 //! The neutral model of an exposition: families and samples, before either text format.
 //!
-//! It knows names, labels and numbers, and never how a format writes them. An exemplar would be a
-//! further private field of [`Sample`], or of [`Histogram`] per bucket; nothing outside would move.
+//! It knows names, labels and numbers, and never how a format writes them.
 
 /// One metric family: everything that shares a name.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,7 +34,25 @@ pub enum Kind {
 pub struct Sample {
     pub(super) labels: Vec<(&'static str, String)>,
     pub(super) value: Value,
+    /// A record behind the value: of a number at most one, of a histogram one per bucket. May be
+    /// shorter than that; what is missing is none.
+    pub(super) exemplars: Vec<Option<Exemplar>>,
 }
+
+/// One record that moved a series, so that a number leads to a trace.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Exemplar {
+    /// At most [`TRACE_ID_BYTES_MAX`] bytes.
+    pub(super) trace_id: String,
+    /// By how much the record moved the series, or what it observed.
+    pub(super) value: f64,
+    /// When the record happened, µs since the epoch.
+    pub(super) at_us: i64,
+}
+
+/// Longest trace id of an exemplar; W3C ids have 32. OpenMetrics allows 128 characters to an
+/// exemplar's names and values together, of which `trace_id` itself takes eight.
+pub(super) const TRACE_ID_BYTES_MAX: usize = 64;
 
 /// What a series holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -104,7 +121,7 @@ impl Family {
 impl Sample {
     fn new(labels: &[(&'static str, &str)], value: Value) -> Self {
         let labels = labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-        Self { labels, value }
+        Self { labels, value, exemplars: Vec::new() }
     }
 }
 

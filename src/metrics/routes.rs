@@ -1,6 +1,6 @@
 //! Where the rows of one (agent, model, operation, tenant) go in every family.
 //!
-//! Eight families share four labels, so a row costs one lookup here instead of one per family. It
+//! Most families share four labels, so a row costs one lookup here instead of one per family. It
 //! is a cache and nothing more: dropping it, or any part of it, changes no number.
 
 use std::collections::HashMap;
@@ -72,6 +72,9 @@ pub(super) struct RouteSlots {
     /// For decisions without a reason, which are nearly all.
     pub(super) guardrail: Option<u32>,
     pub(super) session_agent: Option<u32>,
+    pub(super) requests: Option<u32>,
+    pub(super) context_overflow: Option<u32>,
+    pub(super) breaker_agent: Option<u32>,
 }
 
 impl Routes {

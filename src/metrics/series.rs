@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use super::families::{BOUNDS_MAX, FamilySpec, VARIANTS_MAX};
 use super::hash::FastHash;
-use super::model::{Family, Histogram, Sample, Value};
+use super::model::{Exemplar, Family, Histogram, Sample, TRACE_ID_BYTES_MAX, Value};
 use super::totals::{CellTotals, Exact, FamilyTotals, SeriesTotals};
 
 /// The value of every free label in the series that takes the overflow.
@@ -40,9 +40,9 @@ impl<C: Cell> Series<C> {
     pub(super) fn family(&self) -> Family {
         let mut family = Family::new(self.spec.name, self.spec.kind, self.spec.help);
         for (labels, cell) in self.slots.labels.iter().zip(&self.cells) {
-            for (variant, value) in cell.values(self.spec) {
+            for (variant, value, exemplars) in cell.values(self.spec) {
                 let labels = named_labels(self.spec, labels, variant);
-                family.samples.push(Sample { labels, value });
+                family.samples.push(Sample { labels, value, exemplars });
             }
         }
         family
@@ -111,6 +111,7 @@ impl Series<CounterCell> {
         memo: &mut Option<u32>,
         labels: impl FnOnce() -> [&'l str; L],
         mut amounts: [Option<f64>; N],
+        trace: Option<Trace>,
     ) {
         for amount in &mut amounts {
             *amount = self.accept(*amount);
@@ -119,9 +120,9 @@ impl Series<CounterCell> {
             return;
         }
         let cell = self.cell(memo, labels);
-        for (value, amount) in cell.values.iter_mut().zip(amounts) {
+        for (variant, amount) in amounts.into_iter().enumerate() {
             if let Some(amount) = amount {
-                *value = Some(grown(value.unwrap_or(0.0), amount));
+                cell.grow(variant, amount, trace);
             }
         }
     }
@@ -132,9 +133,9 @@ impl Series<CounterCell> {
         memo: &mut Option<u32>,
         labels: impl FnOnce() -> [&'l str; L],
         variant: usize,
+        trace: Option<Trace>,
     ) {
-        let value = &mut self.cell(memo, labels).values[variant];
-        *value = Some(grown(value.unwrap_or(0.0), 1.0));
+        self.cell(memo, labels).grow(variant, 1.0, trace);
     }
 }
 
@@ -145,6 +146,7 @@ impl Series<HistogramCell> {
         memo: &mut Option<u32>,
         labels: impl FnOnce() -> [&'l str; L],
         value: Option<f64>,
+        trace: Option<Trace>,
     ) {
         let Some(value) = self.accept(value) else {
             return;
@@ -155,13 +157,61 @@ impl Series<HistogramCell> {
         let bucket: usize = bounds.iter().map(|bound| usize::from(value > *bound)).sum();
         cell.counts[bucket] += 1;
         cell.sum = grown(cell.sum, value);
+        cell.exemplars.offer(bucket, value, trace);
+    }
+}
+
+/// The trace that a row belongs to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Trace<'a> {
+    trace_id: &'a str,
+    at_us: i64,
+}
+
+impl<'a> Trace<'a> {
+    /// `None` where the id is empty or too long to be shown.
+    pub(super) fn new(trace_id: &'a str, at_us: i64) -> Option<Self> {
+        let fits = !trace_id.is_empty() && trace_id.len() <= TRACE_ID_BYTES_MAX;
+        fits.then_some(Self { trace_id, at_us })
+    }
+}
+
+/// The newest traced row per position of a cell. Not saved: after a start the next rows bring new ones.
+#[derive(Debug, Default)]
+struct Exemplars(Vec<Option<Exemplar>>);
+
+impl Exemplars {
+    /// Takes the row's trace where it is newer than the one at `position`.
+    fn offer(&mut self, position: usize, value: f64, trace: Option<Trace>) {
+        let Some(Trace { trace_id, at_us }) = trace else { return };
+        if self.0.len() <= position {
+            self.0.resize(position + 1, None);
+        }
+        match &mut self.0[position] {
+            Some(kept) if kept.at_us >= at_us => (),
+            // The text's memory is used again: a row costs a copy of its id.
+            Some(kept) => {
+                kept.trace_id.clear();
+                kept.trace_id.push_str(trace_id);
+                (kept.value, kept.at_us) = (value, at_us);
+            }
+            empty => *empty = Some(Exemplar { trace_id: trace_id.to_owned(), value, at_us }),
+        }
+    }
+
+    /// The one at `position`, alone.
+    fn only(&self, position: usize) -> Vec<Option<Exemplar>> {
+        match self.0.get(position) {
+            Some(Some(exemplar)) => vec![Some(exemplar.clone())],
+            _ => Vec::new(),
+        }
     }
 }
 
 /// Cumulative state of one label set.
 pub(super) trait Cell: Default {
-    /// The values to show, each with its value of the fixed label.
-    fn values(&self, spec: &FamilySpec) -> Vec<(&'static str, Value)>;
+    /// The values to show, each with its value of the fixed label and its exemplars.
+    fn values(&self, spec: &FamilySpec) -> Vec<(&'static str, Value, Vec<Option<Exemplar>>)>;
     fn is_empty(&self) -> bool;
     fn totals(&self, spec: &FamilySpec) -> CellTotals;
     fn restore(spec: &FamilySpec, totals: CellTotals) -> Result<Self, String>;
@@ -171,9 +221,16 @@ pub(super) trait Cell: Default {
 #[derive(Debug, Default)]
 pub(super) struct CounterCell {
     values: [Option<f64>; VARIANTS_MAX],
+    exemplars: Exemplars,
 }
 
 impl CounterCell {
+    fn grow(&mut self, variant: usize, amount: f64, trace: Option<Trace>) {
+        let value = &mut self.values[variant];
+        *value = Some(grown(value.unwrap_or(0.0), amount));
+        self.exemplars.offer(variant, amount, trace);
+    }
+
     fn present(&self, spec: &FamilySpec) -> impl Iterator<Item = (&'static str, f64)> {
         let variants = spec.variants().iter().copied();
         variants.zip(self.values).filter_map(|(variant, value)| Some((variant, value?)))
@@ -181,8 +238,13 @@ impl CounterCell {
 }
 
 impl Cell for CounterCell {
-    fn values(&self, spec: &FamilySpec) -> Vec<(&'static str, Value)> {
-        self.present(spec).map(|(variant, value)| (variant, Value::Number(value))).collect()
+    fn values(&self, spec: &FamilySpec) -> Vec<(&'static str, Value, Vec<Option<Exemplar>>)> {
+        let variants = spec.variants().iter().zip(self.values).enumerate();
+        variants
+            .filter_map(|(position, (variant, value))| {
+                Some((*variant, Value::Number(value?), self.exemplars.only(position)))
+            })
+            .collect()
     }
 
     fn is_empty(&self) -> bool {
@@ -215,16 +277,17 @@ impl Cell for CounterCell {
 pub(super) struct HistogramCell {
     counts: [u64; BOUNDS_MAX + 1],
     sum: f64,
+    exemplars: Exemplars,
 }
 
 impl Cell for HistogramCell {
-    fn values(&self, spec: &FamilySpec) -> Vec<(&'static str, Value)> {
+    fn values(&self, spec: &FamilySpec) -> Vec<(&'static str, Value, Vec<Option<Exemplar>>)> {
         if self.is_empty() {
             return Vec::new();
         }
         let histogram =
             Histogram { bounds: spec.bounds, counts: self.counts[..=spec.bounds.len()].to_vec(), sum: self.sum };
-        vec![("", Value::Histogram(histogram))]
+        vec![("", Value::Histogram(histogram), self.exemplars.0.clone())]
     }
 
     fn is_empty(&self) -> bool {

@@ -74,7 +74,7 @@ impl Sessions {
             if count > 0 {
                 let labels = named_labels(spec, labels, "");
                 let value = Value::Number(f64::from(count));
-                family.samples.push(Sample { labels, value });
+                family.samples.push(Sample { labels, value, exemplars: Vec::new() });
             }
         }
         family

@@ -7,15 +7,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Float64Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray, new_null_array,
+    ArrayRef, Float64Array, Int64Array, ListArray, RecordBatch, StringViewArray, StructArray,
+    TimestampMicrosecondArray, new_null_array,
 };
+use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
 use super::families::{BOUNDS_MAX, VARIANTS_MAX};
 use super::*;
-use crate::record::{Table, col};
+use crate::record::{TOOL_CALL_FIELDS, Table, col, tool_call_item};
 
 /// When rows happen and arrive unless they say otherwise, and when expositions are asked for.
 const NOW_US: i64 = 1_800_000_000_000_000;
@@ -76,6 +78,210 @@ llm_ttft_seconds_count{agent_id="a",model="m"} 1
 #[test]
 fn a_row_without_values_moves_nothing() {
     check(&[json!({"agent_id": "a", "model": "m"})], "");
+}
+
+#[test]
+fn every_live_row_is_a_request() {
+    let rows = [
+        json!({"agent_id": "a", "model": "m", "tenant_id": "t"}),
+        json!({"agent_id": "a", "model": "m", "tenant_id": "t", "error": "it broke"}),
+        json!({"agent_id": "a", "timestamp": NOW_US - 61 * MINUTE_US}),
+        json!({}),
+    ];
+    let mut live = LiveMetrics::new(Limits::default());
+    live.observe(&batch(&rows));
+    let text = encode(&families(&live), Format::Text004);
+    let requests: Vec<&str> = text.lines().filter(|line| line.starts_with("llm_requests_total{")).collect();
+    assert_eq!(
+        requests,
+        [
+            r#"llm_requests_total{agent_id="",model="",tenant_id=""} 1"#,
+            r#"llm_requests_total{agent_id="a",model="m",tenant_id="t"} 2"#,
+        ]
+    );
+}
+
+#[test]
+fn context_overflows_have_many_words() {
+    let overflows = ["context_length_exceeded", "Context_Window_Exceeded", "ContextWindowExceededError"];
+    let mut rows: Vec<Json> = overflows.iter().map(|word| json!({"agent_id": "a", "error_type": word})).collect();
+    rows.push(json!({"agent_id": "a", "model": "m", "finish_reason": "model_context_window_exceeded"}));
+    rows.push(json!({"agent_id": "a", "model": "m", "finish_reason": "length"}));
+    check(
+        &rows,
+        r#"
+llm_context_overflow_total{agent_id="a",model=""} 3
+llm_context_overflow_total{agent_id="a",model="m"} 1
+llm_errors_total{agent_id="a",model="",error_type="ContextWindowExceededError"} 1
+llm_errors_total{agent_id="a",model="",error_type="Context_Window_Exceeded"} 1
+llm_errors_total{agent_id="a",model="",error_type="context_length_exceeded"} 1
+"#,
+    );
+}
+
+#[test]
+fn a_breaker_is_as_its_newest_record_says() {
+    let at = |agent: &str, state: &str, minute: i64| json!({"agent_id": agent, "circuit_breaker_state": state, "timestamp": NOW_US - minute * MINUTE_US});
+    check(
+        &[
+            at("open", "closed", 3),
+            at("open", "OPEN", 1),
+            at("open", "half_open", 2),
+            at("open", "ajar", 0),
+            at("tie", "open", 1),
+            at("tie", "half-open", 1),
+            at("closed", "closed", 60),
+        ],
+        r#"
+llm_circuit_breaker_state{agent_id="closed"} 0
+llm_circuit_breaker_state{agent_id="open"} 2
+llm_circuit_breaker_state{agent_id="tie"} 1
+"#,
+    );
+}
+
+#[test]
+fn a_breaker_without_records_has_no_state() {
+    let mut live = LiveMetrics::new(Limits::default());
+    live.observe(&batch(&[json!({"agent_id": "a", "circuit_breaker_state": "open"})]));
+    let series = |now_us: i64| {
+        let text = encode(&live.families(now_us), Format::Text004);
+        text.lines().filter(|line| line.starts_with("llm_circuit_breaker_state{")).count()
+    };
+    assert_eq!((series(NOW_US + 60 * MINUTE_US), series(NOW_US + 60 * MINUTE_US + 1)), (1, 0));
+}
+
+#[test]
+fn breakers_past_the_limit_have_no_state() {
+    let row = |agent: &str| json!({"agent_id": agent, "circuit_breaker_state": "open"});
+    check_limited(
+        Limits { label_sets_max: 1, ..Limits::default() },
+        &["a", "b", "a", "c"].map(row),
+        r#"
+driftline_metrics_label_overflow_total{family="llm_circuit_breaker_state"} 2
+llm_circuit_breaker_state{agent_id="a"} 2
+"#,
+    );
+}
+
+#[test]
+fn a_breaker_outlives_a_restart() {
+    let mut live = LiveMetrics::new(Limits::default());
+    live.observe(&batch(&[json!({"agent_id": "a", "circuit_breaker_state": "open"})]));
+    let saved = serde_json::to_value(live.totals()).unwrap();
+    assert_eq!(
+        saved["families"][11]["series"],
+        json!([{"labels": ["a"], "value": {"latest": {"state": 2, "at_us": NOW_US}}}])
+    );
+    let mut live = LiveMetrics::restore(Limits::default(), serde_json::from_value(saved.clone()).unwrap()).unwrap();
+    assert_eq!(samples(&live).trim(), r#"llm_circuit_breaker_state{agent_id="a"} 2"#);
+    let older = json!({"agent_id": "a", "circuit_breaker_state": "closed", "timestamp": NOW_US - 1});
+    live.observe(&batch(&[older]));
+    assert_eq!(samples(&live).trim(), r#"llm_circuit_breaker_state{agent_id="a"} 2"#);
+    let mut spoiled = saved;
+    spoiled["families"][11]["series"][0]["value"]["latest"]["state"] = json!(3);
+    let reason = LiveMetrics::restore(Limits::default(), serde_json::from_value(spoiled).unwrap()).unwrap_err();
+    assert!(reason.contains("not a state"), "{reason}");
+}
+
+#[test]
+fn totals_of_an_earlier_release_are_restored() {
+    let row = json!({"agent_id": "a", "cost_usd": 1.0, "circuit_breaker_state": "open",
+        "tool_calls": [{"name": "search", "latency_ms": 70.0}]});
+    let mut live = LiveMetrics::new(Limits::default());
+    live.observe(&batch(std::slice::from_ref(&row)));
+    // What was saved before these families were: the first eight.
+    let mut saved = serde_json::to_value(live.totals()).unwrap();
+    saved["families"].as_array_mut().unwrap().truncate(8);
+    let mut live = LiveMetrics::restore(Limits::default(), serde_json::from_value(saved).unwrap()).unwrap();
+    let cost = r#"llm_cost_usd_total{agent_id="a",model="",tenant_id=""} "#;
+    assert_eq!(samples(&live).trim(), format!("{cost}1"));
+    live.observe(&batch(&[row]));
+    let text = samples(&live);
+    for line in [
+        format!("{cost}2").as_str(),
+        r#"llm_tool_latency_seconds_count{agent_id="a",tool="search"} 1"#,
+        r#"llm_circuit_breaker_state{agent_id="a"} 2"#,
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+}
+
+#[test]
+fn tools_have_latencies() {
+    let call = |name: &str, latency_ms: Json| json!({"name": name, "latency_ms": latency_ms, "status": "ok"});
+    let rows = [
+        json!({"agent_id": "a", "tool_calls": [call("search", json!(50.0)), call("sql", json!(11_000.0))]}),
+        json!({"agent_id": "a"}),
+        json!({"agent_id": "a", "tool_calls": []}),
+        json!({"agent_id": "a", "tool_calls": [call("search", json!(51.0)), call("search", Json::Null)]}),
+        json!({"agent_id": "b", "tool_calls": [call("search", json!(-1.0))]}),
+    ];
+    let mut live = LiveMetrics::new(Limits::default());
+    live.observe(&batch(&rows));
+    let text = samples(&live);
+    for line in [
+        r#"driftline_metrics_skipped_values_total{family="llm_tool_latency_seconds"} 1"#,
+        r#"llm_tool_latency_seconds_bucket{agent_id="a",tool="search",le="0.05"} 1"#,
+        r#"llm_tool_latency_seconds_bucket{agent_id="a",tool="search",le="0.1"} 2"#,
+        r#"llm_tool_latency_seconds_count{agent_id="a",tool="search"} 2"#,
+        r#"llm_tool_latency_seconds_bucket{agent_id="a",tool="sql",le="10.0"} 0"#,
+        r#"llm_tool_latency_seconds_sum{agent_id="a",tool="sql"} 11"#,
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+    assert!(!text.contains("agent_id=\"b\""), "{text}");
+}
+
+#[test]
+fn many_tools_share_one_series() {
+    let rows = ["a", "b", "c"].map(|tool| json!({"tool_calls": [{"name": tool, "latency_ms": 1.0}]}));
+    let mut live = LiveMetrics::new(Limits { label_sets_max: 1, ..Limits::default() });
+    live.observe(&batch(&rows));
+    let text = samples(&live);
+    let line = r#"llm_tool_latency_seconds_count{agent_id="__other__",tool="__other__"} 2"#;
+    assert!(text.lines().any(|found| found == line), "{text}");
+}
+
+#[test]
+fn exemplars_lead_to_the_newest_trace() {
+    let at = |trace: &str, latency_ms: f64, second: i64| {
+        json!({"trace_id": trace, "latency_ms": latency_ms, "prompt_tokens": 7, "error_type": "timeout",
+            "timestamp": NOW_US - second * 1_000_000})
+    };
+    let rows = [
+        at("newest", 300.0, 1),
+        at("older", 400.0, 2),
+        at("quo\"te", 40_000.0, 3),
+        at("", 100.0, 0),
+        at(&"x".repeat(65), 100.0, 0),
+        json!({"latency_ms": 2000.0}),
+    ];
+    let mut live = LiveMetrics::new(Limits::default());
+    live.observe(&batch(&rows));
+    let text = encode(&families(&live), Format::OpenMetrics100);
+    let duration = r#"llm_request_duration_seconds_bucket{agent_id="",model="",operation="","#;
+    for line in [
+        format!(r#"{duration}le="0.25"}} 2"#).as_str(),
+        format!(r#"{duration}le="0.5"}} 4 # {{trace_id="newest"}} 0.3 1799999999"#).as_str(),
+        format!(r#"{duration}le="2.0"}} 5"#).as_str(),
+        format!(r#"{duration}le="+Inf"}} 6 # {{trace_id="quo\"te"}} 40 1799999997"#).as_str(),
+        r#"llm_errors_total{agent_id="",model="",error_type="timeout"} 5 # {trace_id="newest"} 1 1799999999"#,
+        r#"llm_tokens_total{agent_id="",model="",tenant_id="",token_type="input"} 35 # {trace_id="newest"} 7 1799999999"#,
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+    assert!(!encode(&families(&live), Format::Text004).contains("trace_id"));
+}
+
+#[test]
+fn exemplars_are_short_enough() {
+    let longest = "x".repeat(super::model::TRACE_ID_BYTES_MAX);
+    assert!("trace_id".len() + longest.len() <= 128);
+    let mut live = LiveMetrics::new(Limits::default());
+    live.observe(&batch(&[json!({"trace_id": longest, "cost_usd": 0.5})]));
+    let text = encode(&families(&live), Format::OpenMetrics100);
+    assert!(text.contains(&format!("}} 0.5 # {{trace_id=\"{longest}\"}} 0.5 1800000000\n")), "{text}");
 }
 
 #[test]
@@ -573,7 +779,8 @@ fn any_row() -> impl Strategy<Value = Json> {
     let labels = (label(), label(), label(), label(), label());
     let floats = (float(), float(), float(), float(), float());
     let tokens = (prop::option::of(-5..100_000_i64), prop::option::of(any::<i64>()));
-    let rest = (label(), label(), label(), 0..70_i64);
+    let state = prop::option::of(prop::sample::select(vec!["open", "half_open", "closed", "ajar"]));
+    let rest = (label(), label(), label(), 0..70_i64, state);
     (labels, floats, tokens, rest).prop_map(|(labels, floats, tokens, rest)| {
         json!({
             "agent_id": labels.0, "model": labels.1, "operation": labels.2, "tenant_id": labels.3,
@@ -582,13 +789,14 @@ fn any_row() -> impl Strategy<Value = Json> {
             "cost_computed_usd": floats.3, "hallucination_probability": floats.4,
             "prompt_tokens": tokens.0, "completion_tokens": tokens.1,
             "guardrail_status": rest.0, "guardrail_reason": rest.1, "error_type": rest.2,
-            "timestamp": NOW_US - rest.3 * MINUTE_US,
+            "tool_calls": [{"name": labels.1, "latency_ms": floats.4.as_ref().and_then(Json::as_f64)}],
+            "circuit_breaker_state": rest.4, "timestamp": NOW_US - rest.3 * MINUTE_US,
         })
     })
 }
 
 /// Observes rows and compares every sample line, in text 0.0.4, with what is expected. The module's
-/// own counters are left out while they are zero.
+/// own counters are left out while they are zero, and requests, which every row moves, always.
 #[track_caller]
 fn check(rows: &[Json], expected: &str) {
     check_limited(Limits::default(), rows, expected);
@@ -607,6 +815,7 @@ fn samples(live: &LiveMetrics) -> String {
         .lines()
         .filter(|line| !line.starts_with('#'))
         .filter(|line| !(line.starts_with("driftline_") && line.ends_with(" 0")))
+        .filter(|line| !line.contains("llm_requests_total"))
         .map(|line| format!("{line}\n"))
         .collect()
 }
@@ -657,8 +866,24 @@ fn column(field: &Field, rows: &[Json]) -> ArrayRef {
         DataType::Int64 => {
             Arc::new(Int64Array::from_iter(values.map(|value| value.map(|value| value.as_i64().unwrap()))))
         }
+        DataType::List(_) if field.name() == col::TOOL_CALLS => Arc::new(tool_calls(rows)),
         other => new_null_array(other, rows.len()),
     }
+}
+
+fn tool_calls(rows: &[Json]) -> ListArray {
+    let lists: Vec<Option<&Vec<Json>>> =
+        rows.iter().map(|row| row.get(col::TOOL_CALLS).and_then(Json::as_array)).collect();
+    let calls: Vec<&Json> = lists.iter().flatten().copied().flatten().collect();
+    let text = |field: &str| -> ArrayRef {
+        Arc::new(StringViewArray::from_iter(calls.iter().map(|call| call.get(field).and_then(Json::as_str))))
+    };
+    let latencies = calls.iter().map(|call| call.get("latency_ms").and_then(Json::as_f64));
+    let columns = vec![text("name"), Arc::new(Float64Array::from_iter(latencies)), text("status")];
+    let calls = StructArray::new(TOOL_CALL_FIELDS.clone(), columns, None);
+    let offsets = OffsetBuffer::from_lengths(lists.iter().map(|list| list.map_or(0, Vec::len)));
+    let valid = NullBuffer::from_iter(lists.iter().map(Option::is_some));
+    ListArray::new(Arc::new(tool_call_item()), offsets, Arc::new(calls), Some(valid))
 }
 
 /// JSON has no NaN and no infinity, so a float may be text.

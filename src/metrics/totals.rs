@@ -14,7 +14,10 @@
 //!
 //! `labels` are the free ones, series are sorted by them, buckets are not cumulative. Floats are
 //! text, because JSON readers may be off by the last bit. Sessions are not in it: they are seeded;
-//! of theirs only the agents that have a series are, with `"value":"gauge"`.
+//! of theirs only the agents that have a series are, with `"value":"gauge"`. A circuit breaker's state is
+//! saved with the time of its record, `"value":{"latest":{"state":2,"at_us":1800000000000000}}`.
+//!
+//! A family that is not in a saved form starts at zero, so totals of an earlier release fit.
 
 use std::collections::BTreeMap;
 
@@ -75,6 +78,11 @@ pub(super) enum CellTotals {
     Histogram {
         buckets: Vec<u64>,
         sum: Exact,
+    },
+    /// The newest record's state, and its time.
+    Latest {
+        state: u8,
+        at_us: i64,
     },
 }
 

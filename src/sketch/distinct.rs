@@ -331,6 +331,7 @@ fn read_registers(reader: &mut Reader, registers: &mut Registers) -> Result<()> 
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use datasketches::{
         hash::value::raw_bytes,

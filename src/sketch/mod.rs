@@ -57,4 +57,5 @@ pub trait Sketch: Sized {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
