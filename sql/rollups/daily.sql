@@ -53,6 +53,12 @@
 -- column: completion_samples count -- calls that say whether it was
 -- column: tasks_escalated count -- calls whose task was handed to a person
 -- column: escalation_samples count -- calls that say whether it was
+-- column: latency_quantiles sketch -- latency_ms, for quantile_of
+-- column: latency_histogram sketch -- latency_ms, for histogram_of
+-- column: ttft_quantiles sketch -- ttft_ms, for quantile_of
+-- column: queue_wait_quantiles sketch -- queue_wait_ms, for quantile_of
+-- column: users sketch -- user_id, for distinct_of
+-- column: sessions sketch -- session_id, for distinct_of
 -- column: first_call time -- the first call, UTC
 -- column: last_call time -- the last call, UTC
 
@@ -110,6 +116,12 @@ select
   count(task_completed) as completion_samples,
   count(*) filter (where escalated) as tasks_escalated,
   count(escalated) as escalation_samples,
+  quantile_sketch(latency_ms) as latency_quantiles,
+  histogram_sketch(latency_ms, 'latency_ms') as latency_histogram,
+  quantile_sketch(ttft_ms) as ttft_quantiles,
+  quantile_sketch(queue_wait_ms) as queue_wait_quantiles,
+  distinct_sketch(user_id) as users,
+  distinct_sketch(session_id) as sessions,
   min(timestamp) as first_call,
   max(timestamp) as last_call
 from agent_logs

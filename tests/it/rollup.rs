@@ -104,7 +104,7 @@ fn statement(random: &mut Random) -> String {
         "upper(model)",
         "tenant_id",
     ];
-    const FIGURES: [&str; 12] = [
+    const FIGURES: [&str; 15] = [
         "count(*)",
         "sum(cost)",
         "count(*) filter (where is_error)",
@@ -117,6 +117,9 @@ fn statement(random: &mut Random) -> String {
         "max(timestamp)",
         "max(latency_ms)",
         "count(cost_usd)",
+        "quantile_of(quantile_sketch(latency_ms), 0.95)",
+        "distinct_of(distinct_sketch(user_id))",
+        "histogram_of(histogram_sketch(latency_ms, 'latency_ms'))",
     ];
     const CONDITIONS: [&str; 6] = [
         "agent_id = 'rag'",

@@ -161,6 +161,8 @@ pub enum Merge {
     Min,
     /// The greatest counts.
     Max,
+    /// They are merged by the aggregate of this name.
+    Sketch(&'static str),
 }
 
 /// How the parts of this figure are put together, if they can be.
@@ -171,6 +173,9 @@ pub fn merge_of(figure: &Expr) -> Option<Merge> {
         "sum" => Some(Merge::Sum),
         "min" => Some(Merge::Min),
         "max" => Some(Merge::Max),
+        "quantile_sketch" => Some(Merge::Sketch("quantile_sketch_merge")),
+        "distinct_sketch" => Some(Merge::Sketch("distinct_sketch_merge")),
+        "histogram_sketch" => Some(Merge::Sketch("histogram_sketch_merge")),
         _ => None,
     }
 }

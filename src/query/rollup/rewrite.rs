@@ -15,7 +15,9 @@ use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::DataType;
 use datafusion::{
-    common::{Column, DFSchemaRef, Result, ScalarValue, TableReference, tree_node::Transformed},
+    common::{
+        Column, DFSchemaRef, Result, ScalarValue, TableReference, internal_datafusion_err, tree_node::Transformed,
+    },
     datasource::provider_as_source,
     functions_aggregate::expr_fn::{max, min, sum},
     logical_expr::{
@@ -32,7 +34,7 @@ use super::{
     source::Question,
 };
 use crate::{
-    query::{options::Options, provider::TableRows},
+    query::{options::Options, provider::TableRows, sketches},
     record::col,
 };
 
@@ -244,11 +246,12 @@ fn finish(asked: &Asked, inputs: Vec<LogicalPlan>, schema: &DFSchemaRef) -> Resu
         .into_iter()
         .zip(&asked.parts)
         .map(|(part, of)| match merge_of(of) {
-            Some(Merge::Min) => min(part),
-            Some(Merge::Max) => max(part),
-            Some(Merge::Count | Merge::Sum) | None => sum(part),
+            Some(Merge::Min) => Ok(min(part)),
+            Some(Merge::Max) => Ok(max(part)),
+            Some(Merge::Count | Merge::Sum) | None => Ok(sum(part)),
+            Some(Merge::Sketch(merge)) => sketch_merge(merge, part),
         })
-        .collect();
+        .collect::<Result<_>>()?;
     let builder = LogicalPlanBuilder::from(joined).aggregate(groups.clone(), named("m", &merged))?;
     let merged = numbered("m", asked.parts.len());
     let figures = asked.finishes.iter().map(|finish| match finish {
@@ -276,6 +279,11 @@ fn typed(
     use datafusion::logical_expr::ExprSchemable;
     let expr = if expr.get_type(schema.as_ref())? == *data_type { expr } else { cast(expr, data_type.clone()) };
     Ok(expr.alias_qualified(qualifier.cloned(), name))
+}
+
+fn sketch_merge(name: &str, part: Expr) -> Result<Expr> {
+    let found = sketches::aggregates().into_iter().find(|aggregate| aggregate.name() == name);
+    found.map(|aggregate| aggregate.call(vec![part])).ok_or_else(|| internal_datafusion_err!("there is no aggregate {name}"))
 }
 
 fn or_zero(count: Expr) -> Expr {
