@@ -3,6 +3,10 @@
 //! only where both see the same strings, so what it would read as another string is turned away too.
 //! Never judges whether the text is JSON otherwise.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 /// Levels that a text may nest, the outermost value being the first. An unoptimised build of the parser
 /// takes 40 kB of stack a level, so this fits a worker's 2 MiB in every build.
 pub const DEPTH_MAX: usize = 32;
@@ -36,7 +40,8 @@ fn is_deeper_than(levels_max: usize, text: &[u8]) -> bool {
 /// whatever they are: with a quote among them it would leave the string elsewhere than [`too_deep`], and find
 /// brackets that were not counted. Text without a `\u` costs one vectorised search.
 pub fn has_broken_escape(text: &[u8]) -> bool {
-    if memchr::memmem::find(text, b"\\u").is_none() {
+    static ESCAPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\\u"));
+    if ESCAPE.find(text).is_none() {
         return false;
     }
     let mut rest = text;

@@ -122,7 +122,8 @@ impl<'a> Salvage<'a> {
                 // A torn head: recovery cuts it, because the first group came after it.
                 return Ok(salvage);
             }
-            salvage.lose(0..offset, None);
+            // Also where nothing is left of it: recovery refuses a segment without a head.
+            salvage.note(0..offset, None);
         }
         while let Some((frame, last_seq)) = salvage.next_frame(bytes, offset)? {
             let seq = frame.head.seq;
@@ -149,9 +150,12 @@ impl<'a> Salvage<'a> {
 
     /// Notes what is lost, if something is, and leaves a tombstone for what is missing.
     fn lose(&mut self, bytes: Range<usize>, missing: Option<RangeInclusive<u64>>) {
-        if bytes.is_empty() && missing.is_none() {
-            return;
+        if !bytes.is_empty() || missing.is_some() {
+            self.note(bytes, missing);
         }
+    }
+
+    fn note(&mut self, bytes: Range<usize>, missing: Option<RangeInclusive<u64>>) {
         self.kept.extend(missing.clone().map(Kept::Tombstone));
         self.losses.push(Loss {
             path: PathBuf::new(),

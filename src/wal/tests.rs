@@ -686,6 +686,15 @@ fn what_the_caller_has_is_not_missed() {
     assert_eq!(recovered_seqs(directory.path(), 7).unwrap(), (vec![8, 9, 10], vec![]));
 }
 
+#[test]
+fn an_empty_segment_that_the_caller_has_is_quarantined() {
+    let directory = small_log(&[&[2], &[1]]);
+    fs::write(segment_path(directory.path(), 1), []).unwrap();
+    check_error(&recovered_seqs(directory.path(), 2).unwrap_err(), Kind::Corrupt, &["offset 0", "head is damaged"]);
+    assert_eq!(lost(directory.path(), 2), ["quarantine/01.wal 0+0 nothing"]);
+    assert_eq!(recovered_seqs(directory.path(), 2).unwrap(), (vec![3], vec![]));
+}
+
 /// A record may quote a frame. Damage beside it must not make it one.
 #[test]
 fn a_frame_inside_a_damaged_frame_stays_inside() {

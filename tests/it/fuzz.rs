@@ -92,14 +92,14 @@ fn from_corpus<'a>(corpus: &'a [Entry], tokens: &'a [&'a str]) -> impl Fn(usize,
 #[test]
 fn every_line_of_a_body_is_a_record_or_a_reject() {
     let corpus = [entries("ndjson"), entries("json")].concat();
-    fuzz("bodies", 600, from_corpus(&corpus, JSON), |body, random| bodies::check(body, random));
+    fuzz("bodies", 1_500, from_corpus(&corpus, JSON), |body, random| bodies::check(body, random));
 }
 
 #[test]
 fn a_bad_line_never_changes_its_neighbours() {
     let corpus = lines("ndjson");
     let make = |_: usize, random: &mut Random| bodies::with_one_bad_line(&corpus, random);
-    fuzz("neighbours", 400, make, |body, random| bodies::check(body, random));
+    fuzz("neighbours", 1_000, make, |body, random| bodies::check(body, random));
 }
 
 #[test]

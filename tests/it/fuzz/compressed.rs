@@ -1,4 +1,4 @@
-//! What opening a compressed body must keep to: at most the limit, and the same answer whatever the limit is.
+//! What opening a compressed body must keep to: at most the limit, and the same bytes whatever the limit is.
 //! Never judges which bytes are whole.
 
 use driftline::{
@@ -25,9 +25,11 @@ fn check_as(body: &[u8], encoding: Encoding) {
             Ok(plain) => assert!(plain.len() <= limit, "{encoding:?}: {} bytes past {limit}", plain.len()),
             Err(kind) => assert!(matches!(kind, Kind::TooLarge | Kind::Invalid), "{encoding:?}: {kind:?}"),
         }
-        // Too large for one limit says nothing of a larger one; every other answer stays.
+        // Too large for one limit says nothing of a larger one; every other answer stays. Only zstd may notice in a
+        // larger buffer what it did not in a smaller one: that a frame is shorter than it says.
         if let Some(before) = before.replace(found.clone()).filter(|before| *before != Err(Kind::TooLarge)) {
-            assert_eq!(found, before, "{encoding:?} at the limit {limit}");
+            let is_noticed = encoding == Encoding::Zstd && found == Err(Kind::Invalid);
+            assert!(found == before || is_noticed, "{encoding:?}: {before:?}, and at the limit {limit} {found:?}");
         }
         if encoding == Encoding::Identity {
             assert_eq!(found.is_ok(), body.len() <= limit);

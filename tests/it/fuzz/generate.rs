@@ -73,6 +73,7 @@ fn write_compressed() {
     put("zstd/cut.zst", &whole[..whole.len() - 5]);
     put("zstd/text-behind.zst", &[&whole[..], b"{\"model\":\"m\"}\n"].concat());
     put("zstd/not-compressed.zst", &plain);
+    put("zstd/shorter-than-it-says.zst", &[0x28, 0xb5, 0x2f, 0xfd, 0x20, 0x20, 1, 0, 0]);
     let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
     encoder.include_checksum(true).unwrap();
     encoder.window_log(27).unwrap();
@@ -145,6 +146,7 @@ fn write_logs() {
     Draft::new("torn-tail", ONE).groups(&["x", "a x", "x b"]).change(0, |bytes| bytes.truncate(bytes.len() - 30));
     Draft::new("torn-head", 1).groups(&["x", "x x", "x"]).change(2, |bytes| bytes.truncate(9));
     Draft::new("head-alone", 1).groups(&["x", "a"]).change(1, |bytes| bytes.truncate(HEAD));
+    Draft::new("empty-segment", 1).groups(&["x x", "x"]).change(0, Vec::clear);
     let mut forgotten = Draft::new("first-segments-forgotten", 1).groups(&["x", "x x", "a", "x"]);
     forgotten.writer.forget_through(3).unwrap();
     let frames = |numbers: &'static [usize]| {

@@ -15,7 +15,7 @@ use driftline::{
 
 use super::{
     corpus::Entry,
-    damage::{Case, Kind, Log, Whole, walk},
+    damage::{Case, HEAD, Kind, Log, Whole, walk},
 };
 use crate::{random::Random, simulated_disk::SimulatedDisk};
 
@@ -156,7 +156,9 @@ fn check_promised(case: &Case, known: &Known, frames: &[Numbered], after_seq: u6
         let whole = walk(intact).into_iter().filter(|frame| frame.end <= same);
         let requests = whole.filter(|frame| !frame.is_tombstone && frame.seq > after_seq);
         promised.extend(requests.map(|frame| known.today(frame, intact)));
-        if same < intact.len().max(found.len()) {
+        // A log of the corpus may have its own damage.
+        let end = walk(intact).last().map_or(HEAD, |frame| frame.end);
+        if same < intact.len().max(found.len()) || end != intact.len() {
             break;
         }
     }
