@@ -101,7 +101,7 @@ async fn run(app: &App, request: SqlRequest, headers: &HeaderMap) -> Result<Resp
 pub fn options_of(rollups: Option<&str>) -> Result<Options> {
     match rollups {
         None | Some("on") => Ok(Options::default()),
-        Some("off") => Ok(Options { rollups: false }),
+        Some("off") => Ok(Options::with_rollups(false)),
         Some(other) => Err(Error::invalid(format!("rollups is on or off, not {other}"))),
     }
 }

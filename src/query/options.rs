@@ -15,6 +15,11 @@ impl ConfigExtension for Options {
 }
 
 impl Options {
+    /// With rollups, or without.
+    pub fn with_rollups(rollups: bool) -> Self {
+        Self { rollups }
+    }
+
     /// The choices of a session.
     pub fn of(options: &ConfigOptions) -> Self {
         options.extensions.get::<Options>().cloned().unwrap_or_default()

@@ -283,7 +283,9 @@ fn typed(
 
 fn sketch_merge(name: &str, part: Expr) -> Result<Expr> {
     let found = sketches::aggregates().into_iter().find(|aggregate| aggregate.name() == name);
-    found.map(|aggregate| aggregate.call(vec![part])).ok_or_else(|| internal_datafusion_err!("there is no aggregate {name}"))
+    found
+        .map(|aggregate| aggregate.call(vec![part]))
+        .ok_or_else(|| internal_datafusion_err!("there is no aggregate {name}"))
 }
 
 fn or_zero(count: Expr) -> Expr {

@@ -129,7 +129,11 @@ impl Question {
         let source = Source::of(&aggregate.input, is_table)?;
         let told = |exprs: &[Expr]| exprs.iter().map(|expr| source.told(expr)).collect::<Option<Vec<_>>>();
         let groups = told(&aggregate.group_expr)?;
-        if groups.iter().any(|group| matches!(group, Expr::GroupingSet(_))) {
+        // Groups that stand twice are one column of the result.
+        let columns = aggregate.group_expr.len() + aggregate.aggr_expr.len();
+        if groups.iter().any(|group| matches!(group, Expr::GroupingSet(_)))
+            || aggregate.schema.fields().len() != columns
+        {
             return None;
         }
         let figures = told(&aggregate.aggr_expr)?;
@@ -145,7 +149,7 @@ pub fn named_aggregate(plan: &LogicalPlan) -> Option<(&Aggregate, Vec<String>)> 
         .expr
         .iter()
         .zip(projection.schema.fields())
-        .filter_map(|(expr, field)| match expr.clone().unalias() {
+        .filter_map(|(expr, field)| match expr.clone().unalias_nested().data {
             Expr::Column(column) => Some((column, field.name().clone())),
             _ => None,
         })
