@@ -84,13 +84,22 @@ check_store "with room again"
 kill_server
 start_server "$DATA"
 check_store "after a kill"
-check "the first batch again is a duplicate" true "$(post "${ACKED[0]}" >/dev/null; json "d['duplicate']" <"$WORK/answer")"
+committed() {
+  [[ $(fetch "$URL/api/v1/status" | json "d['books']['buffered']") == 0 ]]
+}
+within 60 committed || fail "the rows are not committed"
+check "the first batch again is a duplicate" true "$(post "${ACKED[0]}" >/dev/null; json "d.get('duplicate', d)" <"$WORK/answer")"
 stop_server
 check_true "driftline verify finds nothing wrong" "$BINARY" verify --content --data "$DATA"
 
 echo "a disk that turns read-only"
 start_server "$DATA"
-mount -o remount,ro "$DISK" 2>/dev/null || { kill_server; finish; exit 0; }
+if ! mount -o remount,ro "$DISK" 2>/dev/null; then
+  echo "skipped: a file system in use cannot be made read-only here"
+  kill_server
+  finish
+  exit 0
+fi
 status=$(post "${BATCHES[${#ACKED[@]}]}")
 check_true "a batch is refused, with $status" test "$status" -ge 500
 check_store "on the read-only disk"
