@@ -19,6 +19,7 @@ pub mod jobs;
 pub mod lake;
 pub mod lifecycle;
 pub mod maintain;
+pub mod memory;
 pub mod metrics;
 pub mod named;
 pub mod query;
