@@ -8,12 +8,12 @@ use std::{path::Path, time::Duration};
 use sqlx::{
     Row, SqlitePool,
     migrate::Migrator,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
 };
 
 use crate::{
     error::{Context, Error, Kind, Result},
-    record::Receipt,
+    record::Digest,
 };
 
 pub use look::Look;
@@ -32,6 +32,21 @@ pub struct Stored {
     pub rejected: u32,
     /// µs since the epoch, UTC.
     pub received_at_us: i64,
+    /// Of the body, where the sender gave the batch a key. `None` as well where an earlier version stored it.
+    pub body: Option<Digest>,
+}
+
+impl Stored {
+    /// From seq, accepted, rejected, received_at and body of a receipt.
+    fn from_row(row: &SqliteRow) -> Self {
+        Self {
+            seq: row.get::<i64, _>(0) as u64,
+            accepted: row.get::<i64, _>(1) as u32,
+            rejected: row.get::<i64, _>(2) as u32,
+            received_at_us: row.get(3),
+            body: row.get::<Option<Vec<u8>>, _>(4).and_then(|body| body.try_into().ok()),
+        }
+    }
 }
 
 /// Everything received so far, in records and lines. Received = accepted + rejected + duplicate.
@@ -101,20 +116,16 @@ impl Catalog {
     }
 
     /// What was stored under the receipt, if it was received at or after `not_before_us`.
-    pub async fn receipt(&self, key: &Receipt, not_before_us: i64) -> Result<Option<Stored>> {
-        let row =
-            sqlx::query("select seq, accepted, rejected, received_at from receipts where key = ? and received_at >= ?")
-                .bind(key.as_slice())
-                .bind(not_before_us)
-                .fetch_optional(&self.pool)
-                .await
-                .context("cannot look up a batch receipt")?;
-        Ok(row.map(|row| Stored {
-            seq: row.get::<i64, _>(0) as u64,
-            accepted: row.get::<i64, _>(1) as u32,
-            rejected: row.get::<i64, _>(2) as u32,
-            received_at_us: row.get(3),
-        }))
+    pub async fn receipt(&self, identity: &Digest, not_before_us: i64) -> Result<Option<Stored>> {
+        let statement =
+            "select seq, accepted, rejected, received_at, body from receipts where key = ? and received_at >= ?";
+        let row = sqlx::query(statement)
+            .bind(identity.as_slice())
+            .bind(not_before_us)
+            .fetch_optional(&self.pool)
+            .await
+            .context("cannot look up a batch receipt")?;
+        Ok(row.as_ref().map(Stored::from_row))
     }
 
     /// The totals that were saved last.
@@ -136,20 +147,21 @@ impl Catalog {
 
     /// Saves the totals and the receipts of the frames they count, and forgets receipts from before
     /// `forget_before_us`; all of it or nothing.
-    pub async fn save(&self, totals: &Totals, receipts: &[(Receipt, Stored)], forget_before_us: i64) -> Result<()> {
+    pub async fn save(&self, totals: &Totals, receipts: &[(Digest, Stored)], forget_before_us: i64) -> Result<()> {
         let context = "cannot save receipts and totals";
         let mut transaction = self.pool.begin().await.context(context)?;
-        for (key, stored) in receipts {
+        for (identity, stored) in receipts {
             sqlx::query(
-                "insert into receipts (key, seq, accepted, rejected, received_at) values (?, ?, ?, ?, ?)
+                "insert into receipts (key, seq, accepted, rejected, received_at, body) values (?, ?, ?, ?, ?, ?)
                  on conflict (key) do update set seq = excluded.seq, accepted = excluded.accepted,
-                   rejected = excluded.rejected, received_at = excluded.received_at",
+                   rejected = excluded.rejected, received_at = excluded.received_at, body = excluded.body",
             )
-            .bind(key.as_slice())
+            .bind(identity.as_slice())
             .bind(stored.seq as i64)
             .bind(i64::from(stored.accepted))
             .bind(i64::from(stored.rejected))
             .bind(stored.received_at_us)
+            .bind(stored.body.as_ref().map(Digest::as_slice))
             .execute(&mut *transaction)
             .await
             .context(context)?;
@@ -226,9 +238,11 @@ mod tests {
         let totals = catalog.totals().await.unwrap().unwrap();
         assert_eq!((totals.seq, totals.books.received(), totals.metrics.as_str()), (9, 16, "{\"a\":1}"));
         let key = [0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff];
-        let stored = Stored { seq: 7, accepted: 3, rejected: 1, received_at_us: 1000 };
+        let stored = Stored { seq: 7, accepted: 3, rejected: 1, received_at_us: 1000, body: None };
         assert_eq!(catalog.receipt(&key, 0).await.unwrap(), Some(stored));
-        catalog.save(&totals, &[(key, stored)], 0).await.unwrap();
+        let with_body = Stored { seq: 8, body: Some([9; 16]), ..stored };
+        catalog.save(&totals, &[(key, with_body)], 0).await.unwrap();
+        assert_eq!(catalog.receipt(&key, 0).await.unwrap(), Some(with_body));
         catalog.close().await;
     }
 }

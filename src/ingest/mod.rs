@@ -31,14 +31,14 @@ use crate::{
     lake::LakeTable,
     lifecycle::Policy,
     metrics::{Limits, LiveMetrics},
-    record::{Receipt, Table},
+    record::{Digest, Receipt, Table},
     wal::{self, Frame, Pending, Resume, Section, Writer},
 };
 
 pub use cut::Cut;
 
-use committer::{Append, Committer, Sealed};
-use receipts::Recent;
+use committer::{Append, Appended, Committer, Sealed};
+use receipts::{Known, Recent, key_reused};
 
 /// Sizes and times that bound ingest.
 #[derive(Debug, Clone)]
@@ -200,7 +200,7 @@ impl Ingestor {
     ///
     /// # Errors
     ///
-    /// [`Kind::Invalid`] and [`Kind::TooLarge`] for the sender, [`Kind::Busy`] when there is no room
+    /// [`Kind::Invalid`], [`Kind::TooLarge`] and [`Kind::KeyReused`] for the sender, [`Kind::Busy`] when there is no room
     /// (nothing is stored then), [`Kind::Internal`] when the WAL failed.
     pub async fn ingest(&self, request: Request) -> Result<Answer> {
         let received_at_us = self.parts.clock.now_us();
@@ -222,37 +222,42 @@ impl Ingestor {
             oldest: oldest(&self.settings.retention, received_at_us),
             shape: request.shape,
         };
-        let key = request.idempotency_key;
+        let key: Option<Arc<str>> = request.idempotency_key.map(Arc::from);
+        let keyed = key.clone();
         let decoding = tokio::task::spawn_blocking(move || {
-            let prepared = Prepared::new(&plain, options, key.as_deref());
+            let prepared = Prepared::new(&plain, options, keyed.as_deref());
             drop(turn);
             prepared.map(|prepared| (prepared, reservation))
         });
         let (prepared, reservation) = decoding.await.context("a decoder stopped")??;
-        if let Some(receipt) = &prepared.frame.receipt {
-            let not_before_us = received_at_us - self.settings.receipt_horizon_us;
-            if let Some(stored) = self.parts.catalog.receipt(receipt, not_before_us).await? {
-                self.committer.count_duplicate(u64::from(prepared.frame.accepted + prepared.frame.rejected));
-                return Ok(Answer {
-                    accepted: u64::from(stored.accepted),
-                    rejected: prepared.rejects,
-                    seq: stored.seq,
-                    duplicate: true,
-                });
-            }
-        }
-        let accepted = u64::from(prepared.frame.accepted);
         let Prepared { frame, pending, rejects } = prepared;
-        let committed = self.committer.append(Append { frame, pending, reservation }).await?;
+        let appended = match self.saved(&frame, received_at_us).await? {
+            Some(known) => Appended::Known(known),
+            None => self.committer.append(Append { frame, pending, reservation }).await?,
+        };
         if self.parts.buffer.filling_bytes() >= self.settings.flush_bytes {
             self.flush_wanted.notify_one();
         }
-        Ok(Answer {
-            accepted: committed.first.map_or(accepted, |stored| u64::from(stored.accepted)),
-            rejected: rejects,
-            seq: committed.seq,
-            duplicate: committed.first.is_some(),
-        })
+        let (stored, duplicate) = match appended {
+            Appended::Stored(stored) => (stored, false),
+            Appended::Known(Known::Repeat(stored)) => (stored, true),
+            Appended::Known(Known::OtherBody(stored)) => {
+                return Err(key_reused(key.as_deref().unwrap_or_default(), &stored));
+            }
+        };
+        Ok(Answer { accepted: u64::from(stored.accepted), rejected: rejects, seq: stored.seq, duplicate })
+    }
+
+    /// What the batch is to one whose receipt SQLite has; a repeat is counted.
+    async fn saved(&self, frame: &Frame, received_at_us: i64) -> Result<Option<Known>> {
+        let Some(receipt) = &frame.receipt else { return Ok(None) };
+        let not_before_us = received_at_us - self.settings.receipt_horizon_us;
+        let stored = self.parts.catalog.receipt(&receipt.identity, not_before_us).await?;
+        let known = stored.map(|stored| Known::new(stored, receipt));
+        if matches!(known, Some(Known::Repeat(_))) {
+            self.committer.count_duplicate(u64::from(frame.accepted + frame.rejected));
+        }
+        Ok(known)
     }
 
     /// Commits what waits to the lake. Safe to call again after an error.
@@ -417,8 +422,8 @@ impl Prepared {
         let received_at_us = options.received_at_us;
         let Decoded { records, rejects, identified } = decode::decode(plain, options)?;
         let receipt = match key {
-            Some(key) => Some(identity(&[b"key\0", key.as_bytes()])),
-            None if identified => Some(identity(&[b"content\0", plain])),
+            Some(key) => Some(Receipt { identity: digest(&[b"key\0", key.as_bytes()]), body: Some(digest(&[plain])) }),
+            None if identified => Some(Receipt { identity: digest(&[b"content\0", plain]), body: None }),
             None => None,
         };
         let count = |count: usize| {
@@ -434,7 +439,7 @@ impl Prepared {
             sections.push(Section { table: Table::RejectedLogs, batch });
         }
         let frame = Frame { received_at_us, receipt, accepted, rejected, sections };
-        let pending = Pending::new(frame.encode()?);
+        let pending = Pending::new(&frame)?;
         Ok(Self { frame, pending, rejects })
     }
 }
@@ -444,14 +449,14 @@ fn oldest(retention: &Policy, now_us: i64) -> Oldest {
     Oldest { others_us: retention.oldest_us(None, now_us), tenants_us: retention.tenants.keys().map(of).collect() }
 }
 
-fn identity(parts: &[&[u8]]) -> Receipt {
+fn digest(parts: &[&[u8]]) -> Digest {
     let mut hasher = blake3::Hasher::new();
     for part in parts {
         hasher.update(part);
     }
-    let mut receipt = Receipt::default();
-    receipt.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-    receipt
+    let mut digest = Digest::default();
+    digest.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    digest
 }
 
 fn rejected_batch(rejects: &[Reject], received_at_us: i64) -> Result<RecordBatch> {

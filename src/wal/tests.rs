@@ -25,7 +25,7 @@ use super::{
 use crate::{
     disk::{Disk, DiskFile, SystemDisk},
     error::{Error, Kind, Result},
-    record::{Table, col},
+    record::{Receipt, Table, col},
 };
 
 /// One segment takes it all.
@@ -111,7 +111,7 @@ fn frame(mark: &str) -> Frame {
 }
 
 fn pending(mark: &str) -> Pending {
-    Pending::new(frame(mark).encode().unwrap())
+    Pending::new(&frame(mark)).unwrap()
 }
 
 fn mark(frame: &Frame) -> String {
@@ -202,11 +202,12 @@ fn check_error(error: &Error, kind: Kind, parts: &[&str]) {
 fn frames_are_the_same_after_a_round_trip() {
     let text = |values: &[Option<&str>]| Arc::new(values.iter().copied().collect::<StringViewArray>()) as ArrayRef;
     let checks = Table::AgentLogs.schema().field_with_name(col::GUARDRAIL_CHECKS).unwrap().data_type().clone();
+    let receipt = |identity, body| Some(Receipt { identity: [identity; 16], body });
     let no_checks = MapArray::from(new_null_array(&checks, 2).to_data());
     for (receipt, batches) in [
         (None, vec![]),
-        (Some([7; 16]), vec![(Table::RejectedLogs, rejects(&["a line that is longer than a view", "b"]))]),
-        (Some([0; 16]), vec![(Table::AgentLogs, logs(2, &[])), (Table::RejectedLogs, rejects(&["x"]))]),
+        (receipt(7, Some([8; 16])), vec![(Table::RejectedLogs, rejects(&["a line that is longer than a view", "b"]))]),
+        (receipt(0, None), vec![(Table::AgentLogs, logs(2, &[])), (Table::RejectedLogs, rejects(&["x"]))]),
         (None, vec![(Table::AgentLogs, logs(0, &[]))]),
         (None, vec![(Table::AgentLogs, logs(2, &[(col::MODEL, text(&[Some("m"), None]))]).slice(1, 1))]),
         (
@@ -227,6 +228,39 @@ fn frames_are_the_same_after_a_round_trip() {
         };
         assert_eq!(tables(&found), tables(&sent));
     }
+}
+
+/// A segment as the first version wrote it: one frame, with a receipt that knows no body.
+const OLDER_SEGMENT: &str = "445249465457414c010000000359e07146524d3122000000a63151fc0000000001000000000000001000000000000000\
+    c175a72200d0f0d5c55106000107070707070707070707070707070707030000000100000000";
+
+#[test]
+fn a_segment_without_digests_of_bodies_is_read_and_gone_on_from() {
+    let digits = OLDER_SEGMENT.as_bytes().chunks(2);
+    let bytes: Vec<u8> =
+        digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect();
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(segment_path(directory.path(), 1), bytes).unwrap();
+    let read = |directory: &Path| {
+        let mut found = Vec::new();
+        let recovered = recover(&UnsyncedDisk, directory, 0, |_, frame| {
+            found.push((frame.received_at_us, frame.receipt.unwrap(), frame.accepted, frame.rejected));
+            Ok(())
+        });
+        (found, recovered.unwrap())
+    };
+    let older = (1_778_760_000_000_000, Receipt { identity: [7; 16], body: None }, 3, 1);
+    let (found, recovered) = read(directory.path());
+    assert_eq!(found, [older]);
+
+    let resume = Resume { segments: recovered.segments, next_seq: 2 };
+    let receipt = Receipt { identity: [1; 16], body: Some([2; 16]) };
+    let newer = Frame { received_at_us: 5, receipt: Some(receipt), accepted: 0, rejected: 0, sections: Vec::new() };
+    writer(directory.path(), ONE_SEGMENT, resume).append_group(&[Pending::new(&newer).unwrap()]).unwrap();
+    assert_eq!(read(directory.path()).0, [older, (5, receipt, 0, 0)]);
+    // A version that knows no digests refuses the frame by its flags, which are not those of damage.
+    let bytes = fs::read(segment_path(directory.path(), 2)).unwrap();
+    assert_eq!(FrameHead::decode(&bytes[SEGMENT_HEAD_BYTES as usize..]).unwrap().flags, 2);
 }
 
 #[test]
@@ -273,7 +307,7 @@ fn a_table_of_a_newer_version_is_a_conflict() {
     check_error(&Frame::decode(&payload).unwrap_err(), Kind::Conflict, &["tag 200"]);
 
     let (directory, mut writer) = log(ONE_SEGMENT, &[]);
-    writer.append_group(&[Pending::new(payload)]).unwrap();
+    writer.append_group(&[Pending::of_payload(payload, FLAGS_REQUEST)]).unwrap();
     let error = recovered(directory.path(), 0).unwrap_err();
     check_error(&error, Kind::Conflict, &["00000000000000000001.wal", "offset 16"]);
     assert!(error.chain().contains("tag 200"), "{}", error.chain());
@@ -512,7 +546,7 @@ fn a_log_that_cannot_open_a_segment_goes_on_once_it_can() {
 /// Requests of no rows: frames of 70 bytes.
 fn small_group(frames: usize) -> Vec<Pending> {
     let frame = Frame { received_at_us: 7, receipt: None, accepted: 0, rejected: 0, sections: Vec::new() };
-    (0..frames).map(|_| Pending::new(frame.encode().unwrap())).collect()
+    (0..frames).map(|_| Pending::new(&frame).unwrap()).collect()
 }
 
 /// A log of small frames: groups of so many, each segment of so many groups.
@@ -707,7 +741,7 @@ fn a_frame_inside_a_damaged_frame_stays_inside() {
         [&head.encode()[..], &payload].concat()
     };
     let (directory, mut writer) = log(ONE_SEGMENT, &["a"]);
-    writer.append_group(&[Pending::new([vec![0; 34], quote(3), vec![0; 10]].concat())]).unwrap();
+    writer.append_group(&[Pending::of_payload([vec![0; 34], quote(3), vec![0; 10]].concat(), FLAGS_REQUEST)]).unwrap();
     append(&mut writer, "c");
     let path = segment_path(directory.path(), 1);
     let bytes = fs::read(&path).unwrap();
@@ -755,7 +789,7 @@ fn what_another_version_wrote_is_no_damage() {
     newer[12..16].copy_from_slice(&crc.to_le_bytes());
     check(&newer, "another version");
     let mut flagged = bytes.clone();
-    let head = FrameHead { flags: 2, ..FrameHead::decode(&bytes[86..]).unwrap() };
+    let head = FrameHead { flags: 3, ..FrameHead::decode(&bytes[86..]).unwrap() };
     flagged[86..86 + FRAME_HEAD_BYTES].copy_from_slice(&head.encode());
     check(&flagged, "offset 86");
 }

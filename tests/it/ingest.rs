@@ -133,6 +133,56 @@ async fn a_batch_sent_twice_is_stored_once() {
 }
 
 #[tokio::test]
+async fn a_key_that_comes_again_with_another_body_is_refused() {
+    let mut app = TestApp::start().await;
+    let send = async |app: &TestApp, key: &str, id: &str| {
+        let request = app.post("/api/v1/logs").header("idempotency-key", key).body(record(-1, id, "rag", 0.1));
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.json::<Value>().await.unwrap())
+    };
+    let check = async |app: &TestApp| {
+        let (status, answer) = send(app, "k1", "b").await;
+        assert_eq!((status, &answer["error"]["code"]), (422, &json!("idempotency_key_reused")));
+        let message = answer["error"]["message"].as_str().unwrap();
+        for words in ["\"k1\"", "batch 1", "nothing of this one is stored", "a key of its own"] {
+            assert!(message.contains(words), "{words} is missing: {message}");
+        }
+        assert_eq!(send(app, "k1", "a").await.1["duplicate"], true);
+        assert_eq!(app.sql("select request_id as id from agent_logs").await, json!([{"id": "a"}]));
+    };
+    assert_eq!(send(&app, "k1", "a").await.0, 200);
+    // From memory, from the log after a crash, from SQLite, and from there after a restart.
+    check(&app).await;
+    check(&app.crash().await).await;
+    app.flush().await;
+    check(&app).await;
+    app.flush().await;
+    app.restart().await;
+    check(&app).await;
+    let books = json_of(app.get("/api/v1/status")).await["books"].clone();
+    assert_eq!((&books["received"], &books["duplicate"]), (&json!(4), &json!(3)), "what is refused is in no book");
+    // A long key is named by its beginning.
+    let long = "k".repeat(1_000);
+    assert_eq!(send(&app, &long, "c").await.0, 200);
+    let (_, answer) = send(&app, &long, "d").await;
+    assert!(answer["error"]["message"].as_str().unwrap().len() < 400, "{answer}");
+}
+
+#[tokio::test]
+async fn of_two_bodies_under_one_key_at_the_same_time_one_is_stored() {
+    let app = TestApp::start().await;
+    let send = async |id: usize| {
+        let body = record(-1, &(id % 2).to_string(), "rag", 0.1);
+        let request = app.post("/api/v1/logs").header("idempotency-key", "k").body(body);
+        request.send().await.unwrap().status().as_u16()
+    };
+    let statuses = futures::future::join_all((0..16).map(send)).await;
+    let count = |status: u16| statuses.iter().filter(|found| **found == status).count();
+    assert_eq!((count(200), count(422)), (8, 8), "{statuses:?}");
+    assert_eq!(app.sql("select count(*) as n from agent_logs").await, json!([{"n": 1}]));
+}
+
+#[tokio::test]
 async fn concurrent_copies_of_a_batch_are_stored_once() {
     let app = TestApp::start().await;
     let batch: String = (0..50).map(|index| record(-1, &index.to_string(), "rag", 0.1)).collect();

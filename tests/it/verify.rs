@@ -529,7 +529,7 @@ async fn damage_is_named() {
         &[("tables/rejected_logs", "16 rows are there or were deleted, but only 15 are in the books")],
     )
     .await;
-    check("a receipt twice", Stopped, Sql("insert into receipts select randomblob(16), seq, accepted, rejected, received_at from receipts where seq = 3"), false, &[
+    check("a receipt twice", Stopped, Sql("insert into receipts select randomblob(16), seq, accepted, rejected, received_at, body from receipts where seq = 3"), false, &[
         ("catalog.sqlite", "has 2 receipts of batch 3"),
     ]).await;
     check(
