@@ -15,7 +15,7 @@ use crate::{
     backup::{self, Backup, Held},
     buffer::Buffer,
     catalog::Catalog,
-    clock::Clock,
+    clock::{AgeClock, Clock},
     config::{Budget, Config, TenantLifecycleConfig},
     disk::{self, Disk, SystemDisk},
     error::{Context, Error, Kind, Result},
@@ -89,8 +89,9 @@ impl Store {
         for problem in problems {
             tracing::warn!(%problem, "left out an SQL file; `driftline check` says more");
         }
-        let maintainer = Maintainer::new(maintain_settings(config, &budget), lake.clone(), clock.clone())?;
-        let parts = Parts { buffer, lake, catalog, clock: clock.clone(), disk: Arc::clone(&disk) };
+        let ages = AgeClock::new(clock.clone());
+        let maintainer = Maintainer::new(maintain_settings(config, &budget), lake.clone(), ages.clone())?;
+        let parts = Parts { buffer, lake, catalog, clock: clock.clone(), ages, disk: Arc::clone(&disk) };
         let ingestor = Ingestor::open(&directories.wal, ingest_settings(config, &budget), parts).await?;
         let ingestor = Arc::new(ingestor);
         let held = Held { data: data.clone(), tables: stores.directories() };

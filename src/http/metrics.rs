@@ -105,6 +105,11 @@ fn own_families(app: &App) -> Vec<Family> {
             f64::from(u8::from(status.flush_error.is_some())),
         ),
         counter("driftline_flushes_total", "Flushes to storage since start.", status.flushes as f64),
+        gauge(
+            "driftline_clock_ahead_seconds",
+            "How far the clock stepped ahead of the time that passed; nothing is deleted by it until it is believed.",
+            status.clock_ahead_us as f64 / 1e6,
+        ),
         counter("driftline_maintenance_actions_total", "Steps of maintenance since start.", done.actions as f64),
         counter(
             "driftline_maintenance_rewritten_bytes_total",

@@ -46,6 +46,7 @@ pub async fn status(State(app): State<App>) -> Json<serde_json::Value> {
         "wal_failed": status.wal_failed,
         "flushes": status.flushes,
         "flush_error": status.flush_error,
+        "clock_ahead_s": status.clock_ahead_us / 1_000_000,
     }))
 }
 

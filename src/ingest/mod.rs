@@ -24,7 +24,7 @@ use tokio::{
 use crate::{
     buffer::Buffer,
     catalog::{Books, Catalog, Totals},
-    clock::Clock,
+    clock::{AgeClock, Clock},
     decode::{self, Decoded, Encoding, Oldest, Options, Reject, Shape},
     disk::Disk,
     error::{Context, Error, Kind, Result},
@@ -110,6 +110,8 @@ pub struct Status {
     pub flushes: u64,
     /// The last acknowledged seq.
     pub last_seq: u64,
+    /// How far the machine's clock is ahead of the time that passed, µs: 0 unless it stepped.
+    pub clock_ahead_us: i64,
 }
 
 /// The rooms that ingest joins.
@@ -122,6 +124,8 @@ pub struct Parts {
     pub catalog: Catalog,
     /// The time.
     pub clock: Clock,
+    /// The time by which receipts and records are old.
+    pub ages: AgeClock,
     /// Where the WAL writes.
     pub disk: Arc<dyn Disk>,
 }
@@ -219,7 +223,7 @@ impl Ingestor {
         let options = Options {
             received_at_us,
             future_max_us: self.settings.future_max_us,
-            oldest: oldest(&self.settings.retention, received_at_us),
+            oldest: oldest(&self.settings.retention, self.parts.ages.now_us()),
             shape: request.shape,
         };
         let key: Option<Arc<str>> = request.idempotency_key.map(Arc::from);
@@ -231,7 +235,7 @@ impl Ingestor {
         });
         let (prepared, reservation) = decoding.await.context("a decoder stopped")??;
         let Prepared { frame, pending, rejects } = prepared;
-        let appended = match self.saved(&frame, received_at_us).await? {
+        let appended = match self.saved(&frame).await? {
             Some(known) => Appended::Known(known),
             None => self.committer.append(Append { frame, pending, reservation }).await?,
         };
@@ -249,10 +253,9 @@ impl Ingestor {
     }
 
     /// What the batch is to one whose receipt SQLite has; a repeat is counted.
-    async fn saved(&self, frame: &Frame, received_at_us: i64) -> Result<Option<Known>> {
+    async fn saved(&self, frame: &Frame) -> Result<Option<Known>> {
         let Some(receipt) = &frame.receipt else { return Ok(None) };
-        let not_before_us = received_at_us - self.settings.receipt_horizon_us;
-        let stored = self.parts.catalog.receipt(&receipt.identity, not_before_us).await?;
+        let stored = self.parts.catalog.receipt(&receipt.identity, self.receipts_from_us()).await?;
         let known = stored.map(|stored| Known::new(stored, receipt));
         if matches!(known, Some(Known::Repeat(_))) {
             self.committer.count_duplicate(u64::from(frame.accepted + frame.rejected));
@@ -330,6 +333,7 @@ impl Ingestor {
             flush_error: outcome.error.clone(),
             flushes: outcome.flushes,
             last_seq: state.last_seq,
+            clock_ahead_us: self.parts.ages.ahead_us(),
         }
     }
 
@@ -350,7 +354,12 @@ impl Ingestor {
             return Ok(());
         }
         let totals = Totals { books: state.books, ..saved };
-        self.parts.catalog.save(&totals, &[], self.parts.clock.now_us() - self.settings.receipt_horizon_us).await
+        self.parts.catalog.save(&totals, &[], self.receipts_from_us()).await
+    }
+
+    /// Receipts of before are forgotten.
+    fn receipts_from_us(&self) -> i64 {
+        self.parts.ages.now_us() - self.settings.receipt_horizon_us
     }
 
     /// A turn to decode; waits for it as long as for room.
@@ -396,8 +405,7 @@ impl Ingestor {
             books: sealed.books,
             metrics: serde_json::to_string(&sealed.metrics).context("cannot write the metric totals")?,
         };
-        let forget_before_us = self.parts.clock.now_us() - self.settings.receipt_horizon_us;
-        self.parts.catalog.save(&totals, &sealed.receipts, forget_before_us).await?;
+        self.parts.catalog.save(&totals, &sealed.receipts, self.receipts_from_us()).await?;
         self.parts.buffer.release(seq);
         self.committer.forget_through(seq).await
     }
