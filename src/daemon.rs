@@ -65,6 +65,16 @@ impl Store {
         Self::open_on(config, clock, Arc::new(SystemDisk)).await
     }
 
+    /// Opens a directory that somebody opened before.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::NotFound`] when it is none; nothing is created then. And those of [`Store::open`].
+    pub async fn open_existing(config: &Config, clock: Clock) -> Result<Self> {
+        must_exist(&config.server.data)?;
+        Self::open(config, clock).await
+    }
+
     /// The same with a disk for what must last: the WAL and the tables.
     pub async fn open_on(config: &Config, clock: Clock, disk: Arc<dyn Disk>) -> Result<Self> {
         let data = &config.server.data;
@@ -138,6 +148,7 @@ impl Store {
 /// Says what is lost; the damaged files stay under `wal/quarantine/`.
 pub async fn quarantine(config: &Config) -> Result<Quarantined> {
     let data = &config.server.data;
+    must_exist(data)?;
     let _lock = lock(data)?;
     let catalog = Catalog::open(&data.join("catalog.sqlite")).await?;
     // What is committed and counted is not missed.
@@ -389,6 +400,16 @@ fn is_noted(data: &Path, elsewhere: Option<&Storage>) -> Result<bool> {
             path.display()
         ),
     ))
+}
+
+/// A path that was mistyped must not become a data directory, and the rows in the right one seem gone.
+fn must_exist(data: &Path) -> Result<()> {
+    backup::refuse_incomplete(data)?;
+    if data.join("FORMAT").is_file() {
+        return Ok(());
+    }
+    let what = if data.is_dir() { "is no data directory: it has no file FORMAT" } else { "does not exist" };
+    Err(Error::new(Kind::NotFound, format!("{} {what}. Nothing was created: check --data", data.display())))
 }
 
 fn lock(data: &Path) -> Result<File> {

@@ -6,6 +6,7 @@ mod app;
 mod backup;
 mod clock;
 mod cold;
+mod commands;
 mod crash;
 mod disk;
 mod drift;
