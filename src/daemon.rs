@@ -12,6 +12,7 @@ use fs4::FileExt;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
+    background::Background,
     backup::{self, Backup, Held},
     buffer::Buffer,
     catalog::Catalog,
@@ -191,9 +192,8 @@ pub struct Daemon {
     address: std::net::SocketAddr,
     stop: watch::Sender<bool>,
     server: JoinHandle<std::io::Result<()>>,
-    flush: JoinHandle<()>,
-    maintain: Option<JoinHandle<()>>,
-    roll_up: Option<JoinHandle<()>>,
+    background: Background,
+    loops: Vec<JoinHandle<()>>,
     grace: Duration,
 }
 
@@ -217,24 +217,35 @@ impl Daemon {
         let address = listener.local_addr().context("cannot tell the address")?;
         let store = Store::open_on(config, clock, disk).await?;
         let (stop, stopped) = watch::channel(false);
+        let background = Background::default();
         let rooms = Rooms {
             ingestor: Arc::clone(&store.ingestor),
             engine: Arc::clone(&store.engine),
             maintainer: Arc::clone(&store.maintainer),
             backup: Arc::clone(&store.backup),
+            background: background.clone(),
         };
         let app = App::new(config, config.budget()?.bodies, rooms);
         let server = tokio::spawn(http::serve(listener, app, wait(stopped.clone())));
         let interval = Duration::from_millis(config.buffer.flush_interval_ms.max(1));
-        let flush = tokio::spawn(jobs::flush(Arc::clone(&store.ingestor), interval, wait(stopped.clone())));
+        let (ingestor, stopping) = (Arc::clone(&store.ingestor), stopped.clone());
+        let mut loops = vec![
+            background.spawn("flush", move || jobs::flush(Arc::clone(&ingestor), interval, wait(stopping.clone()))),
+        ];
         let interval = Duration::from_secs(config.lifecycle.interval_s);
-        let maintain = (!interval.is_zero())
-            .then(|| tokio::spawn(jobs::maintain(Arc::clone(&store.maintainer), interval, wait(stopped.clone()))));
+        if !interval.is_zero() {
+            let (maintainer, stopping) = (Arc::clone(&store.maintainer), stopped.clone());
+            let maintain = move || jobs::maintain(Arc::clone(&maintainer), interval, wait(stopping.clone()));
+            loops.push(background.spawn("maintain", maintain));
+        }
         let interval = Duration::from_secs(config.rollup.interval_s);
-        let roll_up = (!interval.is_zero())
-            .then(|| tokio::spawn(jobs::roll_up(Arc::clone(&store.engine), interval, wait(stopped))));
+        if !interval.is_zero() {
+            let engine = Arc::clone(&store.engine);
+            let roll_up = move || jobs::roll_up(Arc::clone(&engine), interval, wait(stopped.clone()));
+            loops.push(background.spawn("roll_up", roll_up));
+        }
         let grace = Duration::from_secs(config.server.shutdown_grace_s);
-        Ok(Self { store, address, stop, server, flush, maintain, roll_up, grace })
+        Ok(Self { store, address, stop, server, background, loops, grace })
     }
 
     /// Where it listens.
@@ -252,6 +263,11 @@ impl Daemon {
         &self.store.maintainer
     }
 
+    /// The loops that run beside requests, for those in the same process.
+    pub fn background(&self) -> &Background {
+        &self.background
+    }
+
     /// The way in, for those in the same process.
     pub fn ingestor(&self) -> &Arc<Ingestor> {
         &self.store.ingestor
@@ -263,12 +279,8 @@ impl Daemon {
         if tokio::time::timeout(self.grace, self.server).await.is_err() {
             tracing::warn!(grace_s = self.grace.as_secs(), "requests were still open at the stop");
         }
-        let _ = self.flush.await;
-        if let Some(maintain) = self.maintain {
-            let _ = maintain.await;
-        }
-        if let Some(roll_up) = self.roll_up {
-            let _ = roll_up.await;
+        for background in self.loops {
+            let _ = background.await;
         }
         self.store.close().await
     }

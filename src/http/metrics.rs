@@ -71,6 +71,11 @@ fn own_families(app: &App) -> Vec<Family> {
     for ((route, status), count) in app.requests.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
         requests = requests.with(&[("route", route), ("status", &status.to_string())], *count as f64);
     }
+    let mut panics =
+        Family::counter("driftline_job_panics_total", "Panics of background jobs since start, each a bug.");
+    for (job, became) in app.background.all() {
+        panics = panics.with(&[("job", job)], became.panics as f64);
+    }
     vec![
         app.quotas.family(),
         Family::counter("driftline_ingest_records_total", "Records and lines received, by what became of them.")
@@ -127,6 +132,7 @@ fn own_families(app: &App) -> Vec<Family> {
             f64::from(u8::from(app.maintainer.failed())),
         ),
         requests,
+        panics,
         Family::gauge("driftline_build_info", "The running version.")
             .with(&[("version", env!("CARGO_PKG_VERSION"))], 1.0),
     ]

@@ -108,7 +108,10 @@ impl Committer {
         let worker = Worker { writer, buffer, recent, live: Arc::clone(&live), state: Arc::clone(&state) };
         thread::Builder::new()
             .name("wal-committer".to_owned())
-            .spawn(move || worker.run(inbox))
+            .spawn(move || {
+                let _mark = MarkPanic(Arc::clone(&worker.state));
+                worker.run(inbox);
+            })
             .context("cannot start the WAL thread")?;
         Ok(Self { commands, live, state })
     }
@@ -169,6 +172,18 @@ impl Committer {
     /// What the thread shows of itself.
     pub fn state(&self) -> State {
         *lock(&self.state)
+    }
+}
+
+/// A panic of the thread ends all writing: what is on disk is not known any more. It is shown like a log that failed.
+struct MarkPanic(Arc<Mutex<State>>);
+
+impl Drop for MarkPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!("the thread of the write-ahead log panicked: a bug; ingest is refused until a restart");
+            lock(&self.0).wal_failed = true;
+        }
     }
 }
 
@@ -366,7 +381,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn stopped() -> Error {
-    Error::new(Kind::Busy, "ingest has stopped: the daemon is shutting down")
+    Error::new(Kind::Busy, "ingest has stopped: the daemon is shutting down, or its write-ahead log failed")
 }
 
 /// One failed group fails all its requests, each with an error of its own.

@@ -16,6 +16,7 @@ mod growth;
 mod ingest;
 mod maintain;
 mod metrics;
+mod panics;
 mod power;
 mod power_maintenance;
 mod power_rewrite;

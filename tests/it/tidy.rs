@@ -12,6 +12,7 @@ use std::{
 /// A room imports rooms of a strictly lower rank; siblings never meet.
 const RANKS: &[(&str, u8)] = &[
     ("error", 0),
+    ("background", 0),
     ("clock", 0),
     ("disk", 0),
     ("finding", 0),
