@@ -29,5 +29,6 @@ mod rollup;
 mod simulated_disk;
 mod sketches;
 mod sql;
+mod sweep;
 mod tidy;
 mod verify;
