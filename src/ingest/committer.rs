@@ -171,7 +171,12 @@ impl Committer {
 
     /// What the thread shows of itself.
     pub fn state(&self) -> State {
-        *lock(&self.state)
+        self.at_rest(|state| *state)
+    }
+
+    /// Looks while no batch becomes visible.
+    pub fn at_rest<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&lock(&self.state))
     }
 }
 
@@ -326,18 +331,18 @@ impl Worker {
             received_at_us: frame.received_at_us,
             body: frame.receipt.and_then(|receipt| receipt.body),
         };
-        {
-            let mut state = lock(&self.state);
-            state.books.accepted += u64::from(frame.accepted);
-            state.books.rejected += u64::from(frame.rejected);
-        }
+        let (accepted, rejected) = (u64::from(frame.accepted), u64::from(frame.rejected));
         let rows: Vec<_> = frame.sections.into_iter().map(|section| (section.table, section.batch)).collect();
         for (table, batch) in &rows {
             if *table == Table::AgentLogs {
                 lock(&self.live).observe(batch);
             }
         }
+        // Whoever looks at the books and at the buffer under this lock sees the batch in both or in none.
+        let mut state = lock(&self.state);
         self.buffer.push(seq, &rows, Some(reservation))?;
+        state.books.accepted += accepted;
+        state.books.rejected += rejected;
         Ok(stored)
     }
 

@@ -307,26 +307,27 @@ impl Ingestor {
         self.committer.live().seed_session(agent_id, session_id, last_seen_us);
     }
 
-    /// How it stands.
+    /// How it stands: one cut, in which accepted = committed + buffered.
     pub fn status(&self) -> Status {
-        let agent_logs = &self.parts.lake[0];
-        // The buffer first: rows that leave it after this are in a newer snapshot.
-        let waiting = self.parts.buffer.rows(Table::AgentLogs);
-        let snapshot = agent_logs.snapshot();
-        let buffered: usize = waiting
-            .iter()
-            .filter(|buffered| buffered.through_seq > snapshot.committed_seq)
-            .flat_map(|buffered| &buffered.batches)
-            .map(RecordBatch::num_rows)
-            .sum();
+        let (state, buffered, snapshot) = self.committer.at_rest(|state| {
+            // The buffer first: rows that leave it after this are in a newer snapshot.
+            let waiting = self.parts.buffer.rows(Table::AgentLogs);
+            let snapshot = self.parts.lake[0].snapshot();
+            let buffered: usize = waiting
+                .iter()
+                .filter(|buffered| buffered.through_seq > snapshot.committed_seq)
+                .flat_map(|buffered| &buffered.batches)
+                .map(RecordBatch::num_rows)
+                .sum();
+            (*state, buffered as u64, snapshot)
+        });
         let kept: usize = snapshot.files.iter().filter_map(|file| file.rows).sum();
-        let state = self.committer.state();
         let outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
         Status {
             books: state.books,
             committed: kept as u64 + snapshot.deleted_rows,
             deleted: snapshot.deleted_rows,
-            buffered: buffered as u64,
+            buffered,
             buffer_bytes: self.parts.buffer.size().0 as u64,
             wal_bytes: state.wal_bytes,
             wal_failed: state.wal_failed,

@@ -4,6 +4,7 @@
 
 mod app;
 mod backup;
+mod books;
 mod clock;
 mod cold;
 mod commands;
