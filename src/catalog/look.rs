@@ -180,7 +180,7 @@ fn readable(path: &Path) -> Result<(PathBuf, Option<TempDir>)> {
     Ok((copy, Some(directory)))
 }
 
-fn beside(path: &Path, ending: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     PathBuf::from(name)

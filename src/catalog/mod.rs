@@ -21,6 +21,9 @@ pub use look::Look;
 /// The database's shape, as the migrations of this version make it.
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
+/// Connections that are open at the same time.
+const CONNECTIONS_MAX: u32 = 4;
+
 /// What was stored under a receipt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stored {
@@ -99,7 +102,7 @@ impl Catalog {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(10));
         let pool = SqlitePoolOptions::new()
-            .max_connections(4)
+            .max_connections(CONNECTIONS_MAX)
             .connect_with(options)
             .await
             .context(format!("cannot open {}", path.display()))?;
@@ -213,6 +216,72 @@ mod tests {
     use std::borrow::Cow;
 
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_saved_is_synced_before_it_is_reported() {
+        let directory = tempfile::tempdir().unwrap();
+        let catalog = Catalog::open(&directory.path().join("catalog.sqlite")).await.unwrap();
+        // All connections of the pool at once: each has settings of its own.
+        let mut connections = Vec::new();
+        for _ in 0..CONNECTIONS_MAX {
+            connections.push(catalog.pool.acquire().await.unwrap());
+        }
+        for connection in &mut connections {
+            let journal = sqlx::query("pragma journal_mode").fetch_one(&mut **connection).await.unwrap();
+            let synchronous = sqlx::query("pragma synchronous").fetch_one(&mut **connection).await.unwrap();
+            // 2 is full.
+            assert_eq!((journal.get::<String, _>(0).as_str(), synchronous.get::<i64, _>(0)), ("wal", 2));
+        }
+    }
+
+    /// Through batch `seq` in the books, with a receipt of each batch.
+    async fn save(catalog: &Catalog, seq: u64) {
+        let books = Books { accepted: seq, ..Books::default() };
+        let totals = Totals { seq, books, metrics: "x".repeat(3_000) };
+        let stored = Stored { seq, accepted: 1, rejected: 0, received_at_us: 0, body: None };
+        catalog.save(&totals, &[([seq as u8; 16], stored)], 0).await.unwrap();
+    }
+
+    /// Power loss tears the end of `catalog.sqlite-wal`, which is all that SQLite has not synced.
+    #[tokio::test]
+    async fn a_torn_log_of_sqlite_leaves_whole_transactions() {
+        const SAVES: u64 = 12;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("catalog.sqlite");
+        let catalog = Catalog::open(&path).await.unwrap();
+        let (database, log) =
+            (|| std::fs::read(&path).unwrap(), || std::fs::read(look::beside(&path, "-wal")).unwrap());
+        // What was synced, and how long the log was when each save was reported.
+        let mut synced = Vec::new();
+        for seq in 1..=SAVES {
+            save(&catalog, seq).await;
+            synced.push(log().len());
+        }
+        let (database, log) = (database(), log());
+        let cuts = (0..log.len()).step_by(1_777).chain(synced.iter().flat_map(|end| [*end - 1, *end]));
+        for cut in cuts {
+            let copy = directory.path().join(format!("copy-{cut}.sqlite"));
+            std::fs::write(&copy, &database).unwrap();
+            // A part of the last page may be another than was written.
+            let mut torn = log[..cut].to_vec();
+            if let Some(last) = torn.last_mut().filter(|_| !synced.contains(&cut)) {
+                *last ^= 0xff;
+            }
+            std::fs::write(look::beside(&copy, "-wal"), torn).unwrap();
+            let opened = Catalog::open(&copy).await.unwrap();
+            let reported = synced.iter().filter(|end| **end <= cut).count() as u64;
+            let seq = opened.totals().await.unwrap().map_or(0, |totals| totals.seq);
+            assert_eq!(seq, reported, "cut at {cut} of {}", log.len());
+            for receipt in 1..=SAVES {
+                let found = opened.receipt(&[receipt as u8; 16], 0).await.unwrap();
+                assert_eq!(found.is_some(), receipt <= seq, "receipt {receipt} at seq {seq}");
+            }
+            opened.close().await;
+            let found = Look::open(&copy).await.unwrap().findings;
+            assert!(found.is_clean(), "{:?}", found.wrong);
+        }
+        catalog.close().await;
+    }
 
     /// The database of a version that knew the first migrations only.
     async fn older(path: &Path, migrations: usize) -> SqlitePool {

@@ -487,5 +487,11 @@ fn restore(limits: Limits, json: &str) -> Result<LiveMetrics> {
     serde_json::from_str(json)
         .map_err(|error| error.to_string())
         .and_then(|totals| LiveMetrics::restore(limits, totals))
-        .map_err(|reason| Error::new(Kind::Corrupt, format!("the saved metric totals cannot be read: {reason}")))
+        .map_err(|reason| {
+            let what = format!(
+                "the metric totals that catalog.sqlite saved cannot be read: {reason}. `driftline verify --data DIR` says \
+                 what else is damaged; restore the directory from a copy"
+            );
+            Error::new(Kind::Corrupt, what)
+        })
 }

@@ -245,7 +245,10 @@ impl Maintainer {
         if !loses_rows && rows != before {
             return Err(Error::new(
                 Kind::Corrupt,
-                format!("the files of {action} hold {rows} rows, not as many as the log says"),
+                format!(
+                    "the files of {action} hold {rows} rows, the log says {before}: stop the server and run `driftline \
+                     verify --content --data DIR`, which names what is damaged"
+                ),
             ));
         }
         lake.replace(Replacement { removed: files, added, rows, loses_rows }, self.ages.now_us()).await?;
