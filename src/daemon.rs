@@ -480,6 +480,7 @@ fn ingest_settings(config: &Config, budget: &Budget) -> ingest::Settings {
         future_max_us: i64::from(config.ingest.future_hours_max) * HOUR_US,
         retention: policy(config),
         receipt_horizon_us: i64::from(config.ingest.receipt_hours) * HOUR_US,
+        receipts_max: config.ingest.receipts_max,
         metrics: Limits {
             label_sets_max: config.metrics.label_sets_max,
             live_window_us: i64::from(config.metrics.live_window_minutes) * MINUTE_US,

@@ -81,6 +81,15 @@ pub struct Totals {
     pub metrics: String,
 }
 
+/// Which receipts go.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Forget {
+    /// Those received before this, µs since the epoch, UTC.
+    pub before_us: i64,
+    /// Those of the batches through this seq, however new.
+    pub through_seq: u64,
+}
+
 /// The open state database.
 #[derive(Debug, Clone)]
 pub struct Catalog {
@@ -148,9 +157,9 @@ impl Catalog {
         }))
     }
 
-    /// Saves the totals and the receipts of the frames they count, and forgets receipts from before
-    /// `forget_before_us`; all of it or nothing.
-    pub async fn save(&self, totals: &Totals, receipts: &[(Digest, Stored)], forget_before_us: i64) -> Result<()> {
+    /// Saves the totals and the receipts of the frames they count, and forgets others; all of it or nothing.
+    /// Returns how many receipts were forgotten before their time, for their number.
+    pub async fn save(&self, totals: &Totals, receipts: &[(Digest, Stored)], forget: Forget) -> Result<u64> {
         let context = "cannot save receipts and totals";
         let mut transaction = self.pool.begin().await.context(context)?;
         for (identity, stored) in receipts {
@@ -170,7 +179,12 @@ impl Catalog {
             .context(context)?;
         }
         sqlx::query("delete from receipts where received_at < ?")
-            .bind(forget_before_us)
+            .bind(forget.before_us)
+            .execute(&mut *transaction)
+            .await
+            .context(context)?;
+        let dropped = sqlx::query("delete from receipts where seq <= ?")
+            .bind(forget.through_seq as i64)
             .execute(&mut *transaction)
             .await
             .context(context)?;
@@ -189,7 +203,8 @@ impl Catalog {
         .execute(&mut *transaction)
         .await
         .context(context)?;
-        transaction.commit().await.context(context)
+        transaction.commit().await.context(context)?;
+        Ok(dropped.rows_affected())
     }
 
     /// Writes a copy of the database as it is now to a path where nothing is. SQLite does not sync it: the
@@ -239,7 +254,7 @@ mod tests {
         let books = Books { accepted: seq, ..Books::default() };
         let totals = Totals { seq, books, metrics: "x".repeat(3_000) };
         let stored = Stored { seq, accepted: 1, rejected: 0, received_at_us: 0, body: None };
-        catalog.save(&totals, &[([seq as u8; 16], stored)], 0).await.unwrap();
+        catalog.save(&totals, &[([seq as u8; 16], stored)], Forget::default()).await.unwrap();
     }
 
     /// Power loss tears the end of `catalog.sqlite-wal`, which is all that SQLite has not synced.
@@ -310,7 +325,7 @@ mod tests {
         let stored = Stored { seq: 7, accepted: 3, rejected: 1, received_at_us: 1000, body: None };
         assert_eq!(catalog.receipt(&key, 0).await.unwrap(), Some(stored));
         let with_body = Stored { seq: 8, body: Some([9; 16]), ..stored };
-        catalog.save(&totals, &[(key, with_body)], 0).await.unwrap();
+        catalog.save(&totals, &[(key, with_body)], Forget::default()).await.unwrap();
         assert_eq!(catalog.receipt(&key, 0).await.unwrap(), Some(with_body));
         catalog.close().await;
     }

@@ -110,6 +110,11 @@ fn own_families(app: &App) -> Vec<Family> {
             f64::from(u8::from(status.flush_error.is_some())),
         ),
         counter("driftline_flushes_total", "Flushes to storage since start.", status.flushes as f64),
+        counter(
+            "driftline_receipts_dropped_total",
+            "Batches that were forgotten before their time since start, because there were too many to remember.",
+            status.receipts_dropped as f64,
+        ),
         gauge(
             "driftline_clock_ahead_seconds",
             "How far the clock stepped ahead of the time that passed; nothing is deleted by it until it is believed.",

@@ -11,7 +11,10 @@ mod receipts;
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -23,7 +26,7 @@ use tokio::{
 
 use crate::{
     buffer::Buffer,
-    catalog::{Books, Catalog, Totals},
+    catalog::{Books, Catalog, Forget, Stored, Totals},
     clock::{AgeClock, Clock},
     decode::{self, Decoded, Encoding, Oldest, Options, Reject, Shape},
     disk::Disk,
@@ -57,6 +60,8 @@ pub struct Settings {
     pub retention: Policy,
     /// How long a batch is remembered, µs.
     pub receipt_horizon_us: i64,
+    /// How many batches are remembered, the last ones.
+    pub receipts_max: u64,
     /// Bounds of the live metrics.
     pub metrics: Limits,
 }
@@ -110,6 +115,8 @@ pub struct Status {
     pub flushes: u64,
     /// The last acknowledged seq.
     pub last_seq: u64,
+    /// Receipts that were forgotten before their time since start, because there were too many.
+    pub receipts_dropped: u64,
     /// How far the machine's clock is ahead of the time that passed, µs: 0 unless it stepped.
     pub clock_ahead_us: i64,
 }
@@ -139,6 +146,7 @@ pub struct Ingestor {
     flush: tokio::sync::Mutex<Option<Sealed>>,
     flush_wanted: Notify,
     outcome: Mutex<FlushOutcome>,
+    receipts_dropped: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -197,6 +205,7 @@ impl Ingestor {
             flush: tokio::sync::Mutex::default(),
             flush_wanted: Notify::new(),
             outcome: Mutex::default(),
+            receipts_dropped: AtomicU64::new(0),
         })
     }
 
@@ -334,6 +343,7 @@ impl Ingestor {
             flush_error: outcome.error.clone(),
             flushes: outcome.flushes,
             last_seq: state.last_seq,
+            receipts_dropped: self.receipts_dropped.load(Ordering::Relaxed),
             clock_ahead_us: self.parts.ages.ahead_us(),
         }
     }
@@ -355,7 +365,16 @@ impl Ingestor {
             return Ok(());
         }
         let totals = Totals { books: state.books, ..saved };
-        self.parts.catalog.save(&totals, &[], self.receipts_from_us()).await
+        self.save(&totals, &[]).await
+    }
+
+    /// Saves totals and receipts, and forgets those that are too old or too many.
+    async fn save(&self, totals: &Totals, receipts: &[(Digest, Stored)]) -> Result<()> {
+        let through_seq = totals.seq.saturating_sub(self.settings.receipts_max);
+        let forget = Forget { before_us: self.receipts_from_us(), through_seq };
+        let dropped = self.parts.catalog.save(totals, receipts, forget).await?;
+        self.receipts_dropped.fetch_add(dropped, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Receipts of before are forgotten.
@@ -406,7 +425,7 @@ impl Ingestor {
             books: sealed.books,
             metrics: serde_json::to_string(&sealed.metrics).context("cannot write the metric totals")?,
         };
-        self.parts.catalog.save(&totals, &sealed.receipts, self.receipts_from_us()).await?;
+        self.save(&totals, &sealed.receipts).await?;
         self.parts.buffer.release(seq);
         self.committer.forget_through(seq).await
     }
