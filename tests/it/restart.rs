@@ -145,6 +145,19 @@ async fn a_damaged_log_opens_again_after_its_quarantine() {
     store.close().await.unwrap();
 }
 
+/// Lines of the log.
+#[derive(Clone, Default)]
+struct Said(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Said {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 #[tokio::test]
 async fn a_torn_tail_is_cut_with_a_line_in_the_log() {
     let app = TestApp::start().await;
@@ -159,13 +172,14 @@ async fn a_torn_tail_is_cut_with_a_line_in_the_log() {
     let second = bytes.windows(4).rposition(|window| window == b"FRM1").unwrap();
     std::fs::write(&segment, &bytes[..bytes.len() - 1]).unwrap();
 
-    let said = Arc::new(Mutex::new(Vec::new()));
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(Arc::clone(&said)).finish();
+    let said = Said::default();
+    let writer = said.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     let listening = tracing::subscriber::set_default(subscriber);
     let store = Store::open(&config, app.clock.clone()).await.unwrap();
     drop(listening);
     store.close().await.unwrap();
-    let said = String::from_utf8(said.lock().unwrap().clone()).unwrap();
+    let said = String::from_utf8(said.0.lock().unwrap().clone()).unwrap();
     let line = said.lines().find(|line| line.contains("cut the torn tail of the write-ahead log")).expect(&said);
     let place = format!("path={} offset={second} bytes={}", segment.display(), bytes.len() - 1 - second);
     assert!(line.contains("WARN") && line.contains(&place), "{place} is missing: {line}");

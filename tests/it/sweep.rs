@@ -133,7 +133,7 @@ impl ObjectStore for Handle {
         let gate = Arc::clone(&self.0.gate);
         let wait = async move {
             let _open = gate.acquire_owned().await;
-            Ok(listed)
+            Ok::<_, object_store::Error>(listed)
         };
         futures::stream::once(wait).try_flatten().boxed()
     }
