@@ -74,7 +74,7 @@ fn own_families(app: &App) -> Vec<Family> {
     let mut panics =
         Family::counter("driftline_job_panics_total", "Panics of background jobs since start, each a bug.");
     for (job, became) in app.background.all() {
-        panics = panics.with(&[("job", job)], became.panics as f64);
+        panics = panics.with(&[("job_name", job)], became.panics as f64);
     }
     vec![
         app.quotas.family(),

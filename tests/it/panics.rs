@@ -30,7 +30,7 @@ async fn metric(app: &TestApp, series: &str) -> Option<String> {
 async fn a_background_job_that_panics_is_shown() {
     let app = TestApp::start().await;
     assert_eq!(ready(&app).await, (200, "ready\n".to_owned()));
-    assert_eq!(metric(&app, "driftline_job_panics_total{job=\"flush\"}").await.as_deref(), Some("0"));
+    assert_eq!(metric(&app, "driftline_job_panics_total{job_name=\"flush\"}").await.as_deref(), Some("0"));
     let panicked = AtomicBool::new(false);
     let job = || {
         let first = !panicked.swap(true, Ordering::SeqCst);
@@ -39,7 +39,7 @@ async fn a_background_job_that_panics_is_shown() {
     app.daemon.as_ref().unwrap().background().run("a job", job).await;
     let said = "the background job a job panicked and was started again: a bug of the test's\n";
     assert_eq!(ready(&app).await, (503, said.to_owned()));
-    assert_eq!(metric(&app, "driftline_job_panics_total{job=\"a job\"}").await.as_deref(), Some("1"));
+    assert_eq!(metric(&app, "driftline_job_panics_total{job_name=\"a job\"}").await.as_deref(), Some("1"));
     app.logs(record(0, "a", "rag", 1.0)).await;
 }
 
