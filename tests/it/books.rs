@@ -14,7 +14,7 @@ use driftline::{
 use crate::app::{TestApp, record};
 
 const WRITERS: usize = 4;
-const BATCHES: usize = 150;
+const BATCHES: usize = 50;
 
 #[track_caller]
 fn check(status: &Status) {

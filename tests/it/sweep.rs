@@ -33,7 +33,7 @@ use crate::{
 
 const HOUR_US: i64 = 3_600_000_000;
 /// Steps of a flush at which it fails, every so many.
-const STRIDE: usize = 3;
+const STRIDE: usize = 9;
 
 /// Data files, and what an upload has not given its name yet, below a directory.
 fn files(directory: &Path) -> Vec<PathBuf> {
