@@ -98,8 +98,9 @@ impl Buffer {
     }
 
     /// The same, with more bytes that are needed only until the rows are added: what the log is given of them.
+    /// Where the buffer is too small for both, as many as there are.
     pub async fn reserve_with(&self, rows: usize, until_added: usize, wait_max: Duration) -> Result<Reservation> {
-        let bytes = rows.saturating_add(until_added);
+        let bytes = rows.saturating_add(until_added).min(self.bytes_max.max(rows));
         if bytes > self.bytes_max {
             return Err(Error::new(
                 Kind::TooLarge,
@@ -417,8 +418,8 @@ mod tests {
         drop(all);
         assert!(buffer.reserve(4_096, NO_WAIT).await.is_ok());
         // What is needed until the rows are added is free then.
-        assert_eq!(buffer.reserve_with(3_072, 1_025, LONG_WAIT).await.unwrap_err().kind(), Kind::TooLarge);
-        let held = buffer.reserve_with(3_072, 1_024, NO_WAIT).await.unwrap();
+        assert_eq!(buffer.reserve_with(4_097, 0, LONG_WAIT).await.unwrap_err().kind(), Kind::TooLarge);
+        let held = buffer.reserve_with(3_072, 9_000, NO_WAIT).await.unwrap();
         assert_eq!(buffer.reserve(1, NO_WAIT).await.unwrap_err().kind(), Kind::Busy);
         buffer.push(2, &[], Some(held)).unwrap();
         assert!(buffer.reserve(1_024, NO_WAIT).await.is_ok());

@@ -160,6 +160,8 @@ pub struct IngestConfig {
     pub future_hours_max: u32,
     /// `DRIFTLINE_INGEST_RECEIPT_HOURS`: how long a batch is remembered, hours.
     pub receipt_hours: u32,
+    /// `DRIFTLINE_INGEST_RECEIPTS_MAX`: how many batches are remembered, the last ones.
+    pub receipts_max: u64,
 }
 
 impl Default for IngestConfig {
@@ -170,6 +172,7 @@ impl Default for IngestConfig {
             wait_ms_max: 5_000,
             future_hours_max: 24,
             receipt_hours: 24,
+            receipts_max: 10_000_000,
         }
     }
 }

@@ -16,10 +16,11 @@ use tokio::{
 };
 
 use crate::{
+    background::Background,
     backup::{self, Backup, Held},
     buffer::Buffer,
     catalog::Catalog,
-    clock::Clock,
+    clock::{AgeClock, Clock},
     config::{Budget, Config, TenantLifecycleConfig},
     disk::{self, Disk, SystemDisk},
     error::{Context, Error, Kind, Result},
@@ -70,6 +71,16 @@ impl Store {
         Self::open_on(config, clock, Arc::new(SystemDisk)).await
     }
 
+    /// Opens a directory that somebody opened before.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::NotFound`] when it is none; nothing is created then. And those of [`Store::open`].
+    pub async fn open_existing(config: &Config, clock: Clock) -> Result<Self> {
+        must_exist(&config.server.data)?;
+        Self::open(config, clock).await
+    }
+
     /// The same with a disk for what must last: the WAL and the tables.
     pub async fn open_on(config: &Config, clock: Clock, disk: Arc<dyn Disk>) -> Result<Self> {
         let data = &config.server.data;
@@ -94,8 +105,9 @@ impl Store {
         for problem in problems {
             tracing::warn!(%problem, "left out an SQL file; `driftline check` says more");
         }
-        let maintainer = Maintainer::new(maintain_settings(config, &budget), lake.clone(), clock.clone())?;
-        let parts = Parts { buffer, lake, catalog, clock: clock.clone(), disk: Arc::clone(&disk) };
+        let ages = AgeClock::new(clock.clone());
+        let maintainer = Maintainer::new(maintain_settings(config, &budget), lake.clone(), ages.clone())?;
+        let parts = Parts { buffer, lake, catalog, clock: clock.clone(), ages, disk: Arc::clone(&disk) };
         let ingestor = Ingestor::open(&directories.wal, ingest_settings(config, &budget), parts).await?;
         let ingestor = Arc::new(ingestor);
         let held = Held { data: data.clone(), tables: stores.directories() };
@@ -142,6 +154,7 @@ impl Store {
 /// Says what is lost; the damaged files stay under `wal/quarantine/`.
 pub async fn quarantine(config: &Config) -> Result<Quarantined> {
     let data = &config.server.data;
+    must_exist(data)?;
     let _lock = lock(data)?;
     let catalog = Catalog::open(&data.join("catalog.sqlite")).await?;
     // What is committed and counted is not missed.
@@ -184,9 +197,8 @@ pub struct Daemon {
     address: std::net::SocketAddr,
     stop: watch::Sender<bool>,
     server: JoinHandle<std::io::Result<()>>,
-    flush: JoinHandle<()>,
-    maintain: Option<JoinHandle<()>>,
-    roll_up: Option<JoinHandle<()>>,
+    background: Background,
+    loops: Vec<JoinHandle<()>>,
     watch: Option<AbortHandle>,
     grace: Duration,
 }
@@ -216,25 +228,36 @@ impl Daemon {
         let address = listener.local_addr().context("cannot tell the address")?;
         let store = Store::open_on(config, clock, disk).await?;
         let (stop, stopped) = watch::channel(false);
+        let background = Background::default();
         let rooms = Rooms {
             ingestor: Arc::clone(&store.ingestor),
             engine: Arc::clone(&store.engine),
             maintainer: Arc::clone(&store.maintainer),
             backup: Arc::clone(&store.backup),
+            background: background.clone(),
         };
         let app = App::new(config, config.budget()?.bodies, rooms);
         let server = tokio::spawn(http::serve(listener, app, wait(stopped.clone())));
         let interval = Duration::from_millis(config.buffer.flush_interval_ms.max(1));
-        let flush = tokio::spawn(jobs::flush(Arc::clone(&store.ingestor), interval, wait(stopped.clone())));
+        let (ingestor, stopping) = (Arc::clone(&store.ingestor), stopped.clone());
+        let mut loops = vec![
+            background.spawn("flush", move || jobs::flush(Arc::clone(&ingestor), interval, wait(stopping.clone()))),
+        ];
         let interval = Duration::from_secs(config.lifecycle.interval_s);
-        let maintain = (!interval.is_zero())
-            .then(|| tokio::spawn(jobs::maintain(Arc::clone(&store.maintainer), interval, wait(stopped.clone()))));
+        if !interval.is_zero() {
+            let (maintainer, stopping) = (Arc::clone(&store.maintainer), stopped.clone());
+            let maintain = move || jobs::maintain(Arc::clone(&maintainer), interval, wait(stopping.clone()));
+            loops.push(background.spawn("maintain", maintain));
+        }
         let interval = Duration::from_secs(config.rollup.interval_s);
-        let settled = Duration::from_secs(config.rollup.settled_s);
-        let roll_up = (!interval.is_zero())
-            .then(|| tokio::spawn(jobs::roll_up(Arc::clone(&store.engine), interval, settled, wait(stopped))));
+        if !interval.is_zero() {
+            let settled = Duration::from_secs(config.rollup.settled_s);
+            let engine = Arc::clone(&store.engine);
+            let roll_up = move || jobs::roll_up(Arc::clone(&engine), interval, settled, wait(stopped.clone()));
+            loops.push(background.spawn("roll_up", roll_up));
+        }
         let grace = Duration::from_secs(config.server.shutdown_grace_s);
-        Ok(Self { store, address, stop, server, flush, maintain, roll_up, watch: None, grace })
+        Ok(Self { store, address, stop, server, background, loops, watch: None, grace })
     }
 
     /// Where it listens.
@@ -252,6 +275,11 @@ impl Daemon {
         &self.store.maintainer
     }
 
+    /// The loops that run beside requests, for those in the same process.
+    pub fn background(&self) -> &Background {
+        &self.background
+    }
+
     /// The way in, for those in the same process.
     pub fn ingestor(&self) -> &Arc<Ingestor> {
         &self.store.ingestor
@@ -263,12 +291,8 @@ impl Daemon {
         if tokio::time::timeout(self.grace, self.server).await.is_err() {
             tracing::warn!(grace_s = self.grace.as_secs(), "requests were still open at the stop");
         }
-        let _ = self.flush.await;
-        if let Some(maintain) = self.maintain {
-            let _ = maintain.await;
-        }
-        if let Some(roll_up) = self.roll_up {
-            let _ = roll_up.await;
+        for background in self.loops {
+            let _ = background.await;
         }
         if let Some(watch) = self.watch {
             watch.abort();
@@ -405,6 +429,16 @@ fn is_noted(data: &Path, elsewhere: Option<&Storage>) -> Result<bool> {
     ))
 }
 
+/// A path that was mistyped must not become a data directory, and the rows in the right one seem gone.
+fn must_exist(data: &Path) -> Result<()> {
+    backup::refuse_incomplete(data)?;
+    if data.join("FORMAT").is_file() {
+        return Ok(());
+    }
+    let what = if data.is_dir() { "is no data directory: it has no file FORMAT" } else { "does not exist" };
+    Err(Error::new(Kind::NotFound, format!("{} {what}. Nothing was created: check --data", data.display())))
+}
+
 fn lock(data: &Path) -> Result<File> {
     backup::refuse_incomplete(data)?;
     hold(File::options().create(true).truncate(false).write(true), data)
@@ -461,6 +495,7 @@ fn ingest_settings(config: &Config, budget: &Budget) -> ingest::Settings {
         future_max_us: i64::from(config.ingest.future_hours_max) * HOUR_US,
         retention: policy(config),
         receipt_horizon_us: i64::from(config.ingest.receipt_hours) * HOUR_US,
+        receipts_max: config.ingest.receipts_max,
         metrics: Limits {
             label_sets_max: config.metrics.label_sets_max,
             live_window_us: i64::from(config.metrics.live_window_minutes) * MINUTE_US,

@@ -13,6 +13,8 @@ pub enum Kind {
     NotFound,
     /// The request is larger than the configured limit.
     TooLarge,
+    /// The key that should name this request names another one; with a key of its own it can succeed.
+    KeyReused,
     /// The content type or encoding is not one that is understood.
     UnsupportedMedia,
     /// A bound is reached (buffer, disk, memory, concurrency): try again after a while.
@@ -36,6 +38,7 @@ impl Kind {
             Kind::Invalid => "invalid",
             Kind::NotFound => "not_found",
             Kind::TooLarge => "too_large",
+            Kind::KeyReused => "idempotency_key_reused",
             Kind::UnsupportedMedia => "unsupported_media_type",
             Kind::Busy => "busy",
             Kind::Timeout => "timeout",

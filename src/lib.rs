@@ -2,6 +2,7 @@
 //!
 //! The rooms and what may know what are described in `ARCHITECTURE.md`.
 
+pub mod background;
 pub mod backup;
 pub mod buffer;
 pub mod catalog;

@@ -62,7 +62,16 @@ impl Table {
 }
 
 /// What makes a batch the same batch when it is sent again.
-pub type Receipt = [u8; 16];
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// Of the key that the sender gave the batch, or of the body.
+    pub identity: Digest,
+    /// Of the body, where a key is the identity. `None` as well where an earlier version wrote the receipt.
+    pub body: Option<Digest>,
+}
+
+/// The first half of a BLAKE3 hash.
+pub type Digest = [u8; 16];
 
 /// The partition column: the UTC day of the table's time column, `date32`.
 pub const PARTITION: &str = "date";

@@ -16,7 +16,7 @@ use super::{Books, MIGRATOR, Stored, Totals};
 use crate::{
     error::{Context, Result},
     finding::Findings,
-    record::Receipt,
+    record::Digest,
 };
 
 const RESTORE: &str = "restore catalog.sqlite from a copy that was made together with the rest of the directory";
@@ -60,18 +60,13 @@ impl Look {
     }
 
     /// What was stored under the receipt.
-    pub async fn stored(&mut self, key: &Receipt) -> Result<Option<Stored>> {
-        let row = sqlx::query("select seq, accepted, rejected, received_at from receipts where key = ?")
-            .bind(key.as_slice())
+    pub async fn stored(&mut self, identity: &Digest) -> Result<Option<Stored>> {
+        let row = sqlx::query("select seq, accepted, rejected, received_at, body from receipts where key = ?")
+            .bind(identity.as_slice())
             .fetch_optional(&mut self.connection)
             .await
             .context("cannot look up a batch receipt")?;
-        Ok(row.map(|row| Stored {
-            seq: row.get::<i64, _>(0) as u64,
-            accepted: row.get::<i64, _>(1) as u32,
-            rejected: row.get::<i64, _>(2) as u32,
-            received_at_us: row.get(3),
-        }))
+        Ok(row.as_ref().map(Stored::from_row))
     }
 
     /// Closes the database.
@@ -141,7 +136,7 @@ impl Look {
     async fn receipts(&mut self) -> Result<()> {
         let row = sqlx::query(
             "select count(*), coalesce(max(seq), 0), coalesce(sum(seq < 1 or accepted < 0 or rejected < 0
-               or accepted > 4294967295 or rejected > 4294967295 or length(key) != 16), 0) from receipts",
+               or accepted > 4294967295 or rejected > 4294967295 or length(key) != 16 or length(body) != 16), 0) from receipts",
         )
         .fetch_one(&mut self.connection)
         .await
@@ -185,7 +180,7 @@ fn readable(path: &Path) -> Result<(PathBuf, Option<TempDir>)> {
     Ok((copy, Some(directory)))
 }
 
-fn beside(path: &Path, ending: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     PathBuf::from(name)

@@ -8,18 +8,21 @@ use std::{path::Path, time::Duration};
 use sqlx::{
     Row, SqlitePool,
     migrate::Migrator,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
 };
 
 use crate::{
     error::{Context, Error, Kind, Result},
-    record::Receipt,
+    record::Digest,
 };
 
 pub use look::Look;
 
 /// The database's shape, as the migrations of this version make it.
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
+
+/// Connections that are open at the same time.
+const CONNECTIONS_MAX: u32 = 4;
 
 /// What was stored under a receipt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +35,21 @@ pub struct Stored {
     pub rejected: u32,
     /// µs since the epoch, UTC.
     pub received_at_us: i64,
+    /// Of the body, where the sender gave the batch a key. `None` as well where an earlier version stored it.
+    pub body: Option<Digest>,
+}
+
+impl Stored {
+    /// From seq, accepted, rejected, received_at and body of a receipt.
+    fn from_row(row: &SqliteRow) -> Self {
+        Self {
+            seq: row.get::<i64, _>(0) as u64,
+            accepted: row.get::<i64, _>(1) as u32,
+            rejected: row.get::<i64, _>(2) as u32,
+            received_at_us: row.get(3),
+            body: row.get::<Option<Vec<u8>>, _>(4).and_then(|body| body.try_into().ok()),
+        }
+    }
 }
 
 /// Everything received so far, in records and lines. Received = accepted + rejected + duplicate.
@@ -63,6 +81,15 @@ pub struct Totals {
     pub metrics: String,
 }
 
+/// Which receipts go.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Forget {
+    /// Those received before this, µs since the epoch, UTC.
+    pub before_us: i64,
+    /// Those of the batches through this seq, however new.
+    pub through_seq: u64,
+}
+
 /// The open state database.
 #[derive(Debug, Clone)]
 pub struct Catalog {
@@ -84,7 +111,7 @@ impl Catalog {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(10));
         let pool = SqlitePoolOptions::new()
-            .max_connections(4)
+            .max_connections(CONNECTIONS_MAX)
             .connect_with(options)
             .await
             .context(format!("cannot open {}", path.display()))?;
@@ -101,20 +128,16 @@ impl Catalog {
     }
 
     /// What was stored under the receipt, if it was received at or after `not_before_us`.
-    pub async fn receipt(&self, key: &Receipt, not_before_us: i64) -> Result<Option<Stored>> {
-        let row =
-            sqlx::query("select seq, accepted, rejected, received_at from receipts where key = ? and received_at >= ?")
-                .bind(key.as_slice())
-                .bind(not_before_us)
-                .fetch_optional(&self.pool)
-                .await
-                .context("cannot look up a batch receipt")?;
-        Ok(row.map(|row| Stored {
-            seq: row.get::<i64, _>(0) as u64,
-            accepted: row.get::<i64, _>(1) as u32,
-            rejected: row.get::<i64, _>(2) as u32,
-            received_at_us: row.get(3),
-        }))
+    pub async fn receipt(&self, identity: &Digest, not_before_us: i64) -> Result<Option<Stored>> {
+        let statement =
+            "select seq, accepted, rejected, received_at, body from receipts where key = ? and received_at >= ?";
+        let row = sqlx::query(statement)
+            .bind(identity.as_slice())
+            .bind(not_before_us)
+            .fetch_optional(&self.pool)
+            .await
+            .context("cannot look up a batch receipt")?;
+        Ok(row.as_ref().map(Stored::from_row))
     }
 
     /// The totals that were saved last.
@@ -134,28 +157,34 @@ impl Catalog {
         }))
     }
 
-    /// Saves the totals and the receipts of the frames they count, and forgets receipts from before
-    /// `forget_before_us`; all of it or nothing.
-    pub async fn save(&self, totals: &Totals, receipts: &[(Receipt, Stored)], forget_before_us: i64) -> Result<()> {
+    /// Saves the totals and the receipts of the frames they count, and forgets others; all of it or nothing.
+    /// Returns how many receipts were forgotten before their time, for their number.
+    pub async fn save(&self, totals: &Totals, receipts: &[(Digest, Stored)], forget: Forget) -> Result<u64> {
         let context = "cannot save receipts and totals";
         let mut transaction = self.pool.begin().await.context(context)?;
-        for (key, stored) in receipts {
+        for (identity, stored) in receipts {
             sqlx::query(
-                "insert into receipts (key, seq, accepted, rejected, received_at) values (?, ?, ?, ?, ?)
+                "insert into receipts (key, seq, accepted, rejected, received_at, body) values (?, ?, ?, ?, ?, ?)
                  on conflict (key) do update set seq = excluded.seq, accepted = excluded.accepted,
-                   rejected = excluded.rejected, received_at = excluded.received_at",
+                   rejected = excluded.rejected, received_at = excluded.received_at, body = excluded.body",
             )
-            .bind(key.as_slice())
+            .bind(identity.as_slice())
             .bind(stored.seq as i64)
             .bind(i64::from(stored.accepted))
             .bind(i64::from(stored.rejected))
             .bind(stored.received_at_us)
+            .bind(stored.body.as_ref().map(Digest::as_slice))
             .execute(&mut *transaction)
             .await
             .context(context)?;
         }
         sqlx::query("delete from receipts where received_at < ?")
-            .bind(forget_before_us)
+            .bind(forget.before_us)
+            .execute(&mut *transaction)
+            .await
+            .context(context)?;
+        let dropped = sqlx::query("delete from receipts where seq <= ?")
+            .bind(forget.through_seq as i64)
             .execute(&mut *transaction)
             .await
             .context(context)?;
@@ -174,7 +203,8 @@ impl Catalog {
         .execute(&mut *transaction)
         .await
         .context(context)?;
-        transaction.commit().await.context(context)
+        transaction.commit().await.context(context)?;
+        Ok(dropped.rows_affected())
     }
 
     /// Writes a copy of the database as it is now to a path where nothing is. SQLite does not sync it: the
@@ -202,6 +232,72 @@ mod tests {
 
     use super::*;
 
+    #[tokio::test]
+    async fn what_is_saved_is_synced_before_it_is_reported() {
+        let directory = tempfile::tempdir().unwrap();
+        let catalog = Catalog::open(&directory.path().join("catalog.sqlite")).await.unwrap();
+        // All connections of the pool at once: each has settings of its own.
+        let mut connections = Vec::new();
+        for _ in 0..CONNECTIONS_MAX {
+            connections.push(catalog.pool.acquire().await.unwrap());
+        }
+        for connection in &mut connections {
+            let journal = sqlx::query("pragma journal_mode").fetch_one(&mut **connection).await.unwrap();
+            let synchronous = sqlx::query("pragma synchronous").fetch_one(&mut **connection).await.unwrap();
+            // 2 is full.
+            assert_eq!((journal.get::<String, _>(0).as_str(), synchronous.get::<i64, _>(0)), ("wal", 2));
+        }
+    }
+
+    /// Through batch `seq` in the books, with a receipt of each batch.
+    async fn save(catalog: &Catalog, seq: u64) {
+        let books = Books { accepted: seq, ..Books::default() };
+        let totals = Totals { seq, books, metrics: "x".repeat(3_000) };
+        let stored = Stored { seq, accepted: 1, rejected: 0, received_at_us: 0, body: None };
+        catalog.save(&totals, &[([seq as u8; 16], stored)], Forget::default()).await.unwrap();
+    }
+
+    /// Power loss tears the end of `catalog.sqlite-wal`, which is all that SQLite has not synced.
+    #[tokio::test]
+    async fn a_torn_log_of_sqlite_leaves_whole_transactions() {
+        const SAVES: u64 = 12;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("catalog.sqlite");
+        let catalog = Catalog::open(&path).await.unwrap();
+        let (database, log) =
+            (|| std::fs::read(&path).unwrap(), || std::fs::read(look::beside(&path, "-wal")).unwrap());
+        // What was synced, and how long the log was when each save was reported.
+        let mut synced = Vec::new();
+        for seq in 1..=SAVES {
+            save(&catalog, seq).await;
+            synced.push(log().len());
+        }
+        let (database, log) = (database(), log());
+        let cuts = (0..log.len()).step_by(1_777).chain(synced.iter().flat_map(|end| [*end - 1, *end]));
+        for cut in cuts {
+            let copy = directory.path().join(format!("copy-{cut}.sqlite"));
+            std::fs::write(&copy, &database).unwrap();
+            // A part of the last page may be another than was written.
+            let mut torn = log[..cut].to_vec();
+            if let Some(last) = torn.last_mut().filter(|_| !synced.contains(&cut)) {
+                *last ^= 0xff;
+            }
+            std::fs::write(look::beside(&copy, "-wal"), torn).unwrap();
+            let opened = Catalog::open(&copy).await.unwrap();
+            let reported = synced.iter().filter(|end| **end <= cut).count() as u64;
+            let seq = opened.totals().await.unwrap().map_or(0, |totals| totals.seq);
+            assert_eq!(seq, reported, "cut at {cut} of {}", log.len());
+            for receipt in 1..=SAVES {
+                let found = opened.receipt(&[receipt as u8; 16], 0).await.unwrap();
+                assert_eq!(found.is_some(), receipt <= seq, "receipt {receipt} at seq {seq}");
+            }
+            opened.close().await;
+            let found = Look::open(&copy).await.unwrap().findings;
+            assert!(found.is_clean(), "{:?}", found.wrong);
+        }
+        catalog.close().await;
+    }
+
     /// The database of a version that knew the first migrations only.
     async fn older(path: &Path, migrations: usize) -> SqlitePool {
         let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
@@ -226,9 +322,11 @@ mod tests {
         let totals = catalog.totals().await.unwrap().unwrap();
         assert_eq!((totals.seq, totals.books.received(), totals.metrics.as_str()), (9, 16, "{\"a\":1}"));
         let key = [0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff];
-        let stored = Stored { seq: 7, accepted: 3, rejected: 1, received_at_us: 1000 };
+        let stored = Stored { seq: 7, accepted: 3, rejected: 1, received_at_us: 1000, body: None };
         assert_eq!(catalog.receipt(&key, 0).await.unwrap(), Some(stored));
-        catalog.save(&totals, &[(key, stored)], 0).await.unwrap();
+        let with_body = Stored { seq: 8, body: Some([9; 16]), ..stored };
+        catalog.save(&totals, &[(key, with_body)], Forget::default()).await.unwrap();
+        assert_eq!(catalog.receipt(&key, 0).await.unwrap(), Some(with_body));
         catalog.close().await;
     }
 }

@@ -34,7 +34,7 @@ pub async fn run(args: BackupArgs) -> Result<ExitCode> {
     let directory = std::path::absolute(&args.directory).context("cannot tell the directory's whole path")?;
     let done = match args.source.directory()? {
         Some(config) => {
-            let store = Store::open(&config, Clock::System).await?;
+            let store = Store::open_existing(&config, Clock::System).await?;
             let done = store.backup.run(&directory).await;
             store.close().await?;
             done?

@@ -39,7 +39,7 @@ pub async fn run(args: ForgetArgs) -> Result<ExitCode> {
     };
     let forgotten = match args.source.directory()? {
         Some(config) => {
-            let store = Store::open(&config, Clock::System).await?;
+            let store = Store::open_existing(&config, Clock::System).await?;
             store.ingestor.drain().await?;
             let forgotten = store.maintainer.forget(&subject, args.dry_run).await?;
             store.close().await?;

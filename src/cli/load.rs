@@ -17,6 +17,7 @@ use reqwest::{Client, header::CONTENT_TYPE};
 
 use super::{Source, client};
 use crate::{
+    background::Background,
     clock::Clock,
     daemon::Store,
     decode::{Encoding, Shape},
@@ -55,7 +56,9 @@ pub async fn run(args: LoadArgs) -> Result<ExitCode> {
             let store = Store::open(&config, Clock::System).await?;
             // A load may be larger than the buffer: what it holds is committed meanwhile, as a server does.
             let interval = Duration::from_millis(config.buffer.flush_interval_ms.max(1));
-            tokio::spawn(jobs::flush(Arc::clone(&store.ingestor), interval, future::pending()));
+            let ingestor = Arc::clone(&store.ingestor);
+            let flush = move || jobs::flush(Arc::clone(&ingestor), interval, future::pending());
+            Background::default().spawn("flush", flush);
             (Target::Directory(Arc::clone(&store.ingestor)), Some(store))
         }
         None => {

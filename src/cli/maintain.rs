@@ -28,7 +28,7 @@ pub struct MaintainArgs {
 pub async fn run(args: MaintainArgs) -> Result<ExitCode> {
     let text = match args.source.directory()? {
         Some(config) => {
-            let store = Store::open(&config, Clock::System).await?;
+            let store = Store::open_existing(&config, Clock::System).await?;
             let text = if args.dry_run { due(&store.maintainer.due()) } else { done(store.maintainer.run().await?) };
             store.close().await?;
             text

@@ -45,7 +45,7 @@ pub async fn run(args: QueryArgs) -> Result<ExitCode> {
     };
     let batches = match args.source.directory()? {
         Some(config) => {
-            let store = Store::open(&config, Clock::System).await?;
+            let store = Store::open_existing(&config, Clock::System).await?;
             let params = match params {
                 Some(serde_json::Value::Array(values)) => QueryParams::Positional(values),
                 Some(serde_json::Value::Object(values)) => QueryParams::Named(values),

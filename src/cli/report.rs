@@ -50,7 +50,7 @@ pub async fn run(command: ReportCommand) -> Result<ExitCode> {
     };
     let (body, verdict) = match args.source.directory()? {
         Some(config) => {
-            let store = Store::open(&config, Clock::System).await?;
+            let store = Store::open_existing(&config, Clock::System).await?;
             let report = store.engine.cost_report(day).await?;
             let body = report.render(args.format).context("cannot render the report")?;
             store.close().await?;

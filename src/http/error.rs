@@ -33,7 +33,7 @@ pub fn status_of(kind: Kind) -> StatusCode {
         Kind::UnsupportedMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Kind::Busy => StatusCode::SERVICE_UNAVAILABLE,
         Kind::Timeout => StatusCode::REQUEST_TIMEOUT,
-        Kind::Exhausted => StatusCode::UNPROCESSABLE_ENTITY,
+        Kind::Exhausted | Kind::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         Kind::Conflict => StatusCode::CONFLICT,
         Kind::Corrupt | Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }

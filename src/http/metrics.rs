@@ -71,6 +71,11 @@ fn own_families(app: &App) -> Vec<Family> {
     for ((route, status), count) in app.requests.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
         requests = requests.with(&[("route", route), ("status", &status.to_string())], *count as f64);
     }
+    let mut panics =
+        Family::counter("driftline_job_panics_total", "Panics of background jobs since start, each a bug.");
+    for (job, became) in app.background.all() {
+        panics = panics.with(&[("job_name", job)], became.panics as f64);
+    }
     vec![
         app.quotas.family(),
         Family::counter("driftline_ingest_records_total", "Records and lines received, by what became of them.")
@@ -105,6 +110,16 @@ fn own_families(app: &App) -> Vec<Family> {
             f64::from(u8::from(status.flush_error.is_some())),
         ),
         counter("driftline_flushes_total", "Flushes to storage since start.", status.flushes as f64),
+        counter(
+            "driftline_receipts_dropped_total",
+            "Batches that were forgotten before their time since start, because there were too many to remember.",
+            status.receipts_dropped as f64,
+        ),
+        gauge(
+            "driftline_clock_ahead_seconds",
+            "How far the clock stepped ahead of the time that passed; nothing is deleted by it until it is believed.",
+            status.clock_ahead_us as f64 / 1e6,
+        ),
         counter("driftline_maintenance_actions_total", "Steps of maintenance since start.", done.actions as f64),
         counter(
             "driftline_maintenance_rewritten_bytes_total",
@@ -122,6 +137,7 @@ fn own_families(app: &App) -> Vec<Family> {
             f64::from(u8::from(app.maintainer.failed())),
         ),
         requests,
+        panics,
         Family::gauge("driftline_build_info", "The running version.")
             .with(&[("version", env!("CARGO_PKG_VERSION"))], 1.0),
     ]

@@ -22,7 +22,9 @@ use tokio::net::TcpListener;
 
 use bodies::Bodies;
 
-use crate::{backup::Backup, config::Config, ingest::Ingestor, maintain::Maintainer, query::Engine};
+use crate::{
+    background::Background, backup::Backup, config::Config, ingest::Ingestor, maintain::Maintainer, query::Engine,
+};
 
 /// What handlers share.
 #[derive(Clone)]
@@ -31,6 +33,7 @@ pub struct App {
     engine: Arc<Engine>,
     maintainer: Arc<Maintainer>,
     backup: Arc<Backup>,
+    background: Background,
     bodies: Arc<Bodies>,
     requests: Arc<metrics::Requests>,
     quotas: Arc<metrics::Quotas>,
@@ -46,17 +49,20 @@ pub struct Rooms {
     pub maintainer: Arc<Maintainer>,
     /// Copies of the data directory.
     pub backup: Arc<Backup>,
+    /// The loops that run beside requests.
+    pub background: Background,
 }
 
 impl App {
     /// Joins the rooms; with how many bytes of bodies may be held.
     pub fn new(config: &Config, bodies_bytes_max: usize, rooms: Rooms) -> Self {
-        let Rooms { ingestor, engine, maintainer, backup } = rooms;
+        let Rooms { ingestor, engine, maintainer, backup, background } = rooms;
         Self {
             ingestor,
             engine,
             maintainer,
             backup,
+            background,
             bodies: Arc::new(Bodies::new(&config.ingest, bodies_bytes_max)),
             requests: Arc::default(),
             quotas: Arc::new(metrics::Quotas::new(&config.metrics)),

@@ -18,12 +18,19 @@ pub async fn healthz() -> &'static str {
 /// Whether ingest is taken. Reads go on even when it is not.
 pub async fn readyz(State(app): State<App>) -> Response {
     let status = app.ingestor.status();
-    let (code, text) = match (status.wal_failed, &status.flush_error) {
-        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "the write-ahead log failed: ingest is refused\n".to_owned()),
-        (_, Some(error)) => (StatusCode::SERVICE_UNAVAILABLE, format!("the last flush failed: {error}\n")),
-        _ => (StatusCode::OK, "ready\n".to_owned()),
+    let problem = if status.wal_failed {
+        Some("the write-ahead log failed: ingest is refused".to_owned())
+    } else if let Some(error) = status.flush_error {
+        Some(format!("the last flush failed: {error}"))
+    } else {
+        app.background
+            .broken()
+            .map(|(job, said)| format!("the background job {job} panicked and was started again: {said}"))
     };
-    (code, text).into_response()
+    match problem {
+        Some(problem) => (StatusCode::SERVICE_UNAVAILABLE, problem + "\n").into_response(),
+        None => "ready\n".into_response(),
+    }
 }
 
 /// The books, and how the parts stand.
@@ -46,6 +53,7 @@ pub async fn status(State(app): State<App>) -> Json<serde_json::Value> {
         "wal_failed": status.wal_failed,
         "flushes": status.flushes,
         "flush_error": status.flush_error,
+        "clock_ahead_s": status.clock_ahead_us / 1_000_000,
     }))
 }
 

@@ -11,13 +11,13 @@ use std::{
 use arrow::array::RecordBatch;
 use tokio::sync::{mpsc, oneshot};
 
-use super::receipts::Recent;
+use super::receipts::{Known, Recent};
 use crate::{
     buffer::{Buffer, Generation, Reservation},
     catalog::{Books, Stored},
     error::{Context, Error, Kind, Result},
     metrics::{LiveMetrics, Totals as MetricTotals},
-    record::{Receipt, Table},
+    record::{Digest, Table},
     wal::{Frame, Pending, SegmentFile, Writer},
 };
 
@@ -38,11 +38,11 @@ pub struct Append {
 
 /// What became of an append.
 #[derive(Debug, Clone, Copy)]
-pub struct Committed {
-    /// Its seq, or that of the batch it repeats.
-    pub seq: u64,
-    /// The batch it repeats.
-    pub first: Option<Stored>,
+pub enum Appended {
+    /// It is stored.
+    Stored(Stored),
+    /// It is not, because of an earlier batch.
+    Known(Known),
 }
 
 /// Rows, receipts and totals, all cut at one seq.
@@ -50,7 +50,7 @@ pub struct Sealed {
     /// The rows.
     pub generation: Arc<Generation>,
     /// The receipts of its frames.
-    pub receipts: Vec<(Receipt, Stored)>,
+    pub receipts: Vec<(Digest, Stored)>,
     /// The books at its end.
     pub books: Books,
     /// The metrics at its end.
@@ -82,7 +82,7 @@ pub struct Mark {
 }
 
 enum Command {
-    Append(Box<Append>, oneshot::Sender<Result<Committed>>),
+    Append(Box<Append>, oneshot::Sender<Result<Appended>>),
     Seal(oneshot::Sender<Option<Sealed>>),
     CloseSegment(oneshot::Sender<()>),
     Mark(oneshot::Sender<Mark>),
@@ -108,13 +108,16 @@ impl Committer {
         let worker = Worker { writer, buffer, recent, live: Arc::clone(&live), state: Arc::clone(&state) };
         thread::Builder::new()
             .name("wal-committer".to_owned())
-            .spawn(move || worker.run(inbox))
+            .spawn(move || {
+                let _mark = MarkPanic(Arc::clone(&worker.state));
+                worker.run(inbox);
+            })
             .context("cannot start the WAL thread")?;
         Ok(Self { commands, live, state })
     }
 
     /// Makes one request durable and visible.
-    pub async fn append(&self, append: Append) -> Result<Committed> {
+    pub async fn append(&self, append: Append) -> Result<Appended> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Append(Box::new(append), reply)).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
@@ -168,7 +171,24 @@ impl Committer {
 
     /// What the thread shows of itself.
     pub fn state(&self) -> State {
-        *lock(&self.state)
+        self.at_rest(|state| *state)
+    }
+
+    /// Looks while no batch becomes visible.
+    pub fn at_rest<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&lock(&self.state))
+    }
+}
+
+/// A panic of the thread ends all writing: what is on disk is not known any more. It is shown like a log that failed.
+struct MarkPanic(Arc<Mutex<State>>);
+
+impl Drop for MarkPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!("the thread of the write-ahead log panicked: a bug; ingest is refused until a restart");
+            lock(&self.0).wal_failed = true;
+        }
     }
 }
 
@@ -180,7 +200,7 @@ struct Worker {
     state: Arc<Mutex<State>>,
 }
 
-type Waiting = (Box<Append>, oneshot::Sender<Result<Committed>>);
+type Waiting = (Box<Append>, oneshot::Sender<Result<Appended>>);
 
 impl Worker {
     fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
@@ -234,19 +254,21 @@ impl Worker {
     /// One group: batches that were stored before are answered with their first seq, the others are
     /// written with one fsync. A batch that comes twice in the group is written once.
     fn commit(&mut self, group: Vec<Waiting>) {
-        let mut fresh: Vec<(Append, oneshot::Sender<Result<Committed>>)> = Vec::with_capacity(group.len());
-        let mut in_group: HashMap<Receipt, usize> = HashMap::new();
+        let mut fresh: Vec<(Append, oneshot::Sender<Result<Appended>>)> = Vec::with_capacity(group.len());
+        let mut in_group: HashMap<Digest, usize> = HashMap::new();
         let mut repeats = Vec::new();
         for (append, reply) in group {
             let receipt = append.frame.receipt;
-            if let Some(stored) = receipt.and_then(|receipt| self.recent.find(&receipt)) {
-                self.count_repeat(&append.frame);
-                let _ = reply.send(Ok(Committed { seq: stored.seq, first: Some(stored) }));
-            } else if let Some(index) = receipt.and_then(|receipt| in_group.get(&receipt)) {
-                repeats.push((append, reply, *index));
+            if let Some(known) = receipt.and_then(|receipt| self.recent.find(&receipt)) {
+                self.count_repeat(known, &append.frame);
+                let _ = reply.send(Ok(Appended::Known(known)));
+            } else if let Some(receipt) = receipt
+                && let Some(index) = in_group.get(&receipt.identity)
+            {
+                repeats.push((append, receipt, reply, *index));
             } else {
                 if let Some(receipt) = receipt {
-                    in_group.insert(receipt, fresh.len());
+                    in_group.insert(receipt.identity, fresh.len());
                 }
                 fresh.push((*append, reply));
             }
@@ -254,11 +276,12 @@ impl Worker {
         let (replies, written) = self.write(fresh);
         // Whoever has an answer finds it in the status.
         self.show();
-        for (append, reply, index) in repeats {
+        for (append, receipt, reply, index) in repeats {
             let answer = match &written {
                 Ok(stored) => {
-                    self.count_repeat(&append.frame);
-                    Ok(Committed { seq: stored[index].seq, first: Some(stored[index]) })
+                    let known = Known::new(stored[index], &receipt);
+                    self.count_repeat(known, &append.frame);
+                    Ok(Appended::Known(known))
                 }
                 Err(error) => Err(again(error)),
             };
@@ -266,7 +289,7 @@ impl Worker {
         }
         for (index, reply) in replies.into_iter().enumerate() {
             let answer = match &written {
-                Ok(stored) => Ok(Committed { seq: stored[index].seq, first: None }),
+                Ok(stored) => Ok(Appended::Stored(stored[index])),
                 Err(error) => Err(again(error)),
             };
             let _ = reply.send(answer);
@@ -276,8 +299,8 @@ impl Worker {
     #[allow(clippy::type_complexity)] // the replies must outlive the frames they answer
     fn write(
         &mut self,
-        fresh: Vec<(Append, oneshot::Sender<Result<Committed>>)>,
-    ) -> (Vec<oneshot::Sender<Result<Committed>>>, Result<Vec<Stored>>) {
+        fresh: Vec<(Append, oneshot::Sender<Result<Appended>>)>,
+    ) -> (Vec<oneshot::Sender<Result<Appended>>>, Result<Vec<Stored>>) {
         let mut replies = Vec::with_capacity(fresh.len());
         let mut pending = Vec::with_capacity(fresh.len());
         let mut rows = Vec::with_capacity(fresh.len());
@@ -301,20 +324,25 @@ impl Worker {
     /// Makes a durable frame visible and counts it.
     fn publish(&mut self, seq: u64, frame: Frame, reservation: Reservation) -> Result<Stored> {
         self.recent.note(seq, &frame);
-        let stored =
-            Stored { seq, accepted: frame.accepted, rejected: frame.rejected, received_at_us: frame.received_at_us };
-        {
-            let mut state = lock(&self.state);
-            state.books.accepted += u64::from(frame.accepted);
-            state.books.rejected += u64::from(frame.rejected);
-        }
+        let stored = Stored {
+            seq,
+            accepted: frame.accepted,
+            rejected: frame.rejected,
+            received_at_us: frame.received_at_us,
+            body: frame.receipt.and_then(|receipt| receipt.body),
+        };
+        let (accepted, rejected) = (u64::from(frame.accepted), u64::from(frame.rejected));
         let rows: Vec<_> = frame.sections.into_iter().map(|section| (section.table, section.batch)).collect();
         for (table, batch) in &rows {
             if *table == Table::AgentLogs {
                 lock(&self.live).observe(batch);
             }
         }
+        // Whoever looks at the books and at the buffer under this lock sees the batch in both or in none.
+        let mut state = lock(&self.state);
         self.buffer.push(seq, &rows, Some(reservation))?;
+        state.books.accepted += accepted;
+        state.books.rejected += rejected;
         Ok(stored)
     }
 
@@ -337,8 +365,11 @@ impl Worker {
         }
     }
 
-    fn count_repeat(&self, frame: &Frame) {
-        lock(&self.state).books.duplicate += u64::from(frame.accepted + frame.rejected);
+    /// A batch that is refused is in no book.
+    fn count_repeat(&self, known: Known, frame: &Frame) {
+        if matches!(known, Known::Repeat(_)) {
+            lock(&self.state).books.duplicate += u64::from(frame.accepted + frame.rejected);
+        }
     }
 
     fn show(&self) {
@@ -355,7 +386,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn stopped() -> Error {
-    Error::new(Kind::Busy, "ingest has stopped: the daemon is shutting down")
+    Error::new(Kind::Busy, "ingest has stopped: the daemon is shutting down, or its write-ahead log failed")
 }
 
 /// One failed group fails all its requests, each with an error of its own.

@@ -11,7 +11,10 @@ mod receipts;
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -23,22 +26,22 @@ use tokio::{
 
 use crate::{
     buffer::Buffer,
-    catalog::{Books, Catalog, Totals},
-    clock::Clock,
+    catalog::{Books, Catalog, Forget, Stored, Totals},
+    clock::{AgeClock, Clock},
     decode::{self, Decoded, Encoding, Oldest, Options, Reject, Shape},
     disk::Disk,
     error::{Context, Error, Kind, Result},
     lake::LakeTable,
     lifecycle::Policy,
     metrics::{Limits, LiveMetrics},
-    record::{Receipt, Table},
+    record::{Digest, Receipt, Table},
     wal::{self, Frame, Pending, Resume, Section, Writer},
 };
 
 pub use cut::Cut;
 
-use committer::{Append, Committer, Sealed};
-use receipts::Recent;
+use committer::{Append, Appended, Committer, Sealed};
+use receipts::{Known, Recent, key_reused};
 
 /// Sizes and times that bound ingest.
 #[derive(Debug, Clone)]
@@ -57,6 +60,8 @@ pub struct Settings {
     pub retention: Policy,
     /// How long a batch is remembered, µs.
     pub receipt_horizon_us: i64,
+    /// How many batches are remembered, the last ones.
+    pub receipts_max: u64,
     /// Bounds of the live metrics.
     pub metrics: Limits,
 }
@@ -110,6 +115,10 @@ pub struct Status {
     pub flushes: u64,
     /// The last acknowledged seq.
     pub last_seq: u64,
+    /// Receipts that were forgotten before their time since start, because there were too many.
+    pub receipts_dropped: u64,
+    /// How far the machine's clock is ahead of the time that passed, µs: 0 unless it stepped.
+    pub clock_ahead_us: i64,
 }
 
 /// The rooms that ingest joins.
@@ -122,6 +131,8 @@ pub struct Parts {
     pub catalog: Catalog,
     /// The time.
     pub clock: Clock,
+    /// The time by which receipts and records are old.
+    pub ages: AgeClock,
     /// Where the WAL writes.
     pub disk: Arc<dyn Disk>,
 }
@@ -135,6 +146,7 @@ pub struct Ingestor {
     flush: tokio::sync::Mutex<Option<Sealed>>,
     flush_wanted: Notify,
     outcome: Mutex<FlushOutcome>,
+    receipts_dropped: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -193,6 +205,7 @@ impl Ingestor {
             flush: tokio::sync::Mutex::default(),
             flush_wanted: Notify::new(),
             outcome: Mutex::default(),
+            receipts_dropped: AtomicU64::new(0),
         })
     }
 
@@ -200,7 +213,7 @@ impl Ingestor {
     ///
     /// # Errors
     ///
-    /// [`Kind::Invalid`] and [`Kind::TooLarge`] for the sender, [`Kind::Busy`] when there is no room
+    /// [`Kind::Invalid`], [`Kind::TooLarge`] and [`Kind::KeyReused`] for the sender, [`Kind::Busy`] when there is no room
     /// (nothing is stored then), [`Kind::Internal`] when the WAL failed.
     pub async fn ingest(&self, request: Request) -> Result<Answer> {
         let received_at_us = self.parts.clock.now_us();
@@ -220,40 +233,44 @@ impl Ingestor {
         let options = Options {
             received_at_us,
             future_max_us: self.settings.future_max_us,
-            oldest: oldest(&self.settings.retention, received_at_us),
+            oldest: oldest(&self.settings.retention, self.parts.ages.now_us()),
             shape: request.shape,
         };
-        let key = request.idempotency_key;
+        let key: Option<Arc<str>> = request.idempotency_key.map(Arc::from);
+        let keyed = key.clone();
         let decoding = tokio::task::spawn_blocking(move || {
-            let prepared = Prepared::new(plain, options, key.as_deref());
+            let prepared = Prepared::new(plain, options, keyed.as_deref());
             drop(turn);
             prepared.map(|prepared| (prepared, reservation))
         });
         let (prepared, reservation) = decoding.await.context("a decoder stopped")??;
-        if let Some(receipt) = &prepared.frame.receipt {
-            let not_before_us = received_at_us - self.settings.receipt_horizon_us;
-            if let Some(stored) = self.parts.catalog.receipt(receipt, not_before_us).await? {
-                self.committer.count_duplicate(u64::from(prepared.frame.accepted + prepared.frame.rejected));
-                return Ok(Answer {
-                    accepted: u64::from(stored.accepted),
-                    rejected: prepared.rejects,
-                    seq: stored.seq,
-                    duplicate: true,
-                });
-            }
-        }
-        let accepted = u64::from(prepared.frame.accepted);
         let Prepared { frame, pending, rejects } = prepared;
-        let committed = self.committer.append(Append { frame, pending, reservation }).await?;
+        let appended = match self.saved(&frame).await? {
+            Some(known) => Appended::Known(known),
+            None => self.committer.append(Append { frame, pending, reservation }).await?,
+        };
         if self.parts.buffer.filling_bytes() >= self.settings.flush_bytes {
             self.flush_wanted.notify_one();
         }
-        Ok(Answer {
-            accepted: committed.first.map_or(accepted, |stored| u64::from(stored.accepted)),
-            rejected: rejects,
-            seq: committed.seq,
-            duplicate: committed.first.is_some(),
-        })
+        let (stored, duplicate) = match appended {
+            Appended::Stored(stored) => (stored, false),
+            Appended::Known(Known::Repeat(stored)) => (stored, true),
+            Appended::Known(Known::OtherBody(stored)) => {
+                return Err(key_reused(key.as_deref().unwrap_or_default(), &stored));
+            }
+        };
+        Ok(Answer { accepted: u64::from(stored.accepted), rejected: rejects, seq: stored.seq, duplicate })
+    }
+
+    /// What the batch is to one whose receipt SQLite has; a repeat is counted.
+    async fn saved(&self, frame: &Frame) -> Result<Option<Known>> {
+        let Some(receipt) = &frame.receipt else { return Ok(None) };
+        let stored = self.parts.catalog.receipt(&receipt.identity, self.receipts_from_us()).await?;
+        let known = stored.map(|stored| Known::new(stored, receipt));
+        if matches!(known, Some(Known::Repeat(_))) {
+            self.committer.count_duplicate(u64::from(frame.accepted + frame.rejected));
+        }
+        Ok(known)
     }
 
     /// Commits what waits to the lake. Safe to call again after an error.
@@ -300,32 +317,35 @@ impl Ingestor {
         self.committer.live().seed_session(agent_id, session_id, last_seen_us);
     }
 
-    /// How it stands.
+    /// How it stands: one cut, in which accepted = committed + buffered.
     pub fn status(&self) -> Status {
-        let agent_logs = &self.parts.lake[0];
-        // The buffer first: rows that leave it after this are in a newer snapshot.
-        let waiting = self.parts.buffer.rows(Table::AgentLogs);
-        let snapshot = agent_logs.snapshot();
-        let buffered: usize = waiting
-            .iter()
-            .filter(|buffered| buffered.through_seq > snapshot.committed_seq)
-            .flat_map(|buffered| &buffered.batches)
-            .map(RecordBatch::num_rows)
-            .sum();
+        let (state, buffered, snapshot) = self.committer.at_rest(|state| {
+            // The buffer first: rows that leave it after this are in a newer snapshot.
+            let waiting = self.parts.buffer.rows(Table::AgentLogs);
+            let snapshot = self.parts.lake[0].snapshot();
+            let buffered: usize = waiting
+                .iter()
+                .filter(|buffered| buffered.through_seq > snapshot.committed_seq)
+                .flat_map(|buffered| &buffered.batches)
+                .map(RecordBatch::num_rows)
+                .sum();
+            (*state, buffered as u64, snapshot)
+        });
         let kept: usize = snapshot.files.iter().filter_map(|file| file.rows).sum();
-        let state = self.committer.state();
         let outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
         Status {
             books: state.books,
             committed: kept as u64 + snapshot.deleted_rows,
             deleted: snapshot.deleted_rows,
-            buffered: buffered as u64,
+            buffered,
             buffer_bytes: self.parts.buffer.size().0 as u64,
             wal_bytes: state.wal_bytes,
             wal_failed: state.wal_failed,
             flush_error: outcome.error.clone(),
             flushes: outcome.flushes,
             last_seq: state.last_seq,
+            receipts_dropped: self.receipts_dropped.load(Ordering::Relaxed),
+            clock_ahead_us: self.parts.ages.ahead_us(),
         }
     }
 
@@ -346,7 +366,21 @@ impl Ingestor {
             return Ok(());
         }
         let totals = Totals { books: state.books, ..saved };
-        self.parts.catalog.save(&totals, &[], self.parts.clock.now_us() - self.settings.receipt_horizon_us).await
+        self.save(&totals, &[]).await
+    }
+
+    /// Saves totals and receipts, and forgets those that are too old or too many.
+    async fn save(&self, totals: &Totals, receipts: &[(Digest, Stored)]) -> Result<()> {
+        let through_seq = totals.seq.saturating_sub(self.settings.receipts_max);
+        let forget = Forget { before_us: self.receipts_from_us(), through_seq };
+        let dropped = self.parts.catalog.save(totals, receipts, forget).await?;
+        self.receipts_dropped.fetch_add(dropped, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Receipts of before are forgotten.
+    fn receipts_from_us(&self) -> i64 {
+        self.parts.ages.now_us() - self.settings.receipt_horizon_us
     }
 
     /// A turn to decode; waits for it as long as for room.
@@ -392,8 +426,7 @@ impl Ingestor {
             books: sealed.books,
             metrics: serde_json::to_string(&sealed.metrics).context("cannot write the metric totals")?,
         };
-        let forget_before_us = self.parts.clock.now_us() - self.settings.receipt_horizon_us;
-        self.parts.catalog.save(&totals, &sealed.receipts, forget_before_us).await?;
+        self.save(&totals, &sealed.receipts).await?;
         self.parts.buffer.release(seq);
         self.committer.forget_through(seq).await
     }
@@ -418,8 +451,8 @@ impl Prepared {
         let received_at_us = options.received_at_us;
         let Decoded { records, rejects, identified } = decode::decode(&plain, options)?;
         let receipt = match key {
-            Some(key) => Some(identity(&[b"key\0", key.as_bytes()])),
-            None if identified => Some(identity(&[b"content\0", &plain])),
+            Some(key) => Some(Receipt { identity: digest(&[b"key\0", key.as_bytes()]), body: Some(digest(&[&plain])) }),
+            None if identified => Some(Receipt { identity: digest(&[b"content\0", &plain]), body: None }),
             None => None,
         };
         // The frame is as long as this.
@@ -437,7 +470,7 @@ impl Prepared {
             sections.push(Section { table: Table::RejectedLogs, batch });
         }
         let frame = Frame { received_at_us, receipt, accepted, rejected, sections };
-        let pending = Pending::new(frame.encode()?);
+        let pending = Pending::new(&frame)?;
         Ok(Self { frame, pending, rejects })
     }
 }
@@ -447,14 +480,14 @@ fn oldest(retention: &Policy, now_us: i64) -> Oldest {
     Oldest { others_us: retention.oldest_us(None, now_us), tenants_us: retention.tenants.keys().map(of).collect() }
 }
 
-fn identity(parts: &[&[u8]]) -> Receipt {
+fn digest(parts: &[&[u8]]) -> Digest {
     let mut hasher = blake3::Hasher::new();
     for part in parts {
         hasher.update(part);
     }
-    let mut receipt = Receipt::default();
-    receipt.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-    receipt
+    let mut digest = Digest::default();
+    digest.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    digest
 }
 
 fn rejected_batch(rejects: &[Reject], received_at_us: i64) -> Result<RecordBatch> {
@@ -476,5 +509,11 @@ fn restore(limits: Limits, json: &str) -> Result<LiveMetrics> {
     serde_json::from_str(json)
         .map_err(|error| error.to_string())
         .and_then(|totals| LiveMetrics::restore(limits, totals))
-        .map_err(|reason| Error::new(Kind::Corrupt, format!("the saved metric totals cannot be read: {reason}")))
+        .map_err(|reason| {
+            let what = format!(
+                "the metric totals that catalog.sqlite saved cannot be read: {reason}. `driftline verify --data DIR` says \
+                 what else is damaged; restore the directory from a copy"
+            );
+            Error::new(Kind::Corrupt, what)
+        })
 }

@@ -4,7 +4,10 @@
 //! A file that a commit takes out of the table stays for a grace period, for readers of other kinds,
 //! and for as long as a snapshot that has it is read from.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use deltalake_core::{
     kernel::{Action, Add, Remove, Transaction, transaction::CommitProperties},
@@ -12,7 +15,7 @@ use deltalake_core::{
     table::state::DeltaTableState,
 };
 use futures::{StreamExt, TryStreamExt};
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 
 use super::{
     sidecar::DERIVED,
@@ -92,21 +95,28 @@ impl LakeTable {
     /// Deletes the files below the table's directory that no snapshot in use has, once they were taken
     /// out, or where no commit ever named them written, `grace_us` ago. Returns how many.
     pub async fn sweep(&self, now_us: i64, grace_us: i64) -> Result<usize> {
-        // A flush writes files before its commit names them: none is on its way while this is held.
-        let mut state = self.writer.lock().await;
-        self.refresh(&mut state).await?;
-        let snapshots = self.snapshots_in_use();
+        // First, and without the lock: a store may take long to list its files, and commits must not wait for it.
+        let mut listed = list(&self.places.home, str::to_owned).await?;
+        if let Some(cold) = &self.places.cold {
+            listed.extend(list(cold, |relative| cold.absolute(relative)).await?);
+        }
+        let (state, snapshots) = {
+            // A flush holds this from before it writes files until its commit names them. So what was listed is named
+            // by now, or never will be: no two files have one name.
+            let mut state = self.writer.lock().await;
+            self.refresh(&mut state).await?;
+            (state.clone(), self.snapshots_in_use())
+        };
         let kept: HashSet<&str> =
             snapshots.iter().flat_map(|snapshot| &snapshot.files).map(|file| file.name.as_str()).collect();
         let taken_out_us = self.taken_out(&state).await?;
-        let unneeded = |name: &str, written_us: i64| {
-            let since_us = taken_out_us.get(name).copied().unwrap_or(written_us);
-            let is_data = !name.starts_with("_delta_log/") && !name.starts_with(DERIVED);
-            is_data && !kept.contains(name) && since_us <= now_us - grace_us
-        };
-        let mut swept = sweep_place(&self.places.home, str::to_owned, &unneeded).await?;
-        if let Some(cold) = &self.places.cold {
-            swept += sweep_place(cold, |relative| cold.absolute(relative), &unneeded).await?;
+        let mut swept = 0;
+        for file in listed {
+            let since_us = taken_out_us.get(&file.name).copied().unwrap_or(file.written_us);
+            if !kept.contains(file.name.as_str()) && since_us <= now_us - grace_us {
+                file.delete().await?;
+                swept += 1;
+            }
         }
         Ok(swept)
     }
@@ -139,25 +149,40 @@ impl LakeTable {
     }
 }
 
-/// Deletes the files of a directory that nobody needs, by name and by when they were written.
-async fn sweep_place(
-    place: &Place,
-    name_of: impl Fn(&str) -> String,
-    unneeded: &impl Fn(&str, i64) -> bool,
-) -> Result<usize> {
-    let mut listed = place.store.list(Some(&place.prefix));
-    let mut found = Vec::new();
-    while let Some(file) = listed.try_next().await.context("cannot list the data files")? {
-        let relative = place.relative(&file.location);
-        if relative.is_some_and(|relative| unneeded(&name_of(&relative), file.last_modified.timestamp_micros())) {
-            found.push(file.location);
+/// A file in a store.
+struct Listed {
+    store: Arc<dyn ObjectStore>,
+    path: Path,
+    /// What the Delta log calls it, if it does.
+    name: String,
+    /// µs since the epoch, UTC.
+    written_us: i64,
+}
+
+impl Listed {
+    async fn delete(&self) -> Result<()> {
+        match self.store.delete(&self.path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error).context(format!("cannot delete the data file {}", self.path)),
         }
     }
-    for path in &found {
-        match place.store.delete(path).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-            Err(error) => return Err(error).context(format!("cannot delete the data file {path}")),
+}
+
+/// The data files of a directory.
+async fn list(place: &Place, name_of: impl Fn(&str) -> String) -> Result<Vec<Listed>> {
+    let mut files = place.store.list(Some(&place.prefix));
+    let mut listed = Vec::new();
+    while let Some(file) = files.try_next().await.context("cannot list the data files")? {
+        let Some(relative) = place.relative(&file.location) else { continue };
+        if relative.starts_with("_delta_log/") || relative.starts_with(DERIVED) {
+            continue;
         }
+        listed.push(Listed {
+            store: Arc::clone(&place.store),
+            name: name_of(&relative),
+            written_us: file.last_modified.timestamp_micros(),
+            path: file.location,
+        });
     }
-    Ok(found.len())
+    Ok(listed)
 }

@@ -104,7 +104,7 @@ impl Maintainer {
         name: &str,
         dry_run: bool,
     ) -> Result<u64> {
-        let now_us = self.clock.now_us();
+        let now_us = self.ages.now_us();
         let position = position(lake, column)?;
         let wanted = name.to_owned();
         let keep = move |batch: &RecordBatch| keep(batch, column, how, &wanted);

@@ -20,7 +20,7 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    clock::Clock,
+    clock::AgeClock,
     error::{Error, Kind, Result},
     lake::{DataFile, LakeTable, Replacement, Rewrite, Rewriter, Rewritten, Snapshot},
     lifecycle::{self, Action, Policy, TenantSet, Tier, Work},
@@ -98,7 +98,7 @@ pub struct Maintainer {
     settings: Settings,
     lake: Vec<Arc<LakeTable>>,
     rewriter: Rewriter,
-    clock: Clock,
+    ages: AgeClock,
     pass: tokio::sync::Mutex<()>,
     stopping: AtomicBool,
     failed: AtomicBool,
@@ -111,14 +111,14 @@ impl Maintainer {
     /// # Errors
     ///
     /// [`Kind::Invalid`] that names a setting.
-    pub fn new(settings: Settings, lake: Vec<Arc<LakeTable>>, clock: Clock) -> Result<Self> {
+    pub fn new(settings: Settings, lake: Vec<Arc<LakeTable>>, ages: AgeClock) -> Result<Self> {
         settings.policy.check().map_err(Error::invalid)?;
         let rewriter = Rewriter::new(settings.memory_bytes_max)?;
         Ok(Self {
             settings,
             lake,
             rewriter,
-            clock,
+            ages,
             pass: tokio::sync::Mutex::default(),
             stopping: AtomicBool::new(false),
             failed: AtomicBool::new(false),
@@ -128,7 +128,7 @@ impl Maintainer {
 
     /// What a pass would do now.
     pub fn due(&self) -> Vec<Due> {
-        let now_us = self.clock.now_us();
+        let now_us = self.ages.now_us();
         let due = |lake: &Arc<LakeTable>| {
             let table = lake.table();
             self.plan_for(lake, now_us).into_iter().map(move |action| Due::new(table, &action))
@@ -178,7 +178,7 @@ impl Maintainer {
 
     /// The first error, once all has been tried.
     async fn maintain(&self, lake: &LakeTable, done: &mut Done) -> Result<()> {
-        let now_us = self.clock.now_us();
+        let now_us = self.ages.now_us();
         let mut result = Ok(());
         for action in self.plan_for(lake, now_us) {
             if self.stopping.load(Ordering::Relaxed) {
@@ -245,10 +245,13 @@ impl Maintainer {
         if !loses_rows && rows != before {
             return Err(Error::new(
                 Kind::Corrupt,
-                format!("the files of {action} hold {rows} rows, not as many as the log says"),
+                format!(
+                    "the files of {action} hold {rows} rows, the log says {before}: stop the server and run `driftline \
+                     verify --content --data DIR`, which names what is damaged"
+                ),
             ));
         }
-        lake.replace(Replacement { removed: files, added, rows, loses_rows }, self.clock.now_us()).await?;
+        lake.replace(Replacement { removed: files, added, rows, loses_rows }, self.ages.now_us()).await?;
         done.rewritten_bytes += bytes;
         done.deleted_rows += before.saturating_sub(rows);
         Ok(())
@@ -263,7 +266,7 @@ impl Maintainer {
         snapshot: &Arc<Snapshot>,
         files: &[DataFile],
     ) -> Result<Rewritten> {
-        let now_us = self.clock.now_us();
+        let now_us = self.ages.now_us();
         let files_max = self.settings.policy.files_of(files.iter().map(|file| file.bytes).sum());
         let mut all = Rewritten::default();
         for part in &action.parts {

@@ -16,8 +16,12 @@ pub(super) async fn compare(
 ) -> Result<()> {
     for frame in frames {
         let Some(receipt) = frame.receipt else { continue };
-        let Some(stored) = look.stored(&receipt).await? else { continue };
+        let Some(stored) = look.stored(&receipt.identity).await? else { continue };
         let is_same = (stored.accepted, stored.rejected) == (frame.accepted, frame.rejected);
+        if stored.seq == frame.seq && is_same && stored.body != receipt.body {
+            let what = format!("its receipt of batch {} is of another body than the log's", frame.seq);
+            findings.wrong(CATALOG, what, "restore the directory from a copy");
+        }
         if stored.seq == frame.seq && !is_same || stored.seq < frame.seq && frame.seq <= counted_seq {
             let what = format!(
                 "its receipt of batch {} says batch {} with {} accepted and {} rejected, the log says {} and {}",

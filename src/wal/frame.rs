@@ -17,6 +17,13 @@ use crate::{
     record::{Receipt, Table},
 };
 
+/// No receipt; 16 bytes follow all the same.
+const RECEIPT_NONE: u8 = 0;
+/// The identity follows.
+const RECEIPT: u8 = 1;
+/// The identity follows, and the body's digest.
+const RECEIPT_WITH_BODY: u8 = 2;
+
 /// One accepted request.
 #[derive(Debug, Clone)]
 pub struct Frame {
@@ -47,8 +54,14 @@ impl Frame {
         let rows_bytes: usize = self.sections.iter().map(|section| section.batch.get_array_memory_size()).sum();
         let mut payload = Vec::with_capacity(rows_bytes + 4_096);
         payload.extend_from_slice(&self.received_at_us.to_le_bytes());
-        payload.push(u8::from(self.receipt.is_some()));
-        payload.extend_from_slice(&self.receipt.unwrap_or_default());
+        let body = self.receipt.and_then(|receipt| receipt.body);
+        payload.push(match (self.receipt, body) {
+            (None, _) => RECEIPT_NONE,
+            (Some(_), None) => RECEIPT,
+            (Some(_), Some(_)) => RECEIPT_WITH_BODY,
+        });
+        payload.extend_from_slice(&self.receipt.map(|receipt| receipt.identity).unwrap_or_default());
+        payload.extend_from_slice(body.as_ref().map_or(&[][..], |body| body));
         payload.extend_from_slice(&self.accepted.to_le_bytes());
         payload.extend_from_slice(&self.rejected.to_le_bytes());
         payload.push(u8::try_from(self.sections.len()).kind_context(Kind::Internal, || "too many sections".into())?);
@@ -62,15 +75,17 @@ impl Frame {
     pub fn decode(payload: &[u8]) -> Result<Self> {
         let mut cursor = Cursor { rest: payload };
         let received_at_us = i64::from_le_bytes(cursor.array()?);
-        let has_receipt = cursor.byte()? != 0;
-        let receipt = cursor.array()?;
+        let form = cursor.byte()?;
+        let identity = cursor.array()?;
+        let body = if form == RECEIPT_WITH_BODY { Some(cursor.array()?) } else { None };
+        let receipt = (form != RECEIPT_NONE).then_some(Receipt { identity, body });
         let accepted = u32::from_le_bytes(cursor.array()?);
         let rejected = u32::from_le_bytes(cursor.array()?);
         let sections = (0..cursor.byte()?).map(|_| Section::decode(&mut cursor)).collect::<Result<_>>()?;
         if !cursor.rest.is_empty() {
             return Err(Error::new(Kind::Corrupt, "bytes follow the last section of a WAL frame"));
         }
-        Ok(Self { received_at_us, receipt: has_receipt.then_some(receipt), accepted, rejected, sections })
+        Ok(Self { received_at_us, receipt, accepted, rejected, sections })
     }
 }
 

@@ -10,7 +10,7 @@
 //!      0     4  magic "FRM1"
 //!      4     4  payload length, bytes
 //!      8     4  CRC-32 of the payload
-//!     12     4  flags: 0 a request, 1 a tombstone; a reader refuses any other
+//!     12     4  flags: 0 a request, 1 a tombstone, 2 a request with its body's digest; a reader refuses any other
 //!     16     8  seq: 1, 2, 3, … over all segments, no gaps, below 2^63
 //!     24     8  group start: the file offset of the first frame of this frame's group commit
 //!     32     4  CRC-32 of bytes 0..32
@@ -20,7 +20,8 @@
 //! All numbers are little endian. A payload is one accepted request:
 //!
 //! ```text
-//! received_at µs i64 | receipt present u8 | receipt [16] | accepted u32 | rejected u32
+//! received_at µs i64 | receipt u8: 0 none, 1 present, 2 present with the body's digest | identity [16]
+//!   | digest [16], if present | accepted u32 | rejected u32
 //!   | sections u8 | { table tag u8 | rows u32 | length u32 | Arrow IPC stream }*
 //! ```
 //!

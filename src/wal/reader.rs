@@ -10,8 +10,8 @@ use std::{
 use super::{
     frame::Frame,
     segment::{
-        FLAGS_REQUEST, FLAGS_TOMBSTONE, FRAME_MAGIC, FrameRef, SEGMENT_HEAD_BYTES, SEGMENT_MAGIC, SEGMENT_VERSION,
-        SEQ_END, tombstone_seqs,
+        FLAGS_REQUEST, FLAGS_REQUEST_WITH_BODY, FLAGS_TOMBSTONE, FRAME_MAGIC, FrameRef, SEGMENT_HEAD_BYTES,
+        SEGMENT_MAGIC, SEGMENT_VERSION, SEQ_END, tombstone_seqs,
     },
     writer::SegmentFile,
 };
@@ -141,7 +141,7 @@ pub(super) fn read_segment(path: &Path, bytes: &[u8], is_last: bool, visit: Visi
 /// What a whole frame holds.
 pub(super) fn content<'a>(path: &Path, frame: &FrameRef<'a>) -> Result<Content<'a>> {
     match frame.head.flags {
-        FLAGS_REQUEST => Ok(Content::Request(frame.payload)),
+        FLAGS_REQUEST | FLAGS_REQUEST_WITH_BODY => Ok(Content::Request(frame.payload)),
         FLAGS_TOMBSTONE => tombstone_seqs(frame.head.seq, frame.payload)
             .map(Content::Tombstone)
             .ok_or_else(|| damage(path, frame.offset, "a tombstone does not say where it ends")),

@@ -21,6 +21,10 @@ pub const FLAGS_REQUEST: u32 = 0;
 /// The flags of a frame that stands where others were quarantined.
 pub const FLAGS_TOMBSTONE: u32 = 1;
 
+/// The flags of a frame that holds a request with its body's digest. A version that does not know digests refuses
+/// the frame by its flags, and does not take it for damage.
+pub const FLAGS_REQUEST_WITH_BODY: u32 = 2;
+
 /// No seq reaches this: Delta's transactions and the tables hold seqs as signed numbers. So what says it does was
 /// not written by us, and whatever is said can be counted on from.
 pub const SEQ_END: u64 = 1 << 63;

@@ -7,7 +7,13 @@ use std::{
     sync::Arc,
 };
 
-use super::segment::{FLAGS_REQUEST, FRAME_HEAD_BYTES, FrameHead, SEGMENT_HEAD_BYTES, segment_head, segment_path};
+use super::{
+    frame::Frame,
+    segment::{
+        FLAGS_REQUEST, FLAGS_REQUEST_WITH_BODY, FRAME_HEAD_BYTES, FrameHead, SEGMENT_HEAD_BYTES, segment_head,
+        segment_path,
+    },
+};
 use crate::{
     disk::{Disk, DiskFile},
     error::{Context, Error, Kind, Result},
@@ -18,13 +24,20 @@ use crate::{
 pub struct Pending {
     payload: Vec<u8>,
     crc: u32,
+    flags: u32,
 }
 
 impl Pending {
-    /// Takes an encoded payload.
-    pub fn new(payload: Vec<u8>) -> Self {
+    /// Encodes a frame.
+    pub fn new(frame: &Frame) -> Result<Self> {
+        let has_body = frame.receipt.is_some_and(|receipt| receipt.body.is_some());
+        let flags = if has_body { FLAGS_REQUEST_WITH_BODY } else { FLAGS_REQUEST };
+        Ok(Self::of_payload(frame.encode()?, flags))
+    }
+
+    pub(super) fn of_payload(payload: Vec<u8>, flags: u32) -> Self {
         let crc = crc32fast::hash(&payload);
-        Self { payload, crc }
+        Self { payload, crc, flags }
     }
 
     /// Bytes that the frame will take in the log.
@@ -204,7 +217,7 @@ fn write_group(file: &mut dyn DiskFile, group: &[Pending], first_seq: u64, group
         let payload_bytes = u32::try_from(pending.payload.len())
             .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "a frame is limited to 4 GiB"))?;
         let seq = first_seq + index as u64;
-        let head = FrameHead { payload_bytes, crc: pending.crc, flags: FLAGS_REQUEST, seq, group_start };
+        let head = FrameHead { payload_bytes, crc: pending.crc, flags: pending.flags, seq, group_start };
         file.write_all_at(offset, &head.encode())?;
         file.write_all_at(offset + FRAME_HEAD_BYTES as u64, &pending.payload)?;
         offset += pending.bytes();

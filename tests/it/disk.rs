@@ -112,7 +112,7 @@ struct Told {
 
 fn pending(id: i64) -> Pending {
     let frame = Frame { received_at_us: id, receipt: None, accepted: 0, rejected: 0, sections: Vec::new() };
-    Pending::new(frame.encode().unwrap())
+    Pending::new(&frame).unwrap()
 }
 
 /// What a log holds above a seq: seq and batch.

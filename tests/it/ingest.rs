@@ -75,11 +75,23 @@ async fn refusals_name_the_reason_and_store_nothing() {
     check("application/json", "identity", vec![b' '; 10_001], 413, "10000").await;
     check("application/json", "zstd", zstd::encode_all(&[b' '; 50_000][..], 1).unwrap(), 413, "decompressed").await;
     check("application/json", "gzip", b"{}".to_vec(), 400, "Gzip").await;
+    check("application/json", "zstd", with_window(24), 413, "window larger than 8 MiB").await;
+    check("application/json", "zstd", with_window(27), 413, "window larger than 8 MiB").await;
+    // As large as may be: its one line is no record.
+    check("application/json", "zstd", with_window(23), 400, "JSON").await;
     assert_eq!(app.sql("select count(*) as n from agent_logs").await, json!([{"n": 0}]));
     let unnamed = app.post("/api/v1/logs").header("idempotency-key", " ").body(record(-1, "a", "rag", 0.1));
     assert_eq!(failure(unnamed).await.0, 400);
     let books = &json_of(app.get("/api/v1/status")).await["books"];
     assert_eq!(books["received"], 0);
+}
+
+/// A few bytes of zstd that announce a window of 2^`log` bytes.
+fn with_window(log: u32) -> Vec<u8> {
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.window_log(log).unwrap();
+    encoder.write_all(b"hello").unwrap();
+    encoder.finish().unwrap()
 }
 
 #[tokio::test]
@@ -130,6 +142,78 @@ async fn a_batch_sent_twice_is_stored_once() {
     // Past the horizon the same bytes are a new batch.
     app.clock.set(NOW_US + 25 * 3_600_000_000);
     assert!(app.logs(batch).await.get("duplicate").is_none());
+}
+
+#[tokio::test]
+async fn of_too_many_receipts_the_oldest_go_first() {
+    let app = TestApp::start_with(|config| config.ingest.receipts_max = 3).await;
+    let send = async |number: i64| app.logs(record(-1, &number.to_string(), "rag", 0.1)).await;
+    // Two flushes later, memory has forgotten the first ones as well.
+    for numbers in [0..5, 5..6, 6..7] {
+        for number in numbers {
+            send(number).await;
+        }
+        app.flush().await;
+    }
+    let dropped = async || {
+        let text = app.get("/metrics").send().await.unwrap().text().await.unwrap();
+        text.lines().find_map(|line| line.strip_prefix("driftline_receipts_dropped_total ")).unwrap().to_owned()
+    };
+    assert_eq!(dropped().await, "4");
+    for number in 4..7 {
+        assert_eq!(send(number).await["duplicate"], true, "{number}");
+    }
+    assert!(send(3).await.get("duplicate").is_none());
+}
+
+#[tokio::test]
+async fn a_key_that_comes_again_with_another_body_is_refused() {
+    let mut app = TestApp::start().await;
+    let send = async |app: &TestApp, key: &str, id: &str| {
+        let request = app.post("/api/v1/logs").header("idempotency-key", key).body(record(-1, id, "rag", 0.1));
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.json::<Value>().await.unwrap())
+    };
+    let check = async |app: &TestApp| {
+        let (status, answer) = send(app, "k1", "b").await;
+        assert_eq!((status, &answer["error"]["code"]), (422, &json!("idempotency_key_reused")));
+        let message = answer["error"]["message"].as_str().unwrap();
+        for words in ["\"k1\"", "batch 1", "nothing of this one is stored", "a key of its own"] {
+            assert!(message.contains(words), "{words} is missing: {message}");
+        }
+        assert_eq!(send(app, "k1", "a").await.1["duplicate"], true);
+        assert_eq!(app.sql("select request_id as id from agent_logs").await, json!([{"id": "a"}]));
+    };
+    assert_eq!(send(&app, "k1", "a").await.0, 200);
+    // From memory, from the log after a crash, from SQLite, and from there after a restart.
+    check(&app).await;
+    check(&app.crash().await).await;
+    app.flush().await;
+    check(&app).await;
+    app.flush().await;
+    app.restart().await;
+    check(&app).await;
+    let books = json_of(app.get("/api/v1/status")).await["books"].clone();
+    assert_eq!((&books["received"], &books["duplicate"]), (&json!(4), &json!(3)), "what is refused is in no book");
+    // A long key is named by its beginning.
+    let long = "k".repeat(1_000);
+    assert_eq!(send(&app, &long, "c").await.0, 200);
+    let (_, answer) = send(&app, &long, "d").await;
+    assert!(answer["error"]["message"].as_str().unwrap().len() < 400, "{answer}");
+}
+
+#[tokio::test]
+async fn of_two_bodies_under_one_key_at_the_same_time_one_is_stored() {
+    let app = TestApp::start().await;
+    let send = async |id: usize| {
+        let body = record(-1, &(id % 2).to_string(), "rag", 0.1);
+        let request = app.post("/api/v1/logs").header("idempotency-key", "k").body(body);
+        request.send().await.unwrap().status().as_u16()
+    };
+    let statuses = futures::future::join_all((0..16).map(send)).await;
+    let count = |status: u16| statuses.iter().filter(|found| **found == status).count();
+    assert_eq!((count(200), count(422)), (8, 8), "{statuses:?}");
+    assert_eq!(app.sql("select count(*) as n from agent_logs").await, json!([{"n": 1}]));
 }
 
 #[tokio::test]

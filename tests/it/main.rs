@@ -4,8 +4,10 @@
 
 mod app;
 mod backup;
+mod books;
 mod clock;
 mod cold;
+mod commands;
 mod crash;
 mod disk;
 mod drift;
@@ -15,6 +17,7 @@ mod growth;
 mod ingest;
 mod maintain;
 mod metrics;
+mod panics;
 mod power;
 mod power_maintenance;
 mod power_rewrite;
@@ -27,5 +30,6 @@ mod rollup;
 mod simulated_disk;
 mod sketches;
 mod sql;
+mod sweep;
 mod tidy;
 mod verify;

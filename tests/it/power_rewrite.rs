@@ -15,7 +15,7 @@ use arrow::{
     datatypes::SchemaRef,
 };
 use driftline::{
-    clock::Clock,
+    clock::{AgeClock, Clock},
     decode::{Options, Shape, decode},
     disk::{Disk, SystemDisk},
     lake::{LakeTable, Storage},
@@ -95,7 +95,7 @@ impl Open {
         let policy = Policy { merge_files_min: 2, ..Policy::default() };
         let settings = Settings { policy, file_grace_us: 0, log_retention_us: 0, memory_bytes_max: 256 << 20 };
         let clock = Clock::manual(TODAY_US + hour * HOUR_US);
-        let maintainer = Maintainer::new(settings, vec![Arc::clone(&lake)], clock).unwrap();
+        let maintainer = Maintainer::new(settings, vec![Arc::clone(&lake)], AgeClock::new(clock)).unwrap();
         let (commits, note_bytes) = prepared;
         Self { lake, maintainer, note_bytes, commits }
     }

@@ -1,5 +1,7 @@
 //! What survives a stop and a crash: rows, once; receipts; counters; the books.
 
+use std::sync::{Arc, Mutex};
+
 use driftline::{clock::Clock, config::Config, daemon::Store, error::Kind};
 use serde_json::json;
 
@@ -141,6 +143,46 @@ async fn a_damaged_log_opens_again_after_its_quarantine() {
     let ids = store.engine.sql("select request_id as id from agent_logs order by 1", Default::default()).await.unwrap();
     assert_eq!(ids.collect_as::<serde_json::Value>().await.unwrap(), [json!({"id": "a"}), json!({"id": "c"})]);
     store.close().await.unwrap();
+}
+
+/// Lines of the log.
+#[derive(Clone, Default)]
+struct Said(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Said {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_torn_tail_is_cut_with_a_line_in_the_log() {
+    let app = TestApp::start().await;
+    app.logs(record(-60, "a", "rag", 0.5)).await;
+    app.logs(record(-60, "b", "rag", 0.5)).await;
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = app.config.clone();
+    config.server.data = directory.path().join("data");
+    crate::app::copy(app.data(), &config.server.data);
+    let segment = std::fs::read_dir(config.server.data.join("wal")).unwrap().next().unwrap().unwrap().path();
+    let bytes = std::fs::read(&segment).unwrap();
+    let second = bytes.windows(4).rposition(|window| window == b"FRM1").unwrap();
+    std::fs::write(&segment, &bytes[..bytes.len() - 1]).unwrap();
+
+    let said = Said::default();
+    let writer = said.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let listening = tracing::subscriber::set_default(subscriber);
+    let store = Store::open(&config, app.clock.clone()).await.unwrap();
+    drop(listening);
+    store.close().await.unwrap();
+    let said = String::from_utf8(said.0.lock().unwrap().clone()).unwrap();
+    let line = said.lines().find(|line| line.contains("cut the torn tail of the write-ahead log")).expect(&said);
+    let place = format!("path={} offset={second} bytes={}", segment.display(), bytes.len() - 1 - second);
+    assert!(line.contains("WARN") && line.contains(&place), "{place} is missing: {line}");
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use arrow::datatypes::Schema;
 use driftline::{
     decode::{Oldest, Options, Shape, decode},
     disk::SystemDisk,
-    record::Table,
+    record::{Receipt, Table},
     wal::{Frame, Pending, Resume, Section, Writer, quarantine, recover},
 };
 use flate2::{Compression, GzBuilder, write::GzEncoder};
@@ -109,7 +109,7 @@ impl Draft {
     /// Each group is its requests' marks; see [`request`].
     fn groups(mut self, groups: &[&str]) -> Self {
         for group in groups {
-            let group: Vec<_> = group.split(' ').map(|mark| Pending::new(request(mark).encode().unwrap())).collect();
+            let group: Vec<_> = group.split(' ').map(|mark| Pending::new(&request(mark)).unwrap()).collect();
             self.writer.append_group(&group).unwrap();
         }
         self
@@ -177,7 +177,7 @@ fn request(mark: &str) -> Frame {
         "m" => vec![records(), rejects("what")],
         raw => vec![rejects(raw)],
     };
-    let receipt = (mark != "x").then_some([7; 16]);
+    let receipt = (mark != "x").then_some(Receipt { identity: [7; 16], body: (mark == "m").then_some([8; 16]) });
     Frame { received_at_us: NOW_US, receipt, accepted: 2, rejected: 1, sections }
 }
 
