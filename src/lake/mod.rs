@@ -7,6 +7,7 @@
 
 mod copy;
 mod file;
+mod remote;
 mod rewrite;
 mod scan;
 mod schema;
