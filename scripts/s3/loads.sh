@@ -7,6 +7,8 @@ ASKED=5
 # An acknowledgement needs the local log only, whatever the store does.
 ACK_SECONDS_MAX=5
 ACKED_MIN=5
+# An outage needs so much that the buffer, which takes half of it, fills.
+OUTAGE_RECORDS=20000
 
 KILLED_MIDWAY=0
 # The files whose records were acknowledged, and what each adds up to.
@@ -101,7 +103,7 @@ outage() {
   local batch code seconds retry_after lines bytes slowest=0 acked=()
   echo "outage: $2"
   day=$(days_ago $((60 - $1)))
-  generate "$part" "$day" 1 "$RECORDS"
+  generate "$part" "$day" 1 $((RECORDS > OUTAGE_RECORDS ? RECORDS : OUTAGE_RECORDS))
   mkdir "$directory"
   split -l "$BATCH_LINES" -a 4 -d "$part" "$directory/batch-$1-"
   bytes=$(stat -c %s "$part")
