@@ -41,8 +41,8 @@ unset AWS_WEB_IDENTITY_TOKEN_FILE AWS_CONTAINER_CREDENTIALS_RELATIVE_URI
 start_store "$KIND"
 objects create-bucket "$ARCHIVE"
 start_proxy "$SEED"
-# So that what hangs is given up soon.
-export DRIFTLINE_STORAGE_REQUEST_TIMEOUT_S=5 DRIFTLINE_STORAGE_RETRY_TIMEOUT_S=30
+# So that what hangs is given up soon, and a slow store has the time for a file.
+export DRIFTLINE_STORAGE_REQUEST_TIMEOUT_S=10 DRIFTLINE_STORAGE_RETRY_TIMEOUT_S=30
 export DRIFTLINE_BUFFER_FLUSH_INTERVAL_MS=500 DRIFTLINE_QUERY_TIMEOUT_S=30
 echo "seed $SEED"
 for step in "${STEPS[@]}"; do

@@ -23,7 +23,7 @@ FAULTS=(
   "status 500|{\"mode\": \"status\", \"status\": 500, \"share\": 0.3}"
   "closed connections|{\"mode\": \"refuse\", \"share\": 0.2}"
   "answers cut off|{\"mode\": \"cut\", \"share\": 0.2}"
-  "a slow store|{\"mode\": \"slow\", \"bytes_per_second\": 500000}"
+  "a slow store|{\"mode\": \"slow\", \"bytes_per_second\": 2000000}"
   "lost answers|{\"mode\": \"lost_answer\", \"share\": 0.2}"
   "lost answers to commits|{\"mode\": \"lost_answer\", \"share\": 0.7, \"methods\": [\"PUT\"], \"path\": \"_log/\"}"
   "requests that hang|{\"mode\": \"hang\", \"share\": 0.05}"

@@ -38,6 +38,38 @@ check_race() {
   PIDS=()
 }
 
+# Servers on a directory and on a copy of it: the one that commits first goes on, and takes no batch for its own that
+# is the other's.
+check_copy() {
+  local parts first first_pid copy=$WORK/copy status=0
+  begin copied
+  generate "$WORK/copied.ndjson" "$(days_ago 3)" 1 2000
+  split -n r/4 -d "$WORK/copied.ndjson" "$WORK/copied-"
+  parts=("$WORK"/copied-0*)
+  start_server "$DATA"
+  commit_file "${parts[0]}"
+  stop_server
+  cp -r "$DATA" "$copy"
+  start_server "$DATA"
+  first=$URL first_pid=$SERVER_PID
+  PIDS=("$first_pid")
+  start_server "$copy"
+  check "batch that the copy acknowledges" 200 "$(URL=$first commit_file "${parts[1]}"; post "${parts[2]}" | cut -c 1-3)"
+  says_why() {
+    curl --silent --noproxy '*' "$URL/readyz" | grep -q "another server has committed"
+  }
+  check_true "the copy does not commit it, and says why" within 60 says_why
+  kill_server
+  timeout 60 "$BINARY" serve --data "$copy" --listen 127.0.0.1:0 >/dev/null 2>"$WORK/refused" || status=$?
+  check "exit code of the copy, started again" 1 "$status"
+  check_true "it says why" grep -q "from a copy of" "$WORK/refused"
+  URL=$first SERVER_PID=$first_pid PIDS=()
+  commit_file "${parts[3]}"
+  read -r -a SUMS < <(python3 "$ROOT/scripts/record_sums.py" "${parts[0]}" "${parts[1]}" "${parts[3]}")
+  check_rows "${SUMS[@]}"
+  stop_server
+}
+
 check_writers() {
   local race part own others stray missing
   echo "writers: a second server"
@@ -74,6 +106,9 @@ check_writers() {
   read -r stray missing < <(objects strays "$BUCKET/$PLACE/agent_logs")
   check "files that the log names and that are not there ($stray it does not name)" 0 "$missing"
   stop_server
+
+  echo "writers: a copy of the data directory"
+  check_copy
 
   echo "writers: servers that begin at once, under lost answers"
   set_fault '{"mode": "lost_answer", "share": 0.5, "methods": ["PUT"], "path": "driftline-owner"}'
