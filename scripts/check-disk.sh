@@ -2,8 +2,8 @@
 # What happens on a disk that fills up, on one that turns read-only, and when a second server comes?
 #
 # usage: scripts/check-disk.sh [SEED]
-# The data directory is on a small file system in memory of its own, at a path with spaces. Skipped where none
-# may be mounted. Batches are sent until the disk is full; whatever was acknowledged must be there once: while
+# The data directory is on a small file system of its own, at a path with spaces. Skipped where none may be mounted.
+# It is an ext4 image, which alone can turn read-only in use, as after an error; else in memory. Batches are sent until the disk is full; whatever was acknowledged must be there once: while
 # the disk is full, once there is room again, and after a kill.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
@@ -16,8 +16,20 @@ BATCH_LINES=500
 DISK="$WORK/a small disk"
 DATA="$DISK/the data"
 
+mount_image() {
+  mount -o loop,errors=remount-ro "$WORK/image" "$DISK" 2>/dev/null
+}
+
+make_image() {
+  truncate --size "${DISK_MIB}M" "$WORK/image" && mkfs.ext4 -q -m 0 -F "$WORK/image" 2>/dev/null && mount_image
+}
+
 mkdir "$DISK"
-mount -t tmpfs -o "size=${DISK_MIB}m" tmpfs "$DISK" 2>/dev/null || skip "no file system may be mounted here"
+IMAGE=yes
+if ! make_image; then
+  IMAGE=no
+  mount -t tmpfs -o "size=${DISK_MIB}m" tmpfs "$DISK" 2>/dev/null || skip "no file system may be mounted here"
+fi
 unmount() {
   mountpoint -q "$DISK" && umount -l "$DISK"
   clean_up
@@ -94,20 +106,28 @@ check_true "driftline verify finds nothing wrong" "$BINARY" verify --content --d
 
 echo "a disk that turns read-only"
 start_server "$DATA"
-if ! mount -o remount,ro "$DISK" 2>/dev/null; then
-  echo "skipped: a file system in use cannot be made read-only here"
+if [[ $IMAGE == yes ]]; then
+  mount -o remount,abort "$DISK"
+  status=$(post "${BATCHES[${#ACKED[@]}]}")
+  check_true "a batch is refused, with $status" test "$status" -ge 500
+  check_store "on the read-only disk"
   kill_server
-  finish
-  exit 0
+else
+  echo "without a server at work, for which an ext4 image would have to be mounted"
+  kill_server
+  mount -o remount,ro "$DISK"
 fi
-status=$(post "${BATCHES[${#ACKED[@]}]}")
-check_true "a batch is refused, with $status" test "$status" -ge 500
-check_store "on the read-only disk"
-kill_server
 "$BINARY" serve --data "$DATA" --listen 127.0.0.1:0 >/dev/null 2>"$WORK/refused" && refused=no || refused=yes
 check "a start is refused" yes "$refused"
 check_true "and names the directory: $(tail -n 1 "$WORK/refused")" grep -q "the data" "$WORK/refused"
-mount -o remount,rw "$DISK"
+if [[ $IMAGE == yes ]]; then
+  umount "$DISK"
+  # 1 says that errors were corrected.
+  e2fsck -p "$WORK/image" >/dev/null || (($? == 1)) || fail "the image is damaged"
+  mount_image || fail "the image cannot be mounted again"
+else
+  mount -o remount,rw "$DISK"
+fi
 start_server "$DATA"
 check_store "once it can be written again"
 stop_server
