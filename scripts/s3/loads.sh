@@ -126,7 +126,7 @@ outage() {
   lines=$(cat "${acked[@]}" /dev/null | wc -l)
   # Of a day that no committed file has: the store need not be asked.
   check "acknowledged records that are seen meanwhile" "$lines" \
-    "$(sql_value "select count(*) as n from agent_logs where date = date '$day'")"
+    "$(sql_value "select count(*) as n from agent_logs where timestamp >= '${day}T00:00:00Z'")"
   check "books meanwhile: accepted less committed and buffered" 0 \
     "$(status | json "d['books']['accepted'] - d['books']['committed'] - d['books']['buffered']")"
   FILES+=("${acked[@]}")
