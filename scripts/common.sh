@@ -16,7 +16,11 @@ SERVERS_STARTED=0
 URL=
 CHECKS=0
 FAILURES=0
-# Further processes of a script, ended when it ends.
+# A `driftline load` that runs, ended when the script ends; and further processes of a script.
+LOADER_PID=
+LOADER_SECONDS_MAX=300
+# So long a loader may go on that has lost its server.
+LOADER_GRACE_SECONDS=2
 PIDS=()
 
 skip() {
@@ -180,8 +184,35 @@ stop_server() {
 kill_server() {
   local pid=$SERVER_PID
   SERVER_PID=
-  kill -KILL "$pid"
+  # It may have ended by itself.
+  kill -KILL "$pid" 2>/dev/null || true
   wait "$pid" 2>/dev/null || true
+}
+
+# start_loader FILE: loads it in the background.
+start_loader() {
+  "$BINARY" load "$1" --url "$URL" >"$WORK/load.log" 2>&1 &
+  LOADER_PID=$!
+}
+
+# Waits some seconds for the loader and returns its exit code; one that still tries then is ended.
+loader_status() {
+  local pid=$LOADER_PID status=0
+  within "$1" ended "$pid" || kill -KILL "$pid" 2>/dev/null || true
+  wait "$pid" 2>/dev/null || status=$?
+  LOADER_PID=
+  return "$status"
+}
+
+# The server's own count of the records and lines that came in, duplicates included.
+received() {
+  fetch "$URL/api/v1/status" | json "d['books']['received']"
+}
+
+received_or_ended() {
+  local now
+  ended "$LOADER_PID" && return
+  now=$(received 2>/dev/null) && ((now >= $1))
 }
 
 # sql QUERY: the rows as JSON.
@@ -204,9 +235,18 @@ sql_value() {
   json "(lambda v: ${2:-v})(*[value for row in d for value in row.values()])" <<<"$rows"
 }
 
+# check_rows LINES REQUESTS TOKENS COST: all of what record_sums.py says is there, once.
+check_rows() {
+  check "records" "$1" "$(sql_value 'select count(*) as n from agent_logs')"
+  check "different requests" "$2" "$(sql_value 'select count(distinct request_id) as n from agent_logs')"
+  check "prompt tokens" "$3" "$(sql_value 'select sum(prompt_tokens) as n from agent_logs')"
+  check "rejected lines" 0 "$(sql_value 'select count(*) as n from rejected_logs')"
+  check_true "cost" near "$4" "$(sql_value 'select sum(cost_usd) as usd from agent_logs')" 1e-9
+}
+
 clean_up() {
   local pid
-  for pid in "${PIDS[@]}" $SERVER_PID; do
+  for pid in "${PIDS[@]}" $LOADER_PID $SERVER_PID; do
     kill -KILL "$pid" 2>/dev/null || true
     wait "$pid" 2>/dev/null || true
   done

@@ -27,7 +27,7 @@ use crate::{
     http::{self, App, Rooms},
     ingest::{self, Ingestor, Parts},
     jobs,
-    lake::{LakeTable, Remote, Storage},
+    lake::{LakeTable, Remote, Run, Runs, Storage},
     lifecycle::{Policy, TenantPolicy},
     maintain::{self, Maintainer},
     memory,
@@ -44,6 +44,8 @@ const FORMAT: &str = "driftline-data 1\n";
 const LOCK: &str = "LOCK";
 /// By this a directory owns tables that are elsewhere.
 const IDENTITY: &str = "IDENTITY";
+/// Whose commits tables that are elsewhere may have.
+const RUNS: &str = "RUNS";
 /// Where the tables are, if not elsewhere.
 const TABLES: &str = "tables";
 
@@ -96,8 +98,12 @@ impl Store {
         let stores = Stores::open(config, &disk).await?;
         let mut lake = Vec::new();
         for table in Table::ALL {
-            lake.push(Arc::new(LakeTable::open(&stores.home, stores.cold.as_ref(), table).await?));
+            lake.push(LakeTable::open(&stores.home, stores.cold.as_ref(), table).await?);
         }
+        if config.storage.url.is_some() {
+            hold_tables(disk.as_ref(), data, &mut lake).await?;
+        }
+        let lake: Vec<_> = lake.into_iter().map(Arc::new).collect();
         let catalog = Catalog::open(&data.join("catalog.sqlite")).await?;
         let buffer = Arc::new(Buffer::new(budget.buffer));
         let (engine, problems) =
@@ -393,6 +399,41 @@ fn identity(disk: &dyn Disk, data: &Path) -> Result<String> {
         }
         Err(error) => Err(error).context(format!("cannot read {}", path.display())),
     }
+}
+
+/// Takes tables that are elsewhere for one run of this directory's server, and keeps whose commits they may have.
+///
+/// # Errors
+///
+/// [`Kind::Conflict`] when the last commit is none that this directory knows: a copy of it has run.
+async fn hold_tables(disk: &dyn Disk, data: &Path, tables: &mut [LakeTable]) -> Result<()> {
+    let path = data.join(RUNS);
+    let known: Option<Runs> = match fs::read_to_string(&path) {
+        Ok(text) => Some(text.parse().context(format!("cannot read {}", path.display()))?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error).context(format!("cannot read {}", path.display())),
+    };
+    let mut before = Vec::new();
+    for table in &*tables {
+        let Some(last) = table.last_commit().await? else { continue };
+        if !known.as_ref().is_some_and(|known| known.has(&last)) {
+            return Err(Error::new(
+                Kind::Conflict,
+                format!(
+                    "{} was committed to from a copy of {}, and both count their batches alike: start that copy, and \
+                     set this one aside",
+                    table.url(),
+                    data.display()
+                ),
+            ));
+        }
+        before.push(last);
+    }
+    let runs = Arc::new(Runs::new(Run::random(), before));
+    // Before the first commit of the run.
+    write_durably(disk, data, RUNS, &runs.to_string())?;
+    tables.iter_mut().for_each(|table| table.hold(Arc::clone(&runs)));
+    Ok(())
 }
 
 /// Remembers where the tables are: a start that looks elsewhere would show none of the rows.

@@ -7,7 +7,9 @@
 
 mod copy;
 mod file;
+mod remote;
 mod rewrite;
+mod run;
 mod scan;
 mod schema;
 mod sidecar;
@@ -23,6 +25,7 @@ mod verify;
 pub use copy::{Copied, CopyTarget};
 pub use file::sort_by_time;
 pub use rewrite::{Keep, Rewrite, Rewriter, Rewritten};
+pub use run::{LastCommit, Run, Runs};
 pub use scan::Scan;
 pub use sidecar::{Sidecar, SidecarScan, Sidecars};
 pub use storage::{Remote, Storage};

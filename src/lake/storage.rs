@@ -11,7 +11,10 @@ use object_store::{
 };
 use url::{Position, Url};
 
-use super::store::{FsyncStore, settle};
+use super::{
+    remote::RemoteStore,
+    store::{FsyncStore, settle},
+};
 use crate::{
     disk::{self, Disk, SystemDisk},
     error::{Context, Error, Kind, Result},
@@ -112,14 +115,13 @@ impl Storage {
             return self.is_ours(&found, owner);
         }
         let payload = PutPayload::from(format!("{owner}\n"));
-        match self.store.put_opts(&path, payload, PutOptions::from(PutMode::Create)).await {
-            Ok(_) => Ok(()),
-            // Perhaps by ourselves: a request whose answer was lost is sent again.
-            Err(object_store::Error::AlreadyExists { .. }) => {
-                let found = self.owner(&path).await?.unwrap_or_default();
-                self.is_ours(&found, owner)
-            }
-            Err(error) => Err(error).context(format!("cannot write to {}", self.root)),
+        let Err(error) = self.store.put_opts(&path, payload, PutOptions::from(PutMode::Create)).await else {
+            return Ok(());
+        };
+        // Perhaps by ourselves: the store may have taken what it was sent and lost its answer.
+        match self.owner(&path).await? {
+            Some(found) => self.is_ours(&found, owner),
+            None => Err(error).context(format!("cannot write to {}", self.root)),
         }
     }
 
@@ -222,7 +224,8 @@ fn s3(root: &Url, remote: &Remote) -> Result<Arc<dyn ObjectStore>> {
     let builder = AmazonS3Builder::new().with_client_options(client(remote)).with_retry(retries(remote));
     let builder = options(remote).fold(builder, |builder, (key, value)| builder.with_config(key, value));
     let store = builder.with_url(root.as_str()).build();
-    Ok(Arc::new(store.kind_context(Kind::Invalid, || format!("cannot use {root}"))?))
+    let store = store.kind_context(Kind::Invalid, || format!("cannot use {root}"))?;
+    Ok(Arc::new(RemoteStore::new(store, remote.retry_timeout)))
 }
 
 #[cfg(feature = "gcs")]
@@ -232,7 +235,8 @@ fn gcs(root: &Url, remote: &Remote) -> Result<Arc<dyn ObjectStore>> {
         .with_retry(retries(remote));
     let builder = options(remote).fold(builder, |builder, (key, value)| builder.with_config(key, value));
     let store = builder.with_url(root.as_str()).build();
-    Ok(Arc::new(store.kind_context(Kind::Invalid, || format!("cannot use {root}"))?))
+    let store = store.kind_context(Kind::Invalid, || format!("cannot use {root}"))?;
+    Ok(Arc::new(RemoteStore::new(store, remote.retry_timeout)))
 }
 
 #[cfg(feature = "azure")]
@@ -242,5 +246,6 @@ fn azure(root: &Url, remote: &Remote) -> Result<Arc<dyn ObjectStore>> {
         .with_retry(retries(remote));
     let builder = options(remote).fold(builder, |builder, (key, value)| builder.with_config(key, value));
     let store = builder.with_url(root.as_str()).build();
-    Ok(Arc::new(store.kind_context(Kind::Invalid, || format!("cannot use {root}"))?))
+    let store = store.kind_context(Kind::Invalid, || format!("cannot use {root}"))?;
+    Ok(Arc::new(RemoteStore::new(store, remote.retry_timeout)))
 }

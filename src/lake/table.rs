@@ -33,6 +33,7 @@ use url::Url;
 
 use super::{
     file::{self, Encoded},
+    run::Runs,
     schema, statistics,
     storage::{Place, Storage},
     tags,
@@ -102,6 +103,8 @@ pub struct LakeTable {
     pub(super) log_store: LogStoreRef,
     pub(super) writer: Mutex<DeltaTableState>,
     snapshot: RwLock<Arc<Snapshot>>,
+    /// Whose commits it may have, where others could make some.
+    pub(super) runs: Option<Arc<Runs>>,
     /// Snapshots that were the newest once: somebody may still read from them.
     past: std::sync::Mutex<Vec<Weak<Snapshot>>>,
 }
@@ -147,6 +150,7 @@ impl LakeTable {
             log_store,
             writer: Mutex::new(state),
             snapshot: RwLock::new(Arc::new(snapshot)),
+            runs: None,
             past: std::sync::Mutex::default(),
         })
     }
@@ -216,6 +220,7 @@ impl LakeTable {
             .await
             .context(format!("cannot refresh the Delta log of {}", self.table.name()))?;
         let snapshot = read_snapshot(self.table, &self.places, &self.log_store, state).await?;
+        self.check_run(state, snapshot.committed_seq).await?;
         self.publish(snapshot);
         Ok(())
     }
@@ -228,6 +233,10 @@ impl LakeTable {
         actions: Vec<Action>,
         operation: DeltaOperation,
     ) -> Result<()> {
+        let properties = match &self.runs {
+            Some(runs) => properties.with_application_transaction(runs.transaction()),
+            None => properties,
+        };
         // The log is tended on its own: a commit that stands must not fail over an old file.
         let committed = CommitBuilder::from(properties.with_cleanup_expired_logs(Some(false)))
             .with_actions(actions)

@@ -11,6 +11,7 @@ use driftline::{
     clock::Clock,
     config::{Config, TenantLifecycleConfig},
     daemon::{self, Store},
+    error::Kind,
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::json;
@@ -288,4 +289,36 @@ async fn tables_can_be_at_a_url() {
     let local = Config { storage: Default::default(), ..app.config.clone() };
     app.daemon.take().unwrap().stop().await.unwrap();
     assert!(refusal(&local).await.contains("put storage.url back"));
+}
+
+#[tokio::test]
+async fn a_copy_of_a_directory_takes_no_commits_for_its_own() {
+    let place = tempfile::tempdir().unwrap();
+    let url = format!("file://{}/tables", place.path().display());
+    let mut app = TestApp::start_with(|config| config.storage.url = Some(url)).await;
+    load(&app, "before", 1).await;
+    // Copies that never commit are none.
+    let mut copy = app.crash().await;
+    load(&app, "after", 1).await;
+    // Both give the same number to a batch of their own.
+    copy.logs(record(0, "of-the-copy", "rag", 0.5)).await;
+    app.logs(record(0, "of-the-first", "rag", 0.5)).await;
+    let refused = copy.daemon.as_ref().unwrap().ingestor().flush().await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::Conflict);
+    assert!(refused.to_string().contains("another server has committed"), "{refused}");
+    let ready = copy.get("/readyz").send().await.unwrap();
+    assert_eq!(ready.status(), 503);
+    assert!(copy.daemon.take().unwrap().stop().await.is_err());
+    // The first goes on, and the copy does not start again.
+    app.flush().await;
+    app.restart().await;
+    assert_eq!(app.sql(TOTALS).await[0]["ids"], 3);
+    assert!(refusal(&copy.config).await.contains("from a copy of"), "the copy starts");
+    // The first may also be the one that stops: whoever commits first goes on.
+    let mut copy = app.crash().await;
+    load(&copy, "of-the-next-copy", 1).await;
+    app.logs(record(0, "late", "rag", 0.5)).await;
+    assert_eq!(app.daemon.as_ref().unwrap().ingestor().flush().await.unwrap_err().kind(), Kind::Conflict);
+    copy.restart().await;
+    assert_eq!(copy.sql(TOTALS).await[0]["ids"], 4);
 }

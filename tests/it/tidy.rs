@@ -91,9 +91,9 @@ const CONFINED: &[Confined] = &[
     Confined { path: "SystemTime::now", places: &["clock"], reason: "time is passed in" },
     Confined {
         path: "Instant::now",
-        places: &["clock", "cli", "src/query/running.rs", "src/http/bodies.rs"],
-        reason: "time is passed in; the command line says how long a load took, and deadlines of statements and \
-                 bodies are tokio's own monotonic clock, which tests can pause",
+        places: &["clock", "cli", "src/query/running.rs", "src/http/bodies.rs", "src/lake/remote/mod.rs"],
+        reason: "time is passed in; the command line says how long a load took, and deadlines of statements, bodies \
+                 and reads over the network are tokio's own monotonic clock, which tests can pause",
     },
     Confined { path: "Utc::now", places: &["clock"], reason: "time is passed in" },
     Confined { path: "Local::now", places: &["clock"], reason: "time is passed in; there are no local times" },

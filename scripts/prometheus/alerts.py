@@ -1,9 +1,9 @@
-"""The parts of check-alerts.sh that are no shell: traffic, a webhook receiver, and what has to have arrived there.
+"""The parts of alerts.sh that are no shell: traffic, a webhook receiver, and what has to have arrived there.
 
-usage: alerts_check.py send URL BAD_FILE CALM_FILE      records each second; bad while only BAD_FILE exists
-       alerts_check.py receive PORT LOG                 keeps every notification as a line of LOG
-       alerts_check.py routed firing|resolved|down LOG  fails where one is missing or went elsewhere
-       alerts_check.py runbooks FILE BINARY URL         prints the commands of FILE that fail
+usage: alerts.py send URL BAD_FILE CALM_FILE      records each second; bad while only BAD_FILE exists
+       alerts.py receive PORT LOG                 keeps every notification as a line of LOG
+       alerts.py routed firing|resolved|down LOG  fails where one is missing or went elsewhere
+       alerts.py runbooks FILE BINARY URL         prints the commands of FILE that fail
 """
 
 import datetime
