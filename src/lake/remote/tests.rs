@@ -1,3 +1,5 @@
+//! A store whose answers break off, and what comes through.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use object_store::{ObjectStoreExt, client::HttpErrorKind, memory::InMemory};
