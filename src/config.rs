@@ -88,12 +88,14 @@ pub struct Budget {
     pub query: usize,
     /// Files that are joined.
     pub lifecycle: usize,
+    /// Columns of rollups that stay.
+    pub rollup: usize,
 }
 
 impl Budget {
     /// What is known beforehand of all parts together.
     fn sum(&self) -> usize {
-        self.bodies + self.buffer + self.flush + self.query + self.lifecycle
+        self.bodies + self.buffer + self.flush + self.query + self.lifecycle + self.rollup
     }
 }
 
@@ -252,11 +254,14 @@ pub struct RollupConfig {
     /// `DRIFTLINE_ROLLUP_SETTLED_S`: a file gets its rollups so long after it was written, seconds: until then
     /// it may be joined with others.
     pub settled_s: u64,
+    /// `DRIFTLINE_ROLLUP_MEMORY_BYTES_MAX`: most memory for columns of rollups that stay, bytes; 0 is a share of
+    /// `memory.bytes_max`.
+    pub memory_bytes_max: usize,
 }
 
 impl Default for RollupConfig {
     fn default() -> Self {
-        Self { interval_s: 5, settled_s: 30 }
+        Self { interval_s: 5, settled_s: 30, memory_bytes_max: 0 }
     }
 }
 
@@ -398,13 +403,14 @@ impl Config {
             flush: share(self.buffer.flush_bytes, 1),
             query: share(self.query.memory_bytes_max, 4),
             lifecycle: share(self.lifecycle.memory_bytes_max, 2),
+            rollup: share(self.rollup.memory_bytes_max, 1),
         };
         if budget.sum() > whole / 8 * 7 {
             return Err(Error::invalid(format!(
                 "memory.bytes_max ({whole}) is too little for its parts: ingest.body_bytes_max or a sixteenth ({}), \
                  buffer.bytes_max ({}), buffer.flush_bytes ({}), query.memory_bytes_max ({}), \
-                 lifecycle.memory_bytes_max ({}), and an eighth for all else",
-                budget.bodies, budget.buffer, budget.flush, budget.query, budget.lifecycle
+                 lifecycle.memory_bytes_max ({}), rollup.memory_bytes_max ({}), and an eighth for all else",
+                budget.bodies, budget.buffer, budget.flush, budget.query, budget.lifecycle, budget.rollup
             )));
         }
         Ok(budget)
@@ -500,17 +506,18 @@ mod tests {
 
     #[test]
     fn parts_share_the_memory() {
-        let check = |change: &dyn Fn(&mut Config), expected: Option<[usize; 5]>| {
+        let check = |change: &dyn Fn(&mut Config), expected: Option<[usize; 6]>| {
             let mut config = Config::default();
             change(&mut config);
             let mib = |budget: Budget| {
-                [budget.bodies, budget.buffer, budget.flush, budget.query, budget.lifecycle].map(|bytes| bytes >> 20)
+                let Budget { bodies, buffer, flush, query, lifecycle, rollup } = budget;
+                [bodies, buffer, flush, query, lifecycle, rollup].map(|bytes| bytes >> 20)
             };
             assert_eq!(config.budget().ok().map(mib), expected);
         };
-        check(&|_| (), Some([64, 256, 64, 256, 128]));
-        check(&|config| config.memory.bytes_max = 4 << 30, Some([256, 1024, 256, 1024, 512]));
-        check(&|config| config.query.memory_bytes_max = 100 << 20, Some([64, 256, 64, 100, 128]));
+        check(&|_| (), Some([64, 256, 64, 256, 128, 64]));
+        check(&|config| config.memory.bytes_max = 4 << 30, Some([256, 1024, 256, 1024, 512, 256]));
+        check(&|config| config.query.memory_bytes_max = 100 << 20, Some([64, 256, 64, 100, 128, 64]));
         check(&|config| config.query.memory_bytes_max = 800 << 20, None);
         check(&|config| config.memory.bytes_max = 128 << 20, None);
     }

@@ -582,6 +582,7 @@ fn query_settings(config: &Config, budget: &Budget, spill_directory: PathBuf) ->
         rows_max: config.query.rows_max,
         memory_bytes_max: budget.query,
         process_bytes_max: config.memory.bytes_max,
+        rollup_bytes_max: budget.rollup,
         spill_bytes_max: config.query.spill_bytes_max,
         concurrency: config.query.concurrency,
         spill_directory,

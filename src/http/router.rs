@@ -6,7 +6,7 @@ use axum::{
     middleware,
     routing::{get, post},
 };
-use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
+use tower_http::{CompressionLevel, catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
 use super::{App, backup, drift, error, logs, maintenance, metrics, queries, reports, sql, status};
 
@@ -31,7 +31,8 @@ pub fn routes(app: App) -> Router {
         .method_not_allowed_fallback(error::no_method)
         // Handlers bound their bodies themselves, with our own message.
         .layer(DefaultBodyLimit::disable())
-        .layer(CompressionLayer::new())
+        // Readers are near, and a scrape has to be quick.
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .layer(middleware::from_fn_with_state(app.clone(), metrics::count))
         .layer(CatchPanicLayer::custom(error::panicked))
         .with_state(app)

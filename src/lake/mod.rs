@@ -13,6 +13,7 @@ mod run;
 mod scan;
 mod schema;
 mod sidecar;
+mod sidecar_columns;
 mod statistics;
 mod storage;
 mod store;

@@ -29,6 +29,7 @@ use parquet::{
 
 use super::{
     scan::{PinningReaders, located},
+    sidecar_columns::Columns,
     storage::Place,
     table::{DataFile, LakeTable, Snapshot, put},
 };
@@ -40,14 +41,15 @@ pub(super) const DERIVED: &str = "_derived";
 /// A file that was derived from a data file.
 #[derive(Debug, Clone)]
 pub struct Sidecar {
-    path: Path,
-    bytes: u64,
+    pub(super) path: Path,
+    pub(super) bytes: u64,
 }
 
 /// The sidecars of one kind: of all that is derived by the same rule.
 #[derive(Debug)]
 pub struct Sidecars {
-    place: Place,
+    pub(super) place: Place,
+    pub(super) columns: Columns,
     kind: String,
     /// By the last part of the data file's name, which a move to another store keeps.
     ready: RwLock<HashMap<String, Sidecar>>,
@@ -67,8 +69,8 @@ pub struct SidecarScan {
 }
 
 impl LakeTable {
-    /// The sidecars of a kind, as they are in the store.
-    pub async fn sidecars(&self, kind: &str) -> Result<Sidecars> {
+    /// The sidecars of a kind, as they are in the store; so many bytes of their columns stay in memory.
+    pub async fn sidecars(&self, kind: &str, held_bytes_max: usize) -> Result<Sidecars> {
         let place = self.places.home.clone();
         let prefix = place.path_of(&format!("{DERIVED}/{kind}"));
         let mut listed = place.store.list(Some(&prefix));
@@ -78,7 +80,8 @@ impl LakeTable {
                 ready.insert(stem.to_owned(), Sidecar { path: found.location.clone(), bytes: found.size });
             }
         }
-        Ok(Sidecars { place, kind: kind.to_owned(), ready: RwLock::new(ready) })
+        let columns = Columns::new(held_bytes_max);
+        Ok(Sidecars { place, columns, kind: kind.to_owned(), ready: RwLock::new(ready) })
     }
 
     /// Deletes the sidecars of other kinds than these, which other rules made.

@@ -61,6 +61,8 @@ pub struct Settings {
     pub memory_bytes_max: usize,
     /// What the whole process may have resident, bytes: where that is watched, statements give way near it.
     pub process_bytes_max: usize,
+    /// Most memory for columns of rollups that stay, bytes.
+    pub rollup_bytes_max: usize,
     /// Most bytes that statements may spill.
     pub spill_bytes_max: u64,
     /// Statements that run at the same time; others wait a moment.
@@ -137,7 +139,7 @@ impl Engine {
         if let Some((table, lake)) = calls {
             let (definitions, wrong) = engine.define_rollups().await;
             problems.extend(wrong);
-            let rollups = Rollups::open(table, lake, definitions).await?;
+            let rollups = Rollups::open(table, lake, definitions, engine.settings.rollup_bytes_max).await?;
             engine.rollups.get_or_init(|| Arc::new(rollups));
         }
         Ok((engine, problems))

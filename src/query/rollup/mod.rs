@@ -21,11 +21,12 @@ mod source;
 
 use std::{fmt, sync::Arc};
 
-use arrow::datatypes::SchemaRef;
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::{
     catalog::{Session, TableProvider},
-    common::Result as EngineResult,
-    datasource::TableType,
+    common::{Result as EngineResult, project_schema},
+    datasource::{TableType, memory::MemorySourceConfig, source::DataSourceExec},
+    error::DataFusionError,
     logical_expr::Expr,
     physical_plan::ExecutionPlan,
 };
@@ -66,6 +67,7 @@ impl Rollups {
         table: Arc<StoredTable>,
         lake: Arc<LakeTable>,
         definitions: Vec<(Definition, String)>,
+        held_bytes_max: usize,
     ) -> Result<Self> {
         let kind = |(definition, text): &(Definition, String)| {
             let hash = blake3::hash(text.as_bytes()).to_hex();
@@ -73,9 +75,10 @@ impl Rollups {
         };
         let kinds: Vec<String> = definitions.iter().map(kind).collect();
         lake.forget_other_sidecars(&kinds.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+        let held_bytes_max = held_bytes_max / definitions.len().max(1);
         let mut levels = Vec::new();
         for ((definition, _), kind) in definitions.into_iter().zip(kinds) {
-            levels.push(Arc::new(Level { definition, sidecars: lake.sidecars(&kind).await? }));
+            levels.push(Arc::new(Level { definition, sidecars: lake.sidecars(&kind, held_bytes_max).await? }));
         }
         levels.sort_by_key(|level| std::cmp::Reverse(level.definition.grain.us()));
         Ok(Self { table, lake, levels })
@@ -134,6 +137,15 @@ impl TableProvider for RollupRows {
         _: Option<usize>,
     ) -> EngineResult<Arc<dyn ExecutionPlan>> {
         let workers = state.config().target_partitions().max(1);
+        let held =
+            self.level.sidecars.read(&self.sidecars, &self.level.definition.schema, projection.map(Vec::as_slice));
+        if let Some(batches) = held.await.map_err(|error| DataFusionError::External(Box::new(error)))? {
+            let share = batches.len().div_ceil(workers).max(1);
+            let partitions: Vec<_> = batches.chunks(share).map(<[RecordBatch]>::to_vec).collect();
+            let schema = project_schema(&self.schema(), projection)?;
+            let memory = MemorySourceConfig::try_new(&partitions, schema, None)?;
+            return Ok(DataSourceExec::from_data_source(memory));
+        }
         let share = self.sidecars.len().div_ceil(workers).max(1);
         let scan = SidecarScan {
             snapshot: Arc::clone(&self.snapshot),
