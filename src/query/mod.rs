@@ -13,6 +13,7 @@ mod options;
 mod provider;
 mod report;
 mod rollup;
+mod series;
 mod sketches;
 mod write;
 
