@@ -57,9 +57,29 @@
 -- column: date date -- UTC day of timestamp
 -- column: cost USD -- reported cost, else computed by the price list; null where neither is known
 -- column: is_error flag -- the record carries an error or an error_type
+-- column: is_timeout flag -- the call ran out of time
+-- column: is_rate_limited flag -- the call was refused because there were too many
+-- column: is_context_overflow flag -- the call did not fit into the model's context
 
+-- Providers and their client libraries have many words for one thing; these are those that are known. The words
+-- of a full context are also those of the family llm_context_overflow_total: a test holds them together.
 select
   *,
   coalesce(cost_usd, cost_computed_usd) as cost,
-  error is not null or error_type is not null as is_error
+  error is not null or error_type is not null as is_error,
+  coalesce(http_status in (408, 504), false)
+    or coalesce(lower(error_type) in (
+      'timeout', 'timeout_error', 'timeouterror', 'timed_out', 'request_timeout', 'read_timeout', 'connect_timeout',
+      'gateway_timeout', 'apitimeouterror', 'readtimeout', 'connecttimeout', 'deadline_exceeded'
+    ), false) as is_timeout,
+  coalesce(http_status = 429, false)
+    or coalesce(lower(error_type) in (
+      'rate_limit', 'rate_limited', 'rate_limit_error', 'rate_limit_exceeded', 'ratelimiterror', 'too_many_requests',
+      'throttled', 'throttlingexception', 'resource_exhausted'
+    ), false) as is_rate_limited,
+  coalesce(lower(finish_reason) = 'model_context_window_exceeded', false)
+    or coalesce(lower(error_type) in (
+      'context_length_exceeded', 'context_window_exceeded', 'context_overflow', 'model_context_window_exceeded',
+      'contextwindowexceedederror', 'prompt_too_long'
+    ), false) as is_context_overflow
 from stored.agent_logs

@@ -5,6 +5,10 @@
 -- column: tenant_id text -- customer the call was made for
 -- column: agent_id text -- agent that called the tool
 -- column: model text -- model that asked for the tool
+-- column: provider text -- company or service that runs the model
+-- column: operation text -- kind of the surrounding call
+-- column: environment text -- deployment, such as production or staging
+-- column: variant text -- arm of an experiment
 -- column: session_id text -- conversation the call belongs to
 -- column: trace_id text -- trace the call belongs to
 -- column: request_id text -- id of the surrounding call
@@ -21,6 +25,10 @@ select
   tenant_id,
   agent_id,
   model,
+  provider,
+  operation,
+  environment,
+  variant,
   session_id,
   trace_id,
   request_id,
@@ -38,6 +46,10 @@ from (
     tenant_id,
     agent_id,
     model,
+    provider,
+    operation,
+    environment,
+    variant,
     session_id,
     trace_id,
     request_id,

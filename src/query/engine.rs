@@ -13,14 +13,14 @@ use datafusion::{
     common::{ParamValues, ScalarValue},
     error::DataFusionError,
     execution::{
-        SessionStateBuilder,
+        FunctionRegistry, SessionStateBuilder,
         context::{SQLOptions, SessionContext},
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
         memory_pool::MemoryPool,
         runtime_env::RuntimeEnvBuilder,
     },
     logical_expr::LogicalPlan,
-    optimizer::{Optimizer, simplify_expressions::SimplifyExpressions},
+    optimizer::{Analyzer, Optimizer},
     prelude::SessionConfig,
 };
 use tokio::{
@@ -29,15 +29,16 @@ use tokio::{
 };
 
 use super::{
-    error::{from_engine, message},
+    error::from_engine,
     functions, guard,
     late::LateMaterialisation,
     library::{Entry, Kind as LibraryKind, Library, Problem},
     memory::{Bounds, Memory},
     options::Options,
     provider::StoredTable,
-    rollup::{Definition, Grain, Rollups, UseRollups},
+    rollup::{Rollups, UseRollups, load as load_rollups},
     running::{Rows, Statement, Workers},
+    series::{self, FillGaps},
     sketches,
     yielding::YieldingJoins,
 };
@@ -137,7 +138,7 @@ impl Engine {
         let engine = Self { context, library, settings, clock, permits, rollups, memory, workers };
         problems.extend(engine.create_views().await);
         if let Some((table, lake)) = calls {
-            let (definitions, wrong) = engine.define_rollups().await;
+            let (definitions, wrong) = load_rollups(&engine.context.state(), &engine.library).await;
             problems.extend(wrong);
             let rollups = Rollups::open(table, lake, definitions, engine.settings.rollup_bytes_max).await?;
             engine.rollups.get_or_init(|| Arc::new(rollups));
@@ -226,11 +227,12 @@ impl Engine {
     /// Plans every named file and says what is wrong with which.
     pub async fn check(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        for (_, entry) in self.library.all() {
+        for (_, entry) in self.library.all().filter(|(kind, _)| *kind != LibraryKind::Rollups) {
             if let Err(problem) = self.check_entry(entry).await {
                 problems.push(problem);
             }
         }
+        problems.extend(load_rollups(&self.context.state(), &self.library).await.1);
         problems
     }
 
@@ -244,7 +246,7 @@ impl Engine {
             state.create_physical_plan(&plan).await?;
             Ok(())
         };
-        planned.await.map_err(|error| problem(&entry.file, &error))
+        planned.await.map_err(|error| Problem::of(&entry.file, &error))
     }
 
     /// What statements hold.
@@ -255,31 +257,6 @@ impl Engine {
     /// The rollups of the calls.
     pub fn rollups(&self) -> Option<&Arc<Rollups>> {
         self.rollups.get()
-    }
-
-    /// What the rollup files say, and what is wrong with which.
-    async fn define_rollups(&self) -> (Vec<(Definition, String)>, Vec<Problem>) {
-        let (mut definitions, mut problems) = (Vec::new(), Vec::new());
-        for entry in self.library.of(LibraryKind::Rollups) {
-            match self.define_rollup(entry).await {
-                Ok(definition) => definitions.push((definition, entry.named.sql.clone())),
-                Err(message) => problems.push(Problem { file: entry.file.clone(), line: None, message }),
-            }
-        }
-        (definitions, problems)
-    }
-
-    async fn define_rollup(&self, entry: &Entry) -> Result<Definition, String> {
-        let grain = entry.named.grain.as_deref().and_then(Grain::of).ok_or("the grain of a rollup is hour or day")?;
-        let state = self.context.state();
-        let simplified = async {
-            let plan = state.create_logical_plan(&entry.named.sql).await?;
-            // As far as a statement's plan is when rollups are looked for.
-            let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
-            Optimizer::with_rules(vec![Arc::new(SimplifyExpressions::new())]).optimize(plan, &state, |_, _| {})
-        };
-        let plan = simplified.await.map_err(|error| message(error.find_root()))?;
-        Definition::of(&entry.named.name, grain, &plan)
     }
 
     async fn create_views(&self) -> Vec<Problem> {
@@ -295,7 +272,7 @@ impl Engine {
                 }
             }
             if failed.is_empty() || failed.len() == before {
-                return failed.into_iter().map(|(entry, error)| problem(&entry.file, &error)).collect();
+                return failed.into_iter().map(|(entry, error)| Problem::of(&entry.file, &error)).collect();
             }
             waiting = failed.into_iter().map(|(entry, _)| entry).collect();
         }
@@ -377,23 +354,26 @@ fn session(settings: &Settings, use_rollups: UseRollups) -> Result<SessionContex
     // Once expressions are simple, and before plans are turned inside out.
     let simplified = rules.iter().position(|rule| rule.name() == "simplify_expressions").map_or(0, |found| found + 1);
     rules.insert(simplified, Arc::new(use_rollups));
+    let mut analyzer = Analyzer::new().rules;
+    analyzer.insert(0, Arc::new(FillGaps));
     let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features()
+        .with_analyzer_rules(analyzer)
         .with_optimizer_rules(rules)
         .with_physical_optimizer_rule(Arc::new(LateMaterialisation))
         .with_physical_optimizer_rule(Arc::new(YieldingJoins))
         .build();
     datafusion_functions_json::register_all(&mut state)
         .map_err(|error| from_engine("cannot register the JSON functions", error))?;
+    state
+        .register_expr_planner(series::planner())
+        .map_err(|error| from_engine("cannot register the names of functions", error))?;
     let context = SessionContext::new_with_state(state);
-    for aggregate in functions::aggregates().into_iter().chain(sketches::aggregates()) {
-        context.register_udaf(aggregate);
-    }
-    for function in sketches::functions() {
-        context.register_udf(function);
-    }
+    let aggregates = functions::aggregates().into_iter().chain(sketches::aggregates()).chain(series::aggregates());
+    aggregates.for_each(|aggregate| context.register_udaf(aggregate));
+    sketches::functions().into_iter().chain(series::functions()).for_each(|function| context.register_udf(function));
     Ok(context)
 }
 
@@ -442,17 +422,4 @@ fn scalar(value: &serde_json::Value) -> Result<ScalarValue> {
         },
         _ => return Err(Error::invalid("a parameter is a string, a number, a boolean or null")),
     })
-}
-
-fn problem(file: &str, error: &DataFusionError) -> Problem {
-    let message = message(error.find_root());
-    let spanned = error.diagnostic().and_then(|diagnostic| diagnostic.span).map(|span| span.start.line as usize);
-    let line = spanned.or_else(|| line_in(&message));
-    Problem { file: file.to_owned(), line, message }
-}
-
-/// The parser says where: "… at Line: 3, Column: 8".
-fn line_in(message: &str) -> Option<usize> {
-    let rest = message.split("Line: ").nth(1)?;
-    rest.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
 }

@@ -3,12 +3,14 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
+use datafusion::error::DataFusionError;
 use include_dir::{Dir, include_dir};
 use serde::Serialize;
 
+use super::error::message;
 use crate::{
     error::{Context, Error, Kind as ErrorKind, Result},
-    named::NamedSql,
+    named::{NamedSql, Param, ParamKind},
 };
 
 static SHIPPED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/sql");
@@ -39,6 +41,23 @@ impl Kind {
             Kind::Rollups => "rollups",
         }
     }
+
+    /// Whether a file of this kind may have the parameter.
+    fn takes(self, param: &Param) -> bool {
+        match self {
+            Kind::Views => false,
+            Kind::Rollups => param.name == GRAIN && param.kind == ParamKind::Text,
+            Kind::Queries | Kind::Reports => true,
+        }
+    }
+}
+
+/// The one parameter of a rollup: each grain of its header in turn.
+pub(super) const GRAIN: &str = "grain";
+
+/// The first line of a file that starts with this.
+pub(super) fn line_starting(text: &str, start: &str) -> Option<usize> {
+    text.lines().position(|line| line.starts_with(start)).map(|index| index + 1)
 }
 
 /// What is wrong with a file.
@@ -50,6 +69,22 @@ pub struct Problem {
     pub line: Option<usize>,
     /// What is wrong.
     pub message: String,
+}
+
+impl Problem {
+    /// What the engine says is wrong with a file, and the line where it says one.
+    pub(super) fn of(file: &str, error: &DataFusionError) -> Self {
+        let message = message(error.find_root());
+        let spanned = error.diagnostic().and_then(|diagnostic| diagnostic.span).map(|span| span.start.line as usize);
+        let line = spanned.or_else(|| line_in(&message));
+        Self { file: file.to_owned(), line, message }
+    }
+}
+
+/// The parser says where: "… at Line: 3, Column: 8".
+fn line_in(message: &str) -> Option<usize> {
+    let rest = message.split("Line: ").nth(1)?;
+    rest.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
 }
 
 impl std::fmt::Display for Problem {
@@ -141,13 +176,11 @@ impl Library {
     fn add(&mut self, kind: Kind, file: &str, text: &str, problems: &mut Vec<Problem>) {
         let name = Path::new(file).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         match NamedSql::parse(name, text) {
-            Ok(named) if matches!(kind, Kind::Views | Kind::Rollups) && !named.params.is_empty() => {
-                problems.push(Problem {
-                    file: file.to_owned(),
-                    line: None,
-                    message: "a view or rollup takes no parameters".to_owned(),
-                })
-            }
+            Ok(named) if named.params.iter().any(|param| !kind.takes(param)) => problems.push(Problem {
+                file: file.to_owned(),
+                line: line_starting(text, "-- param:"),
+                message: "a view takes no parameters, and a rollup none but `grain text`".to_owned(),
+            }),
             Ok(named) => {
                 self.entries.insert((kind, name.to_owned()), Entry { file: file.to_owned(), named });
             }

@@ -15,6 +15,7 @@ mod provider;
 mod report;
 mod rollup;
 mod running;
+mod series;
 mod sketches;
 mod write;
 mod yielding;

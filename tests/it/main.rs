@@ -27,6 +27,7 @@ mod real_data;
 mod report;
 mod restart;
 mod rollup;
+mod series;
 mod simulated_disk;
 mod sketches;
 mod sql;

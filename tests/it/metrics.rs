@@ -54,3 +54,48 @@ async fn tenants_quotas_are_shown() {
     let line = r#"llm_token_daily_quota{tenant_id="t1"} 5000000"#;
     assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
 }
+
+#[tokio::test]
+async fn flags_of_calls_know_the_words_for_it() {
+    const OVERFLOWS: [&str; 6] = [
+        "context_length_exceeded",
+        "Context_Window_Exceeded",
+        "context_overflow",
+        "model_context_window_exceeded",
+        "ContextWindowExceededError",
+        "prompt_too_long",
+    ];
+    let app = TestApp::start().await;
+    let call = |n: usize, fields: &str| record(-10, &format!("r{n}"), "rag", 0.5).replace(r#""error":null"#, fields);
+    let words = OVERFLOWS.map(|word| format!(r#""error_type":"{word}""#));
+    let others = [
+        (r#""error_type":"timeout""#, "t"),
+        (r#""error_type":"APITimeoutError""#, "t"),
+        (r#""http_status":504"#, "t"),
+        (r#""error_type":"rate_limit","http_status":429"#, "r"),
+        (r#""http_status":429"#, "r"),
+        (r#""error_type":"RateLimitError""#, "r"),
+        (r#""finish_reason":"model_context_window_exceeded""#, "o"),
+        (r#""finish_reason":"length""#, ""),
+        (r#""error_type":"it broke","http_status":500"#, ""),
+        (r#""http_status":200"#, ""),
+    ];
+    let fields = words.iter().map(|word| (word.as_str(), "o")).chain(others);
+    let (bodies, expect): (Vec<String>, Vec<&str>) =
+        fields.enumerate().map(|(n, (fields, expect))| (call(n, fields), expect)).unzip();
+    app.logs(bodies.concat()).await;
+    let rows = app
+        .sql(
+            "select case when is_timeout then 't' else '' end || case when is_rate_limited then 'r' else '' end
+                || case when is_context_overflow then 'o' else '' end as found
+             from agent_logs order by cast(substr(request_id, 2) as int)",
+        )
+        .await;
+    let found: Vec<&str> = rows.as_array().unwrap().iter().map(|row| row["found"].as_str().unwrap()).collect();
+    assert_eq!(found, expect);
+    // The families count the same calls.
+    let text = app.get("/metrics").send().await.unwrap().text().await.unwrap();
+    let overflows = expect.iter().filter(|flags| **flags == "o").count();
+    let line = format!(r#"llm_context_overflow_total{{agent_id="rag",model="m1"}} {overflows}"#);
+    assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+}

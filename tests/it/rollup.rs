@@ -6,8 +6,13 @@ use std::time::Duration;
 
 use arrow::util::pretty::pretty_format_batches;
 use chrono::DateTime;
-use driftline::query::{Options, QueryParams};
-use serde_json::json;
+use driftline::{
+    clock::Clock,
+    config::Config,
+    daemon::Store,
+    query::{Library, LibraryKind, Options, QueryParams},
+};
+use serde_json::{Value, json};
 
 use crate::{
     app::{NOW_US, TestApp, json as json_of, record},
@@ -74,7 +79,17 @@ fn calls(random: &mut Random, step: u64) -> String {
             call["cost_usd"] = json!(random.below(9_000) as f64 / COST_UNITS);
         }
         if random.once_in(6) {
-            call["error_type"] = json!("timeout");
+            call["error_type"] = json!(random.pick(&["timeout", "Rate_Limit", "context_length_exceeded", "odd"]));
+        }
+        if random.once_in(9) {
+            call["http_status"] = json!(random.pick(&[200, 429, 504]));
+        }
+        if !random.once_in(3) {
+            call["ttft_ms"] = json!(random.below(900));
+            call["queue_wait_ms"] = json!(random.below(70));
+        }
+        if random.once_in(2) {
+            call["tool_calls"] = tools(random);
         }
         if random.once_in(3) {
             call["task_completed"] = json!(random.once_in(2));
@@ -82,6 +97,21 @@ fn calls(random: &mut Random, step: u64) -> String {
         body += &format!("{call}\n");
     }
     body
+}
+
+/// Tools that a call made, none among them, with what can be missing or odd.
+fn tools(random: &mut Random) -> Value {
+    let tool = |random: &mut Random| {
+        let mut tool = json!({"name": random.pick(&["search", "sql", "mail"])});
+        if !random.once_in(4) {
+            tool["latency_ms"] = json!(random.below(3_000));
+        }
+        if !random.once_in(4) {
+            tool["status"] = json!(random.pick(&["ok", "SUCCESS", "failed", "odd", "pending"]));
+        }
+        tool
+    };
+    (0..random.below(4)).map(|_| tool(random)).collect()
 }
 
 /// A bound: on a day, an hour, or anywhere.
@@ -95,45 +125,104 @@ fn bound(random: &mut Random) -> String {
     format!("timestamp '{}'", DateTime::from_timestamp_micros(us).unwrap().format("%Y-%m-%dT%H:%M:%S%.6f"))
 }
 
+/// Rows that there are rollups of, and what these keep.
+struct Source {
+    from: &'static str,
+    groups: &'static [&'static str],
+    figures: &'static [&'static str],
+}
+
+/// What all rollups are by.
+const GROUPS: [&str; 12] = [
+    "date_trunc('hour', timestamp)",
+    "date_trunc('day', timestamp)",
+    "date_trunc('week', timestamp)",
+    "time_bucket('1 hour', timestamp)",
+    "time_bucket('6 hours', timestamp)",
+    "time_bucket('2 days', timestamp, timestamp '2026-01-01T00:00:00')",
+    "time_bucket('1 month', timestamp)",
+    "date",
+    "agent_id",
+    "coalesce(model, 'none')",
+    "upper(model)",
+    "tenant_id",
+];
+
+const SOURCES: [Source; 3] = [
+    Source {
+        from: "agent_logs where true",
+        groups: &[],
+        figures: &[
+            "count(*)",
+            "sum(cost)",
+            "count(*) filter (where is_error)",
+            "count(*) filter (where is_timeout)",
+            "count(*) filter (where is_rate_limited and model = 'm1')",
+            "count(*) filter (where is_context_overflow)",
+            "count(*) filter (where model = 'm1')",
+            "sum(cost) filter (where agent_id <> 'rag')",
+            "avg(latency_ms)",
+            "sum(prompt_tokens)",
+            "cast(count(*) filter (where task_completed) as double) / nullif(count(task_completed), 0)",
+            "min(timestamp)",
+            "max(timestamp)",
+            "max(latency_ms)",
+            "count(cost_usd)",
+            "quantile_of(quantile_sketch(latency_ms), 0.95)",
+            "approx_percentile(ttft_ms, 0.5)",
+            "distinct_of(distinct_sketch(user_id))",
+            "histogram_of(histogram_sketch(latency_ms, 'latency_ms'))",
+            "histogram_of(histogram_sketch(ttft_ms, 'latency_ms'))",
+            "histogram_of(histogram_sketch(queue_wait_ms, 'latency_ms'))",
+            "max(ttft_ms)",
+        ],
+    },
+    Source {
+        from: "agent_logs where is_error",
+        groups: &["error_type", "http_status", "lower(error_type)"],
+        figures: &[
+            "count(*)",
+            "count(*) filter (where error_type = 'timeout')",
+            "sum(cost) filter (where http_status = 429)",
+            "max(timestamp)",
+            "avg(latency_ms)",
+            "distinct_of(distinct_sketch(user_id))",
+        ],
+    },
+    Source {
+        from: "tool_calls where true",
+        groups: &["tool", "upper(tool)"],
+        figures: &[
+            "count(*)",
+            "count(failed)",
+            "count(*) filter (where failed)",
+            "count(*) filter (where tool = 'sql')",
+            "sum(latency_ms)",
+            "avg(latency_ms)",
+            "max(latency_ms)",
+            "max(timestamp) filter (where failed)",
+            "approx_percentile(latency_ms, 0.95)",
+            "histogram_of(histogram_sketch(latency_ms, 'latency_ms'))",
+            "min(timestamp)",
+        ],
+    },
+];
+
+const CONDITIONS: [&str; 6] = [
+    "agent_id = 'rag'",
+    "model is null",
+    "(null is null or tenant_id = null)",
+    "tenant_id in ('t1', 't3')",
+    "lower(model) = 'm1'",
+    "date >= date '2026-05-11'",
+];
+
 /// A statement that rollups may answer.
 fn statement(random: &mut Random) -> String {
-    const GROUPS: [&str; 8] = [
-        "date_trunc('hour', timestamp)",
-        "date_trunc('day', timestamp)",
-        "date_trunc('week', timestamp)",
-        "date",
-        "agent_id",
-        "coalesce(model, 'none')",
-        "upper(model)",
-        "tenant_id",
-    ];
-    const FIGURES: [&str; 15] = [
-        "count(*)",
-        "sum(cost)",
-        "count(*) filter (where is_error)",
-        "count(*) filter (where model = 'm1')",
-        "sum(cost) filter (where agent_id <> 'rag')",
-        "avg(latency_ms)",
-        "sum(prompt_tokens)",
-        "cast(count(*) filter (where task_completed) as double) / nullif(count(task_completed), 0)",
-        "min(timestamp)",
-        "max(timestamp)",
-        "max(latency_ms)",
-        "count(cost_usd)",
-        "quantile_of(quantile_sketch(latency_ms), 0.95)",
-        "distinct_of(distinct_sketch(user_id))",
-        "histogram_of(histogram_sketch(latency_ms, 'latency_ms'))",
-    ];
-    const CONDITIONS: [&str; 6] = [
-        "agent_id = 'rag'",
-        "model is null",
-        "(null is null or tenant_id = null)",
-        "tenant_id in ('t1', 't3')",
-        "lower(model) = 'm1'",
-        "date >= date '2026-05-11'",
-    ];
-    let groups: Vec<&str> = (0..random.below(3)).map(|_| *random.pick(&GROUPS)).collect();
-    let figures: Vec<&str> = (0..random.within(1..4)).map(|_| *random.pick(&FIGURES)).collect();
+    let source = random.pick(&SOURCES);
+    let all: Vec<&str> = GROUPS.iter().chain(source.groups).copied().collect();
+    let groups: Vec<&str> = (0..random.below(3)).map(|_| *random.pick(&all)).collect();
+    let figures: Vec<&str> = (0..random.within(1..4)).map(|_| *random.pick(source.figures)).collect();
     let mut conditions: Vec<String> = (0..random.below(3)).map(|_| (*random.pick(&CONDITIONS)).to_owned()).collect();
     if !random.once_in(4) {
         conditions.push(format!("timestamp >= {}", bound(random)));
@@ -143,9 +232,9 @@ fn statement(random: &mut Random) -> String {
     }
     let columns: Vec<String> =
         groups.iter().chain(&figures).enumerate().map(|(n, expr)| format!("{expr} as c{n}")).collect();
-    let mut text = format!("select {} from agent_logs", columns.join(", "));
-    if !conditions.is_empty() {
-        text += &format!(" where {}", conditions.join(" and "));
+    let mut text = format!("select {} from {}", columns.join(", "), source.from);
+    for condition in conditions {
+        text += &format!(" and {condition}");
     }
     if !groups.is_empty() {
         let places: Vec<String> = (1..=groups.len()).map(|place| place.to_string()).collect();
@@ -211,9 +300,9 @@ async fn the_plan_shows_rollups_and_they_can_be_switched_off() {
     assert!(!plan(&app, DAILY).await.contains("rollup_"), "no file has its rollups yet");
     build(&app, u64::MAX).await;
     let with = plan(&app, DAILY).await;
-    assert!(with.contains("rollup_daily") && !with.contains("TableScan: agent_logs"), "{with}");
+    assert!(with.contains("rollup_calls_day") && !with.contains("TableScan: agent_logs"), "{with}");
     let hours = plan(&app, "select date_trunc('hour', timestamp), count(*) from agent_logs group by 1").await;
-    assert!(hours.contains("rollup_hourly") && !hours.contains("rollup_daily"), "{hours}");
+    assert!(hours.contains("rollup_calls_hour") && !hours.contains("rollup_calls_day"), "{hours}");
     let request = app.get("/api/v1/sql").query(&[("q", format!("explain {DAILY}").as_str()), ("rollups", "off")]);
     let without = json_of(request).await.to_string();
     assert!(!without.contains("rollup_"), "{without}");
@@ -221,7 +310,7 @@ async fn the_plan_shows_rollups_and_they_can_be_switched_off() {
     // What comes later counts at once, beside the rollups.
     app.logs(record(0, "late", "rag", 8.0)).await;
     let mixed = plan(&app, DAILY).await;
-    assert!(mixed.contains("rollup_daily") && mixed.contains("agent_logs"), "{mixed}");
+    assert!(mixed.contains("rollup_calls_day") && mixed.contains("agent_logs"), "{mixed}");
     check(&app, DAILY).await;
 }
 
@@ -231,7 +320,10 @@ async fn edges_of_a_range_come_from_finer_rollups_and_from_calls() {
     build(&app, u64::MAX).await;
     let range = "select count(*) from agent_logs where timestamp >= timestamp '2026-05-12T10:30:00' and timestamp < timestamp '2026-05-14T11:00:00'";
     let plan = plan(&app, range).await;
-    assert!(plan.contains("rollup_daily") && plan.contains("rollup_hourly") && plan.contains("agent_logs"), "{plan}");
+    assert!(
+        plan.contains("rollup_calls_day") && plan.contains("rollup_calls_hour") && plan.contains("agent_logs"),
+        "{plan}"
+    );
     check(&app, range).await;
 }
 
@@ -254,6 +346,146 @@ async fn what_rollups_do_not_keep_is_asked_of_the_calls() {
 }
 
 #[tokio::test]
+async fn every_figure_of_every_source_comes_from_its_rollup() {
+    let app = TestApp::start().await;
+    app.logs(calls(&mut Random::new(7, 0), 0)).await;
+    app.flush().await;
+    build(&app, u64::MAX).await;
+    let day = |expr: &str| match expr {
+        expr if expr.contains("hour") => "_hour",
+        _ => "_day",
+    };
+    for (source, rollup) in SOURCES.iter().zip(["calls", "errors", "tools"]) {
+        for group in GROUPS.iter().chain(source.groups) {
+            let statement = format!("select {group}, count(*) from {} group by 1 order by 1", source.from);
+            let plan = plan(&app, &statement).await;
+            let scan = format!("TableScan: rollup_{rollup}{}", day(group));
+            assert!(plan.contains(&scan) && !plan.contains("TableScan: agent_logs"), "{statement}: {plan}");
+            check(&app, &statement).await;
+        }
+        for figure in source.figures {
+            let statement = format!("select agent_id, {figure} from {} group by 1 order by 1", source.from);
+            let plan = plan(&app, &statement).await;
+            let scan = format!("TableScan: rollup_{rollup}_day");
+            assert!(plan.contains(&scan) && !plan.contains("TableScan: agent_logs"), "{statement}: {plan}");
+            check(&app, &statement).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rollup_counts_only_what_the_statement_counts() {
+    let app = TestApp::start().await;
+    app.logs(calls(&mut Random::new(8, 0), 0)).await;
+    app.flush().await;
+    build(&app, u64::MAX).await;
+    for statement in [
+        "select error_type, count(*) from agent_logs group by 1 order by 1",
+        "select tool, count(*) from tool_calls where failed group by 1 order by 1",
+        "select count(*) from (select unnest(tool_calls) as call from agent_logs) where call['name'] = 'sql'",
+        "select count(*) from (select agent_id, unnest([1, 2]) as n from agent_logs)",
+        "select tool, count(*) from (select unnest(tool_calls)['name'] as tool from agent_logs where is_error)
+         group by 1 order by 1",
+        "select time_bucket('90 minutes', timestamp), count(*) from agent_logs group by 1 order by 1",
+        "select time_bucket('1 hour', timestamp, timestamp '2026-01-01T00:30:00'), count(*) from agent_logs
+         group by 1 order by 1",
+    ] {
+        let plan = plan(&app, statement).await;
+        assert!(!plan.contains("rollup_"), "{statement}: {plan}");
+        check(&app, statement).await;
+    }
+}
+
+#[tokio::test]
+async fn failed_tools_of_a_day_come_from_rollups() {
+    let app = TestApp::start().await;
+    app.logs(calls(&mut Random::new(9, 0), 0)).await;
+    app.flush().await;
+    build(&app, u64::MAX).await;
+    let engine = app.daemon.as_ref().unwrap().engine();
+    let text = &engine.library().get(LibraryKind::Queries, "failed_tool_calls").unwrap().named.sql;
+    let range = [("$from", "timestamp '2026-05-09'"), ("$to", "timestamp '2026-05-14'"), ("$limit", "100")];
+    let text = range.iter().fold(text.replace("$agent_id", "null"), |text, (name, value)| text.replace(name, value));
+    let text = text.replace("$tenant_id", "null").replace("$model", "null");
+    let plan = plan(&app, &text).await;
+    assert!(plan.contains("rollup_tools_day") && !plan.contains("TableScan: agent_logs"), "{plan}");
+    check(&app, &text).await;
+}
+
+#[tokio::test]
+async fn gaps_are_filled_around_what_rollups_say() {
+    let app = three_days().await;
+    build(&app, u64::MAX).await;
+    let statement = "select time_bucket_gapfill('1 hour', timestamp) as hour, count(*) as calls, locf(sum(cost)) as cost
+        from agent_logs where timestamp >= timestamp '2026-05-11T22:30:00' and timestamp < timestamp '2026-05-14T13:00:00'
+        group by 1 order by 1";
+    let plan = plan(&app, statement).await;
+    assert!(plan.contains("rollup_calls_hour") && plan.contains("fill_gaps"), "{plan}");
+    check(&app, statement).await;
+    assert_eq!(app.sql(statement).await.as_array().unwrap().len(), 63);
+}
+
+#[tokio::test]
+async fn a_view_that_says_something_else_makes_other_rollups() {
+    let mut app = TestApp::start().await;
+    app.logs(calls(&mut Random::new(10, 0), 0)).await;
+    app.flush().await;
+    build(&app, u64::MAX).await;
+    let failures = "select tool, count(*) filter (where failed) from tool_calls group by 1 order by 1";
+    assert!(plan(&app, failures).await.contains("rollup_tools_day"));
+    let shipped = std::fs::read_to_string("sql/views/tool_calls.sql").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("views")).unwrap();
+    std::fs::write(directory.path().join("views/tool_calls.sql"), shipped.replace("'pending'", "'odd'")).unwrap();
+    app.config.query.sql_directory = Some(directory.path().to_owned());
+    let before = rows(&app, failures, true).await;
+    app.restart().await;
+    assert!(!plan(&app, failures).await.contains("rollup_"), "rollups of another view are used");
+    build(&app, u64::MAX).await;
+    assert!(plan(&app, failures).await.contains("rollup_tools_day"));
+    check(&app, failures).await;
+    assert_ne!(rows(&app, failures, true).await, before);
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_rollup_is_told_with_its_line() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("rollups")).unwrap();
+    let select =
+        "select date_trunc($grain, timestamp) as starts_at,\n  count(*) as calls\nfrom agent_logs group by 1\n";
+    let head = "-- question: How many?\n-- grain: hour, day\n-- param: grain text\n\n";
+    for (text, line, words) in [
+        (format!("{head}{select}"), None, ""),
+        (format!("{head}{}", select.replace("group by", "where is_timeout group by")), None, ""),
+        (format!("{head}{select}").replace("hour, day", "hour, week"), Some(2), "`hour`, `day` or `hour, day`"),
+        (format!("{head}{select}").replace("hour, day", "day, day"), Some(2), "not `day, day`"),
+        (format!("{head}{select}").replace("-- grain: hour, day\n", ""), Some(1), "the grain of a rollup"),
+        (format!("{head}{select}").replace("grain text", "grain int"), Some(3), "none but `grain text`"),
+        (format!("{head}{select}").replace("count(*)", "avg(cost)"), Some(6), "calls is no figure of which parts"),
+        (format!("{head}{select}").replace("count(*)", "count(costs)"), Some(6), "costs"),
+        (format!("{head}{select}").replace("$grain, ", "'hour' || $grain, "), None, "no column is date_trunc('hour'"),
+        (format!("{head}{}", select.replace("group by", "where timestamp > now() group by")), None, "is of all time"),
+        (format!("{head}{}", select.replace("from agent_logs", "from rejected_logs")), Some(5), "timestamp"),
+    ] {
+        std::fs::write(directory.path().join("rollups/mine.sql"), &text).unwrap();
+        let data = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.server.data = data.path().to_owned();
+        config.query.sql_directory = Some(directory.path().to_owned());
+        let (_, mut problems) = Library::load(Some(directory.path())).unwrap();
+        let store = Store::open(&config, Clock::manual(NOW_US)).await.unwrap();
+        problems.extend(store.engine.check().await);
+        store.close().await.unwrap();
+        let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(problems.len(), usize::from(!words.is_empty()), "{text}: {told:?}");
+        if let Some(problem) = problems.first() {
+            assert!(problem.file.ends_with("rollups/mine.sql") && problem.message.contains(words), "{text}: {told:?}");
+            assert_eq!(problem.line, line, "{text}: {told:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn rollups_that_are_lost_or_of_files_that_are_gone_are_no_matter() {
     let mut app = three_days().await;
     build(&app, u64::MAX).await;
@@ -262,17 +494,17 @@ async fn rollups_that_are_lost_or_of_files_that_are_gone_are_no_matter() {
     app.restart().await;
     check(&app, DAILY).await;
     build(&app, u64::MAX).await;
-    assert!(plan(&app, DAILY).await.contains("rollup_daily"));
+    assert!(plan(&app, DAILY).await.contains("rollup_calls_day"));
     let count = || {
         std::fs::read_dir(&derived)
             .unwrap()
             .map(|kind| std::fs::read_dir(kind.unwrap().path()).unwrap().count())
             .collect::<Vec<_>>()
     };
-    assert_eq!(count(), [3, 3]);
+    assert_eq!(count(), [3; 6]);
 
     json_of(app.post("/api/v1/forget").json(&json!({ "tenant_id": "t1" }))).await;
     build(&app, u64::MAX).await;
-    assert_eq!(count(), [0, 0]);
+    assert_eq!(count(), [0; 6]);
     check(&app, DAILY).await;
 }

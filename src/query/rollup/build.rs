@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
-use datafusion::{datasource::provider_as_source, logical_expr::LogicalPlanBuilder};
+use datafusion::logical_expr::LogicalPlanBuilder;
 
-use super::{Level, Rollups};
+use super::{Level, Rollups, source::rows_of};
 use crate::{
     error::{Context, Result},
     lake::{DataFile, Snapshot},
@@ -38,7 +38,7 @@ impl Rollups {
     async fn build(&self, engine: &Engine, level: &Level, snapshot: &Arc<Snapshot>, file: &DataFile) -> Result<()> {
         let rows = self.table.rows_of(snapshot, vec![file.clone()]);
         let (groups, figures) = level.definition.parts();
-        let plan = LogicalPlanBuilder::scan(rows.table().name(), provider_as_source(Arc::new(rows)), None)
+        let plan = rows_of(rows, level.definition.unnested.as_deref(), level.definition.conditions())
             .and_then(|builder| builder.aggregate(groups, figures))
             .and_then(LogicalPlanBuilder::build)
             .map_err(|error| from_engine("cannot plan a rollup", error))?;

@@ -9,11 +9,19 @@ use datafusion::{
         Column, ScalarValue,
         tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion},
     },
-    logical_expr::{Expr, LogicalPlan, expr::AggregateFunction, when},
+    logical_expr::{
+        Expr, LogicalPlan,
+        expr::{AggregateFunction, ScalarFunction},
+        utils::{conjunction, split_conjunction},
+        when,
+    },
 };
 
 use super::source::{Question, named_aggregate};
-use crate::record::col;
+use crate::{
+    query::series::{Buckets, TIME_BUCKET, buckets_of},
+    record::col,
+};
 
 /// How long a window lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,11 +35,15 @@ pub enum Grain {
 impl Grain {
     /// The grain of a file's header.
     pub fn of(name: &str) -> Option<Self> {
-        match name {
-            "hour" => Some(Grain::Hour),
-            "day" => Some(Grain::Day),
-            _ => None,
-        }
+        Self::ALL.into_iter().find(|grain| grain.name() == name)
+    }
+
+    /// All there are.
+    pub const ALL: [Grain; 2] = [Grain::Hour, Grain::Day];
+
+    /// What a file's header calls it, and `date_trunc`.
+    pub fn name(self) -> &'static str {
+        self.units()[0]
     }
 
     /// Its length, µs.
@@ -58,15 +70,28 @@ struct Kept {
     expr: Expr,
 }
 
+/// Why a statement is no rollup.
+#[derive(Debug)]
+pub struct NoRollup {
+    /// The column that is why, if one is.
+    pub column: Option<String>,
+    /// A sentence.
+    pub message: String,
+}
+
 /// A rollup.
 #[derive(Debug, Clone)]
 pub struct Definition {
-    /// Its file's name.
+    /// Its file's name, and its grain's where the file has several.
     pub name: String,
     /// Its windows.
     pub grain: Grain,
     /// Its columns.
     pub schema: SchemaRef,
+    /// The list of calls whose elements are counted, if not the calls themselves.
+    pub unnested: Option<String>,
+    /// What the counted rows fulfil.
+    conditions: Vec<Expr>,
     window: String,
     dimensions: Vec<Kept>,
     measures: Vec<Kept>,
@@ -77,30 +102,53 @@ impl Definition {
     ///
     /// # Errors
     ///
-    /// A sentence that says why the statement is no rollup.
-    pub fn of(name: &str, grain: Grain, plan: &LogicalPlan) -> Result<Self, String> {
-        let no_rollup = "a rollup is one `select … from agent_logs group by …` that names each of its columns";
-        let (aggregate, names) = named_aggregate(plan).ok_or(no_rollup)?;
-        let question = Question::of(aggregate, &|_| true).ok_or(no_rollup)?;
-        if !question.source.filters.is_empty() {
-            return Err("a rollup has all calls: it takes no `where`".to_owned());
+    /// Why the statement is no rollup.
+    pub fn of(name: &str, grain: Grain, plan: &LogicalPlan) -> Result<Self, NoRollup> {
+        let because = |message: &str| NoRollup { column: None, message: message.to_owned() };
+        let no_rollup =
+            || because("a rollup is one `select … from agent_logs group by …` that names each of its columns");
+        let (aggregate, names) = named_aggregate(plan).ok_or_else(no_rollup)?;
+        let Question { source, groups, figures } = Question::of(aggregate, &|_| true).ok_or_else(no_rollup)?;
+        if source.filters.iter().flat_map(Expr::column_refs).any(|column| column.name == col::TIMESTAMP) {
+            return Err(because("a rollup is of all time: it takes no condition on `timestamp`"));
         }
         let fields = aggregate.schema.fields();
-        let exprs = question.groups.iter().chain(&question.figures);
+        let exprs = groups.iter().chain(&figures);
         let mut kept = names.iter().zip(exprs).map(|(name, expr)| Kept { name: name.clone(), expr: expr.clone() });
-        let dimensions: Vec<Kept> = kept.by_ref().take(question.groups.len()).collect();
+        let dimensions: Vec<Kept> = kept.by_ref().take(groups.len()).collect();
         let measures: Vec<Kept> = kept.collect();
         if let Some(measure) = measures.iter().find(|measure| merge_of(&measure.expr).is_none()) {
-            return Err(format!("{} is no figure of which parts can be put together", measure.name));
+            let message = format!("{} is no figure of which parts can be put together", measure.name);
+            return Err(NoRollup { column: Some(measure.name.clone()), message });
         }
+        let is_window = |dimension: &&Kept| truncated(&dimension.expr).is_some_and(|unit| unit == grain.name());
+        let window = dimensions.iter().find(is_window).map(|window| window.name.clone());
         let window =
-            dimensions.iter().find(|dimension| truncated(&dimension.expr).is_some_and(|unit| unit == name_of(grain)));
-        let window =
-            window.ok_or_else(|| format!("no column is date_trunc('{}', timestamp)", name_of(grain)))?.name.clone();
+            window.ok_or_else(|| because(&format!("no column is date_trunc('{}', timestamp)", grain.name())))?;
         let columns =
             names.iter().zip(fields.iter()).map(|(name, field)| Field::new(name, field.data_type().clone(), true));
         let schema = Arc::new(Schema::new(columns.collect::<Vec<_>>()));
-        Ok(Self { name: name.to_owned(), grain, schema, window, dimensions, measures })
+        let (unnested, conditions) = (source.unnested, source.filters);
+        Ok(Self { name: name.to_owned(), grain, schema, unnested, conditions, window, dimensions, measures })
+    }
+
+    /// What it keeps, in full: other texts, or views that say something else, make other rows.
+    pub fn fingerprint(&self) -> String {
+        let kept = self.dimensions.iter().chain(&self.measures).map(|kept| format!("{}: {}", kept.name, kept.expr));
+        let conditions = self.conditions.iter().map(|condition| format!("where {condition}"));
+        let source = self.unnested.iter().map(|list| format!("from {list}"));
+        source.chain(conditions).chain(kept).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The conditions that its counted rows fulfil.
+    pub fn conditions(&self) -> impl Iterator<Item = Expr> {
+        self.conditions.iter().cloned()
+    }
+
+    /// What a statement asks beyond what its counted rows fulfil; none where these are not all that it asks for.
+    pub fn beyond<'a>(&self, unnested: Option<&str>, asked: &'a [Expr]) -> Option<Vec<&'a Expr>> {
+        let has_all = self.unnested.as_deref() == unnested && self.conditions.iter().all(|own| asked.contains(own));
+        has_all.then(|| asked.iter().filter(|condition| !self.conditions.contains(condition)).collect())
     }
 
     /// The groups and figures of a row, in terms of calls, under the rollup's names.
@@ -121,8 +169,8 @@ impl Definition {
             if let Some(kept) = self.dimensions.iter().find(|kept| kept.expr == node) {
                 return Ok(Transformed::new(column(&kept.name), true, TreeNodeRecursion::Jump));
             }
-            if let (Some(unit), Expr::ScalarFunction(function)) = (truncated(&node), &node)
-                && self.grain.units().contains(&unit.as_str())
+            if let Expr::ScalarFunction(function) = &node
+                && self.is_of_windows(&node, function)
             {
                 let mut coarser = function.clone();
                 coarser.args[1] = self.window();
@@ -134,6 +182,14 @@ impl Definition {
         rewritten.data().ok().filter(|_| is_same)
     }
 
+    /// Whether this is the start of a period of the call's time that is made of whole windows.
+    fn is_of_windows(&self, node: &Expr, function: &ScalarFunction) -> bool {
+        match truncated(node) {
+            Some(unit) => self.grain.units().contains(&unit.as_str()),
+            None => bucketed(function).is_some_and(|buckets| buckets.are_made_of(self.grain.us())),
+        }
+    }
+
     /// A figure's part in each row, in terms of the rollup's columns.
     pub fn of_rows(&self, figure: &Expr) -> Option<Expr> {
         let measure =
@@ -141,12 +197,18 @@ impl Definition {
         if let Some(found) = measure(figure) {
             return Some(found);
         }
-        // The figure of some calls, where which ones is the same for all calls of a row.
+        // The figure of some rows, of which it is the same for all behind a row here whether they are these.
         let Expr::AggregateFunction(function) = figure else { return None };
-        let filter = self.of_row(function.params.filter.as_deref()?)?;
-        let mut unfiltered = function.clone();
-        unfiltered.params.filter = None;
-        when(filter, measure(&Expr::AggregateFunction(unfiltered))?).end().ok()
+        let (mut of_row, mut others) = (Vec::new(), Vec::new());
+        for condition in split_conjunction(function.params.filter.as_deref()?) {
+            match self.of_row(condition) {
+                Some(condition) => of_row.push(condition),
+                None => others.push(condition.clone()),
+            }
+        }
+        let mut of_more = function.clone();
+        of_more.params.filter = conjunction(others).map(Box::new);
+        when(conjunction(of_row)?, measure(&Expr::AggregateFunction(of_more))?).end().ok()
     }
 }
 
@@ -194,10 +256,6 @@ pub fn plain(figure: &Expr) -> Option<&AggregateFunction> {
     }
 }
 
-fn name_of(grain: Grain) -> &'static str {
-    grain.units()[0]
-}
-
 /// The unit, if this is `date_trunc(unit, timestamp)`.
 fn truncated(expr: &Expr) -> Option<String> {
     let Expr::ScalarFunction(function) = expr else { return None };
@@ -207,6 +265,16 @@ fn truncated(expr: &Expr) -> Option<String> {
         return None;
     };
     (function.name() == "date_trunc" && time.name == col::TIMESTAMP).then(|| unit.to_ascii_lowercase())
+}
+
+/// The buckets, if this is `time_bucket(width, timestamp [, origin])`.
+fn bucketed(function: &ScalarFunction) -> Option<Buckets> {
+    let (width, origin) = match function.args.as_slice() {
+        [width, Expr::Column(time)] if time.name == col::TIMESTAMP => (width, None),
+        [width, Expr::Column(time), origin] if time.name == col::TIMESTAMP => (width, Some(origin)),
+        _ => return None,
+    };
+    if function.name() == TIME_BUCKET { buckets_of(width, origin) } else { None }
 }
 
 fn column(name: &str) -> Expr {

@@ -1,4 +1,4 @@
-//! Rollups: what `sql/rollups/` says about the calls of each hour and each day, kept so that questions over
+//! Rollups: what `sql/rollups/` says about the calls of each hour and each day, and about their tools, kept so that questions over
 //! months need not read months of calls.
 //!
 //! # Why they are always right
@@ -10,12 +10,13 @@
 //! comes late, is deleted, joined or priced anew is another file without a sidecar, and counts at once and
 //! once. Nothing here is a second truth: all sidecars can be lost, and are then made again.
 //!
-//! A sidecar's kind carries a hash of the rollup's text: where a file says something else, nothing made by
-//! the old text is used.
+//! A sidecar's kind carries a hash of what the rollup keeps, told in the table's own columns: where its file
+//! says something else, or a view that it stands on, nothing made before is used.
 
 mod build;
 mod cover;
 mod definition;
+mod load;
 mod rewrite;
 mod source;
 
@@ -37,7 +38,8 @@ use crate::{
     lake::{DataFile, LakeTable, Sidecar, SidecarScan, Sidecars, Snapshot},
 };
 
-pub use definition::{Definition, Grain};
+pub use definition::Definition;
+pub use load::load;
 pub use rewrite::UseRollups;
 
 /// The rollups of the calls.
@@ -62,22 +64,22 @@ impl fmt::Debug for Rollups {
 }
 
 impl Rollups {
-    /// Rollups as they are in the store, each with the text that says what it is.
+    /// Rollups as they are in the store; so many bytes of their columns stay in memory.
     pub async fn open(
         table: Arc<StoredTable>,
         lake: Arc<LakeTable>,
-        definitions: Vec<(Definition, String)>,
+        definitions: Vec<Definition>,
         held_bytes_max: usize,
     ) -> Result<Self> {
-        let kind = |(definition, text): &(Definition, String)| {
-            let hash = blake3::hash(text.as_bytes()).to_hex();
+        let kind = |definition: &Definition| {
+            let hash = blake3::hash(definition.fingerprint().as_bytes()).to_hex();
             format!("rollup-{}-{}", definition.name, &hash[..16])
         };
         let kinds: Vec<String> = definitions.iter().map(kind).collect();
         lake.forget_other_sidecars(&kinds.iter().map(String::as_str).collect::<Vec<_>>()).await?;
         let held_bytes_max = held_bytes_max / definitions.len().max(1);
         let mut levels = Vec::new();
-        for ((definition, _), kind) in definitions.into_iter().zip(kinds) {
+        for (definition, kind) in definitions.into_iter().zip(kinds) {
             levels.push(Arc::new(Level { definition, sidecars: lake.sidecars(&kind, held_bytes_max).await? }));
         }
         levels.sort_by_key(|level| std::cmp::Reverse(level.definition.grain.us()));

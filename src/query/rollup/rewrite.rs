@@ -6,8 +6,8 @@
 //! Aggregate: groups, figures                Projection: groups, finished figures
 //!   Filter: conditions                        Aggregate: groups, merged parts
 //!     agent_logs                  becomes       Union
-//!                                                 Projection: groups, parts ← Filter ← rollup_daily
-//!                                                 Projection: groups, parts ← Filter ← rollup_hourly
+//!                                                 Projection: groups, parts ← Filter ← rollup_calls_day
+//!                                                 Projection: groups, parts ← Filter ← rollup_calls_hour
 //!                                                 Aggregate: groups, parts ← Filter ← agent_logs, the rest
 //! ```
 
@@ -31,7 +31,7 @@ use super::{
     Level, Rollups,
     cover::{Cover, Range, cover},
     definition::{Merge, merge_of, plain},
-    source::Question,
+    source::{Question, rows_of},
 };
 use crate::{
     query::{options::Options, provider::TableRows, sketches},
@@ -85,6 +85,8 @@ enum Finish {
 
 /// What a statement asks, in parts that can be put together.
 struct Asked {
+    /// The list of calls whose elements it asks about, if not the calls themselves.
+    unnested: Option<String>,
     groups: Vec<Expr>,
     parts: Vec<Expr>,
     finishes: Vec<Finish>,
@@ -189,7 +191,7 @@ impl Asked {
             };
             finishes.push(finish);
         }
-        let conditions = question.source.filters;
+        let (unnested, conditions) = (question.source.unnested, question.source.filters);
         let mut range = Range::ALL;
         let mut others = Vec::new();
         for condition in &conditions {
@@ -198,25 +200,24 @@ impl Asked {
                 None => others.push(condition.clone()),
             }
         }
-        Some(Self { groups: question.groups, parts, finishes, conditions, range, others })
+        Some(Self { unnested, groups: question.groups, parts, finishes, conditions, range, others })
     }
 
     /// Parts made of calls.
     fn branch(&self, rows: TableRows, conditions: impl IntoIterator<Item = Expr>) -> Result<LogicalPlan> {
-        let mut builder = LogicalPlanBuilder::scan(rows.table().name(), provider_as_source(Arc::new(rows)), None)?;
-        if let Some(filter) = conjunction(conditions) {
-            builder = builder.filter(filter)?;
-        }
-        builder.aggregate(named("g", &self.groups), named("p", &self.parts))?.build()
+        let rows = rows_of(rows, self.unnested.as_deref(), conditions)?;
+        rows.aggregate(named("g", &self.groups), named("p", &self.parts))?.build()
     }
 }
 
 impl<'a> Usable<'a> {
     fn of(level: &'a Arc<Level>, asked: &Asked) -> Option<Self> {
         let definition = &level.definition;
-        let of_row = |exprs: &[Expr]| exprs.iter().map(|expr| definition.of_row(expr)).collect::<Option<Vec<_>>>();
+        let beyond = definition.beyond(asked.unnested.as_deref(), &asked.others)?;
+        let conditions = beyond.into_iter().map(|condition| definition.of_row(condition)).collect::<Option<_>>()?;
+        let groups = asked.groups.iter().map(|group| definition.of_row(group)).collect::<Option<_>>()?;
         let parts = asked.parts.iter().map(|part| definition.of_rows(part)).collect::<Option<_>>()?;
-        Some(Self { level, groups: of_row(&asked.groups)?, parts, conditions: of_row(&asked.others)? })
+        Some(Self { level, groups, parts, conditions })
     }
 
     /// Parts that the rollup holds.

@@ -1,22 +1,27 @@
-//! What a plan reads: filters and projections over the stored calls, told in terms of the table's own
-//! columns. Views and aliases are seen through, so that two statements that mean the same column say the
-//! same here. Never changes a plan.
+//! What a plan reads: filters and projections over the stored calls, or over the elements of a list that calls
+//! have, told in terms of the table's own columns. Views and aliases are seen through, so that two statements
+//! that mean the same column say the same here. Never changes a plan.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use datafusion::{
     common::{
-        Column, Result,
+        Column, Result, UnnestOptions,
         tree_node::{Transformed, TransformedResult, TreeNode},
     },
-    datasource::source_as_provider,
-    logical_expr::{Aggregate, Expr, LogicalPlan, utils::split_conjunction},
+    datasource::{provider_as_source, source_as_provider},
+    logical_expr::{
+        Aggregate, Expr, LogicalPlan, LogicalPlanBuilder, Unnest,
+        utils::{conjunction, split_conjunction},
+    },
 };
 
-use super::super::provider::StoredTable;
+use super::super::provider::{StoredTable, TableRows};
 
 /// Rows of the stored calls, in terms of the table's columns, which are unqualified.
 pub struct Source {
+    /// The list of calls whose elements the rows are; none where they are the calls themselves.
+    pub unnested: Option<String>,
     /// Conditions that a row fulfils, all of them.
     pub filters: Vec<Expr>,
     /// What the plan's columns are.
@@ -38,7 +43,7 @@ impl Source {
                     let own = Expr::Column(Column::new_unqualified(column.name.clone()));
                     (column, own)
                 });
-                Some(Self { filters: Vec::new(), columns: columns.collect() })
+                Some(Self { unnested: None, filters: Vec::new(), columns: columns.collect() })
             }
             LogicalPlan::SubqueryAlias(alias) => {
                 let inner = Self::of(&alias.input, is_table)?;
@@ -68,8 +73,28 @@ impl Source {
                 }
                 Some(inner)
             }
+            LogicalPlan::Unnest(unnest) => Self::of(&unnest.input, is_table)?.unnested_by(unnest),
             _ => None,
         }
+    }
+
+    /// The elements of a list that these rows have.
+    fn unnested_by(self, unnest: &Unnest) -> Option<Self> {
+        let [(list, unnested)] = unnest.list_type_columns.as_slice() else { return None };
+        let is_plain = unnest.struct_type_columns.is_empty() && unnested.depth == 1 && !unnest.options.preserve_nulls();
+        if self.unnested.is_some() || !is_plain {
+            return None;
+        }
+        let inputs = unnest.input.schema().columns();
+        let Expr::Column(Column { name, .. }) = self.columns.get(&inputs[*list])? else { return None };
+        let outputs = unnest.schema.columns().into_iter().zip(&unnest.dependency_indices);
+        let columns = outputs
+            .map(|(column, from)| match from == list {
+                true => Some((column, Expr::Column(element(name)))),
+                false => Some((column, self.columns.get(&inputs[*from])?.clone())),
+            })
+            .collect::<Option<_>>()?;
+        Some(Self { unnested: Some(name.clone()), filters: self.filters, columns })
     }
 
     /// An expression of the plan in terms of the table's columns; none if it is more than a function of
@@ -98,6 +123,34 @@ impl Source {
         });
         told.ok().filter(|_| is_told)
     }
+}
+
+/// A plan of these rows, or of the elements of a list of theirs, that fulfil the conditions.
+pub fn rows_of(
+    rows: TableRows,
+    unnested: Option<&str>,
+    conditions: impl IntoIterator<Item = Expr>,
+) -> Result<LogicalPlanBuilder> {
+    let mut builder = LogicalPlanBuilder::scan(rows.table().name(), provider_as_source(Arc::new(rows)), None)?;
+    if let Some(list) = unnested {
+        let mut columns: Vec<Expr> = builder.schema().columns().into_iter().map(Expr::Column).collect();
+        columns.push(Expr::Column(Column::new_unqualified(list)).alias(element(list).name));
+        builder = builder.project(columns)?.unnest_column_with_options(element(list), unnesting())?;
+    }
+    match conjunction(conditions) {
+        Some(condition) => builder.filter(condition),
+        None => Ok(builder),
+    }
+}
+
+/// What an element of a list is called; no column of the table has such a name.
+fn element(list: &str) -> Column {
+    Column::new_unqualified(format!("{list}[]"))
+}
+
+/// As `unnest` in a statement: what has no elements has no rows.
+fn unnesting() -> UnnestOptions {
+    UnnestOptions::new().with_preserve_nulls(false)
 }
 
 fn replace_columns(expr: Expr, replacement: &mut dyn FnMut(&Column) -> Option<Expr>) -> Result<Expr> {

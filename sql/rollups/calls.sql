@@ -1,6 +1,7 @@
--- question: What did each day bring, per agent, model and tenant, in figures that can be added up?
--- grain: day
--- column: day time -- start of the day, UTC
+-- question: What did each hour and each day bring, per agent, model and tenant, in figures that can be added up?
+-- grain: hour, day
+-- param: grain text -- each of these in turn
+-- column: starts_at time -- start of the hour or the day, UTC
 -- column: date date -- UTC day
 -- column: tenant_id text -- customer the calls were made for
 -- column: agent_id text -- agent that made them
@@ -11,6 +12,9 @@
 -- column: variant text -- arm of an experiment
 -- column: calls count -- all calls
 -- column: errors count -- calls that carry an error
+-- column: timeouts count -- calls that ran out of time
+-- column: rate_limited count -- calls refused because there were too many
+-- column: context_overflows count -- calls that did not fit into the model's context
 -- column: retried count -- calls that were tries after the first
 -- column: retries count -- tries before the calls
 -- column: guardrail_decided count -- calls with a guardrail's decision
@@ -37,8 +41,10 @@
 -- column: latency_sum ms -- time to the full answer, added up
 -- column: latency_samples count -- calls that report it
 -- column: latency_max ms -- the longest
+-- column: ttft_max ms -- the longest
 -- column: ttft_sum ms -- time to the first token, added up
 -- column: ttft_samples count -- calls that report it
+-- column: queue_wait_max ms -- the longest
 -- column: queue_wait_sum ms -- time spent waiting, added up
 -- column: queue_wait_samples count -- calls that report it
 -- column: hallucination_sum ratio -- hallucination_probability, added up
@@ -56,14 +62,16 @@
 -- column: latency_quantiles sketch -- latency_ms, for quantile_of
 -- column: latency_histogram sketch -- latency_ms, for histogram_of
 -- column: ttft_quantiles sketch -- ttft_ms, for quantile_of
+-- column: ttft_histogram sketch -- ttft_ms, for histogram_of
 -- column: queue_wait_quantiles sketch -- queue_wait_ms, for quantile_of
+-- column: queue_wait_histogram sketch -- queue_wait_ms, for histogram_of
 -- column: users sketch -- user_id, for distinct_of
 -- column: sessions sketch -- session_id, for distinct_of
 -- column: first_call time -- the first call, UTC
 -- column: last_call time -- the last call, UTC
 
 select
-  date_trunc('day', timestamp) as day,
+  date_trunc($grain, timestamp) as starts_at,
   date,
   tenant_id,
   agent_id,
@@ -74,6 +82,9 @@ select
   variant,
   count(*) as calls,
   count(*) filter (where is_error) as errors,
+  count(*) filter (where is_timeout) as timeouts,
+  count(*) filter (where is_rate_limited) as rate_limited,
+  count(*) filter (where is_context_overflow) as context_overflows,
   count(*) filter (where retry_count > 0) as retried,
   sum(retry_count) as retries,
   count(guardrail_status) as guardrail_decided,
@@ -100,8 +111,10 @@ select
   sum(latency_ms) as latency_sum,
   count(latency_ms) as latency_samples,
   max(latency_ms) as latency_max,
+  max(ttft_ms) as ttft_max,
   sum(ttft_ms) as ttft_sum,
   count(ttft_ms) as ttft_samples,
+  max(queue_wait_ms) as queue_wait_max,
   sum(queue_wait_ms) as queue_wait_sum,
   count(queue_wait_ms) as queue_wait_samples,
   sum(hallucination_probability) as hallucination_sum,
@@ -119,7 +132,9 @@ select
   quantile_sketch(latency_ms) as latency_quantiles,
   histogram_sketch(latency_ms, 'latency_ms') as latency_histogram,
   quantile_sketch(ttft_ms) as ttft_quantiles,
+  histogram_sketch(ttft_ms, 'latency_ms') as ttft_histogram,
   quantile_sketch(queue_wait_ms) as queue_wait_quantiles,
+  histogram_sketch(queue_wait_ms, 'latency_ms') as queue_wait_histogram,
   distinct_sketch(user_id) as users,
   distinct_sketch(session_id) as sessions,
   min(timestamp) as first_call,
