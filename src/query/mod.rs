@@ -7,6 +7,7 @@ mod engine;
 mod error;
 mod functions;
 mod guard;
+mod kpi;
 mod late;
 mod library;
 mod options;
@@ -18,6 +19,7 @@ mod write;
 
 pub use drift::{DriftAnswer, DriftRequest, DriftVerdict, Range, Verdict};
 pub use engine::{Engine, QueryParams, Rows, Settings};
+pub use kpi::{KpiAnswer, TASK_VALUES};
 pub use library::{Kind as LibraryKind, Library, Problem};
 pub use options::Options;
 pub use rollup::Rollups;
