@@ -19,9 +19,9 @@
 -- column: numerator min -- their lengths added up
 -- column: denominator count -- incidents that ended
 
--- An incident of priority 1 is a run of minutes in which an agent is down: at least 5 calls, and the model does not
--- answer half of them or more. It ends with the next minute of at least 5 calls that is not, and belongs to the
--- window in which it began. Minutes with fewer calls say neither; an incident that has not ended has no length yet.
+-- An incident of priority 1 begins with a minute in which an agent is down: at least 5 calls, and the model does not
+-- answer half of them or more. It ends with the next minute in which it answers more than half, however few, and
+-- belongs to the window in which it began. An incident that has not ended has no length yet.
 with minutes as (
   select
     date_trunc('minute', timestamp) as minute,
@@ -47,6 +47,7 @@ judged as (
     ) as run
   from minutes
   where calls >= 5
+    or unanswered * 2 < calls
 ),
 runs as (
   select

@@ -217,7 +217,7 @@ async fn an_agent_is_down_until_it_answers_half_of_its_calls() {
     // Down for two minutes, then too quiet to tell, then back.
     body += &calls(minute, 5, "a", &failed());
     body += &(calls(minute + 60, 3, "b", &failed()) + &calls(minute + 70, 3, "c", &json!({})));
-    body += &calls(minute + 120, 4, "d", &json!({}));
+    body += &calls(minute + 120, 4, "d", &failed());
     body += &(calls(minute + 180, 2, "e", &failed()) + &calls(minute + 190, 3, "f", &json!({})));
     // What the client could have mended is no outage, and another that has not ended has no length.
     body += &calls(minute + 240, 9, "g", &json!({ "error_type": "rate_limit", "http_status": 429 }));
@@ -228,7 +228,7 @@ async fn an_agent_is_down_until_it_answers_half_of_its_calls() {
     assert_eq!(told(&recovery), ["2026-05-14T00 rag 3.0 no_target null"]);
     assert_eq!(recovery["windows"][0]["samples"], 1);
     let availability = kpi(&app, "availability", &[("from", "today")]).await;
-    assert_eq!(availability["windows"][0]["numerator"], 44.0 - 16.0);
+    assert_eq!(availability["windows"][0]["numerator"], 44.0 - 20.0);
 }
 
 #[tokio::test]
