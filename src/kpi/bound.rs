@@ -46,16 +46,17 @@ impl FromStr for Bound {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let number = |text: &str| text.trim().parse().ok().filter(|value: &f64| value.is_finite());
-        let one_sided: [(&str, fn(f64) -> Bound); 4] =
-            [("<=", Bound::AtMost), (">=", Bound::AtLeast), ("<", Bound::Below), (">", Bound::Above)];
-        let found = match one_sided.iter().find_map(|(sign, bound)| Some((text.strip_prefix(sign)?, bound))) {
-            Some((rest, bound)) => number(rest).map(bound),
-            None => text
-                .split_once(" to ")
-                .and_then(|(least, most)| Some((number(least)?, number(most)?)))
-                .filter(|(least, most)| least <= most)
-                .map(|(least, most)| Bound::Within(least, most)),
+        let sided = |sign: &str, bound: fn(f64) -> Bound| Some(number(text.strip_prefix(sign)?).map(bound));
+        let range = || {
+            let (least, most) = text.split_once(" to ")?;
+            let (least, most) = (number(least)?, number(most)?);
+            (least <= most).then_some(Bound::Within(least, most))
         };
+        let found = sided("<=", Bound::AtMost)
+            .or_else(|| sided(">=", Bound::AtLeast))
+            .or_else(|| sided("<", Bound::Below))
+            .or_else(|| sided(">", Bound::Above))
+            .unwrap_or_else(range);
         found.ok_or_else(|| format!("`{text}` is no bound; write `< 500`, `<= 500`, `> 0.9`, `>= 0.9` or `3 to 8`"))
     }
 }

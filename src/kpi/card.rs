@@ -53,8 +53,8 @@ pub struct CardLine {
 pub struct ReturnLine {
     /// The agent; null for calls that name none.
     pub agent_id: Option<String>,
-    /// Tasks that were done.
-    pub tasks_done: u64,
+    /// Tasks that were done; null where nobody says what they are worth, as all figures below.
+    pub tasks_done: Option<u64>,
     /// What they are worth, by the settings.
     pub value_usd: Option<f64>,
     /// What all calls of the agent cost.
@@ -95,7 +95,7 @@ pub struct ScoreCard {
 impl CardLine {
     /// The line of a KPI. `figures` are those of the month and of the one before.
     pub fn new(definition: &Definition, windows: &Windows, figures: Vec<Figure>, lacking: &[&Need]) -> Self {
-        let window = windows.judge(definition, figures, lacking).into_iter().next();
+        let window = windows.judge(definition, figures, |_| lacking.to_vec()).into_iter().next();
         let window = window.unwrap_or_else(|| nothing(lacking));
         let Judged { state, reason, trend } = window.judged;
         let is_known = state != State::NotMeasured && window.samples >= definition.samples_min;
@@ -151,7 +151,7 @@ fn nothing(lacking: &[&Need]) -> Window {
 impl ReturnLine {
     /// A line for each agent of the month; `figures` are the rows of [`RETURN_ON_COST`] by agent.
     pub fn all(definition: &Definition, windows: &Windows, figures: Vec<Figure>) -> Vec<Self> {
-        windows.judge(definition, figures, &[]).into_iter().map(Self::of).collect()
+        windows.judge(definition, figures, |_| Vec::new()).into_iter().map(Self::of).collect()
     }
 
     fn of(window: Window) -> Self {
@@ -167,7 +167,7 @@ impl ReturnLine {
         let net = window.numerator.zip(window.denominator).map(|(value, cost)| value - cost);
         Self {
             agent_id: window.key,
-            tasks_done: window.samples,
+            tasks_done: window.numerator.map(|_| window.samples),
             value_usd: window.numerator,
             cost_usd: window.denominator,
             net_usd: net,

@@ -111,9 +111,14 @@ impl Windows {
         self.grain.step(start_us, 1).is_some_and(|end_us| end_us <= self.to_us.min(self.now_us))
     }
 
-    /// Judges each window. `lacking` is what the KPI needs and no call of the range carries. Figures whose time
-    /// cannot be read are left out: our own SQL writes none.
-    pub fn judge(&self, definition: &Definition, figures: Vec<Figure>, lacking: &[&Need]) -> Vec<Window> {
+    /// Judges each window. `lacking` says for a key what the KPI needs and no call of the range carries. Figures
+    /// whose time cannot be read are left out: our own SQL writes none.
+    pub fn judge<'a>(
+        &self,
+        definition: &Definition,
+        figures: Vec<Figure>,
+        lacking: impl Fn(Option<&str>) -> Vec<&'a Need>,
+    ) -> Vec<Window> {
         let timed: Vec<(i64, Figure)> =
             figures.into_iter().filter_map(|figure| Some((start_us(&figure.window_start)?, figure))).collect();
         let by_window: HashMap<(i64, Option<&str>), &Figure> =
@@ -124,7 +129,8 @@ impl Windows {
                 let before = self.grain.step(*start, -1);
                 let before = before.and_then(|start| by_window.get(&(start, figure.key.as_deref())).copied());
                 let is_complete = self.is_complete(*start);
-                let judged = judge(definition, self.grain, figure, is_complete, lacking);
+                let lacking = lacking(figure.key.as_deref());
+                let judged = judge(definition, self.grain, figure, is_complete, &lacking);
                 let trend = if judged.state == State::NotMeasured || (definition.whole_windows && !is_complete) {
                     None
                 } else {
@@ -241,7 +247,7 @@ pub(super) mod tests {
     }
 
     fn states(lines: &str, figures: Vec<Figure>) -> Vec<State> {
-        days().judge(&definition(lines), figures, &[]).iter().map(|window| window.judged.state).collect()
+        days().judge(&definition(lines), figures, |_| Vec::new()).iter().map(|window| window.judged.state).collect()
     }
 
     #[test]
@@ -269,23 +275,25 @@ pub(super) mod tests {
     #[test]
     fn a_target_of_another_grain_is_none() {
         let hours = Windows { grain: Grain::Hour, ..days() };
-        let judged = &hours.judge(&definition(COST), vec![figure(2, "a", Some(0.5), 50)], &[])[0].judged;
+        let judged = &hours.judge(&definition(COST), vec![figure(2, "a", Some(0.5), 50)], |_| Vec::new())[0].judged;
         assert_eq!((judged.state, judged.reason.as_deref()), (State::NoTarget, Some("its target holds by day")));
     }
 
     #[test]
     fn what_nobody_sends_is_not_measured() {
         let errors = definition(ERRORS);
-        let lacking: Vec<&Need> = errors.needs.iter().collect();
-        let judged = &days().judge(&errors, vec![figure(2, "a", Some(0.0), 500)], &lacking)[0].judged;
-        assert_eq!(judged.state, State::NotMeasured);
-        assert_eq!(judged.reason.as_deref(), Some("no call has error: add error"));
+        let lacking = |key: Option<&str>| if key == Some("a") { errors.needs.iter().collect() } else { Vec::new() };
+        let figures = vec![figure(2, "a", Some(0.0), 500), figure(2, "b", Some(0.0), 500)];
+        let windows = days().judge(&errors, figures, lacking);
+        assert_eq!(windows[0].judged.state, State::NotMeasured);
+        assert_eq!(windows[0].judged.reason.as_deref(), Some("no call has error: add error"));
+        assert_eq!(windows[1].judged.state, State::TargetMet);
     }
 
     #[test]
     fn trends_are_against_the_same_key_in_the_window_before() {
         let check = |lines: &str, before: Figure, now: Figure, expect: Option<(Option<f64>, Direction)>| {
-            let windows = days().judge(&definition(lines), vec![before, now], &[]);
+            let windows = days().judge(&definition(lines), vec![before, now], |_| Vec::new());
             let trend = windows.last().unwrap().judged.trend.clone();
             assert_eq!(trend.map(|trend| (trend.change_ratio, trend.direction)), expect);
         };

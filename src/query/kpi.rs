@@ -81,15 +81,20 @@ impl Engine {
         let figures = self.figures(name, &asked, &windows).await?;
         let with_tools = definition.names(|field| field.of == CountedAmong::ToolCalls);
         let fields = self.fields(Range { from_us: windows.from_us, to_us: asked.to_us }, &asked.filters, with_tools);
-        let fields = AgentFields::sum(&fields.await?);
-        let lacking = lacking(&fields, definition);
+        let fields = fields.await?;
+        let all = AgentFields::sum(&fields);
+        // Each agent's own where agents are told apart: what one sends says nothing of another.
+        let of_key = |key: Option<&str>| {
+            let own = fields.iter().find(|row| asked.by == "agent" && row.agent.as_deref() == key);
+            lacking(own.unwrap_or(&all), definition)
+        };
         Ok(KpiAnswer {
             definition: definition.clone(),
             from: text_of(windows.from_us)?,
             to: text_of(asked.to_us)?,
             grain: asked.grain,
-            lacks: lacking.iter().map(|need| need.text()).collect(),
-            windows: windows.judge(definition, figures, &lacking),
+            lacks: lacking(&all, definition).iter().map(|need| need.text()).collect(),
+            windows: windows.judge(definition, figures, of_key),
             by: asked.by,
         })
     }

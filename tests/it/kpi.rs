@@ -134,6 +134,11 @@ async fn what_no_call_carries_is_not_measured() {
     check("return_on_cost", &["task_completed", "task_value_usd"]).await;
     app.logs(call(-60, "ok", &json!({ "http_status": 200 }))).await;
     check("error_rate", &[]).await;
+    // What one agent sends says nothing of another.
+    app.logs(calls(-HOUR_S, 40, "b", &json!({ "http_status": null, "agent_id": "bot" }))).await;
+    let errors = kpi(&app, "error_rate", &[("by", "agent")]).await;
+    let states: Vec<String> = told(&errors).iter().map(|told| told[14..].to_owned()).collect();
+    assert_eq!(states, ["bot 0.0 not_measured null", "rag 0.0 target_met null"]);
 }
 
 #[tokio::test]
