@@ -70,7 +70,7 @@ class Call:
         self.done = record.get("task_completed")
         self.tools = record.get("tool_calls") or []
         error_type, status = (record.get("error_type") or "").lower(), record.get("http_status") or 0
-        self.failed = record.get("error") is not None or record.get("error_type") is not None
+        self.failed = record.get("error") is not None or record.get("error_type") is not None or status >= 400
         self.timed_out = "timeout" in error_type or status in (408, 504)
         finish = (record.get("finish_reason") or "").lower()
         self.overflowed = error_type in CONTEXT_OVERFLOWS or finish == "model_context_window_exceeded"
@@ -357,6 +357,8 @@ def lines_of(work, options):
                 del record[name]
         if "model" not in record:
             del record["model_version"]  # which would stand in for it
+        if record["error"] and dice % 3 == 0:
+            record["error"] = record["error_type"] = None
         if dice % 29 == 0 and record["tool_calls"]:
             del record["tool_calls"][0]["status"], record["tool_calls"][-1]["latency_ms"]
         lines.append(json.dumps(record, separators=(",", ":")).encode() + b"\n")
@@ -542,8 +544,8 @@ def main():
         work = pathlib.Path(directory)
         lines = lines_of(work, options)
         calls = [Call(line) for line in lines]
-        values = "".join(f'[kpi.agents."{agent}"]\ntask_value_usd = {usd}\n' for agent, usd in TASK_VALUES.items())
-        server = served.Server(work / "data", work, values).wait_ready()
+        values = [f'[kpi.agents."{agent}"]\ntask_value_usd = {usd}\n' for agent, usd in TASK_VALUES.items()]
+        server = served.Server(work / "data", work, "[rollup]\nsettled_s = 1\n" + "".join(values)).wait_ready()
         try:
             load(server, lines[:len(lines) * 9 // 10])
             claims.check("rollups are used", wait_for_rollups(server), f"{len(lines) * 9 // 10:,} of {len(lines):,} records")

@@ -36,7 +36,18 @@ const DAY_US: i64 = 86_400_000_000;
 
 /// Room that a request has taken.
 #[derive(Debug)]
-pub struct Reservation(#[allow(dead_code)] OwnedSemaphorePermit);
+pub struct Reservation {
+    rows: OwnedSemaphorePermit,
+    until_added: Option<OwnedSemaphorePermit>,
+}
+
+impl Reservation {
+    /// The room of rows that are added.
+    fn added(self) -> OwnedSemaphorePermit {
+        drop(self.until_added);
+        self.rows
+    }
+}
 
 /// The buffer.
 #[derive(Debug)]
@@ -57,7 +68,7 @@ struct State {
 pub struct Generation {
     through_seq: u64,
     rows: [Vec<RecordBatch>; Table::ALL.len()],
-    reservations: Vec<Reservation>,
+    reservations: Vec<OwnedSemaphorePermit>,
     bytes: usize,
     row_count: usize,
 }
@@ -83,6 +94,12 @@ impl Buffer {
     ///
     /// [`Kind::Busy`] when there is no room in time, [`Kind::TooLarge`] when there never will be.
     pub async fn reserve(&self, bytes: usize, wait_max: Duration) -> Result<Reservation> {
+        self.reserve_with(bytes, 0, wait_max).await
+    }
+
+    /// The same, with more bytes that are needed only until the rows are added: what the log is given of them.
+    pub async fn reserve_with(&self, rows: usize, until_added: usize, wait_max: Duration) -> Result<Reservation> {
+        let bytes = rows.saturating_add(until_added);
         if bytes > self.bytes_max {
             return Err(Error::new(
                 Kind::TooLarge,
@@ -94,7 +111,10 @@ impl Buffer {
         }
         let acquire = Arc::clone(&self.space).acquire_many_owned(permits_for(bytes));
         match tokio::time::timeout(wait_max, acquire).await {
-            Ok(Ok(permit)) => Ok(Reservation(permit)),
+            Ok(Ok(mut permit)) => {
+                let until_added = permit.split(permit.num_permits().saturating_sub(permits_for(rows) as usize));
+                Ok(Reservation { rows: permit, until_added })
+            }
             _ => Err(Error::new(Kind::Busy, "the ingest buffer is full: the flush to storage is behind")),
         }
     }
@@ -106,7 +126,7 @@ impl Buffer {
         let available = u32::try_from(self.space.available_permits()).unwrap_or(u32::MAX);
         let wanted = permits_for(state.filling.bytes).min(available);
         if let Ok(permit) = Arc::clone(&self.space).try_acquire_many_owned(wanted) {
-            state.filling.reservations.push(Reservation(permit));
+            state.filling.reservations.push(permit);
         }
     }
 
@@ -119,7 +139,7 @@ impl Buffer {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let filling = &mut state.filling;
         filling.through_seq = seq;
-        filling.reservations.extend(reservation);
+        filling.reservations.extend(reservation.map(Reservation::added));
         for (table, batch) in rows {
             filling.bytes += batch.get_array_memory_size();
             filling.row_count += batch.num_rows();
@@ -396,5 +416,12 @@ mod tests {
         assert_eq!(buffer.reserve(1, NO_WAIT).await.unwrap_err().kind(), Kind::Busy);
         drop(all);
         assert!(buffer.reserve(4_096, NO_WAIT).await.is_ok());
+        // What is needed until the rows are added is free then.
+        assert_eq!(buffer.reserve_with(3_072, 1_025, LONG_WAIT).await.unwrap_err().kind(), Kind::TooLarge);
+        let held = buffer.reserve_with(3_072, 1_024, NO_WAIT).await.unwrap();
+        assert_eq!(buffer.reserve(1, NO_WAIT).await.unwrap_err().kind(), Kind::Busy);
+        buffer.push(2, &[], Some(held)).unwrap();
+        assert!(buffer.reserve(1_024, NO_WAIT).await.is_ok());
+        assert_eq!(buffer.reserve(1_025, NO_WAIT).await.unwrap_err().kind(), Kind::Busy);
     }
 }

@@ -248,11 +248,14 @@ pub struct RollupConfig {
     /// `DRIFTLINE_ROLLUP_INTERVAL_S`: how often it is looked which files lack their rollups, seconds; 0 is
     /// never.
     pub interval_s: u64,
+    /// `DRIFTLINE_ROLLUP_SETTLED_S`: a file gets its rollups so long after it was written, seconds: until then
+    /// it may be joined with others.
+    pub settled_s: u64,
 }
 
 impl Default for RollupConfig {
     fn default() -> Self {
-        Self { interval_s: 5 }
+        Self { interval_s: 5, settled_s: 30 }
     }
 }
 

@@ -9,7 +9,11 @@ use std::{
 };
 
 use fs4::FileExt;
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::{AbortHandle, JoinHandle},
+};
 
 use crate::{
     backup::{self, Backup, Held},
@@ -25,6 +29,7 @@ use crate::{
     lake::{LakeTable, Remote, Storage},
     lifecycle::{Policy, TenantPolicy},
     maintain::{self, Maintainer},
+    memory,
     metrics::Limits,
     query::{self, Engine, QueryParams},
     record::Table,
@@ -182,16 +187,22 @@ pub struct Daemon {
     flush: JoinHandle<()>,
     maintain: Option<JoinHandle<()>>,
     roll_up: Option<JoinHandle<()>>,
+    watch: Option<AbortHandle>,
     grace: Duration,
 }
 
 impl Daemon {
-    /// Opens the store and serves it.
+    /// Opens the store and serves it, in a process of its own: its resident memory is held within
+    /// `memory.bytes_max`.
     pub async fn start(config: &Config, clock: Clock) -> Result<Self> {
-        Self::start_on(config, clock, Arc::new(SystemDisk)).await
+        let mut daemon = Self::start_on(config, clock, Arc::new(SystemDisk)).await?;
+        let statements = Arc::clone(daemon.store.engine.memory());
+        let watch = async move { statements.watch(memory::resident_bytes).await };
+        daemon.watch = Some(tokio::spawn(watch).abort_handle());
+        Ok(daemon)
     }
 
-    /// The same with a disk for what must last.
+    /// The same beside others in one process, with a disk for what must last.
     pub async fn start_on(config: &Config, clock: Clock, disk: Arc<dyn Disk>) -> Result<Self> {
         let listen = config.server.listen;
         if !listen.ip().is_loopback() {
@@ -219,10 +230,11 @@ impl Daemon {
         let maintain = (!interval.is_zero())
             .then(|| tokio::spawn(jobs::maintain(Arc::clone(&store.maintainer), interval, wait(stopped.clone()))));
         let interval = Duration::from_secs(config.rollup.interval_s);
+        let settled = Duration::from_secs(config.rollup.settled_s);
         let roll_up = (!interval.is_zero())
-            .then(|| tokio::spawn(jobs::roll_up(Arc::clone(&store.engine), interval, wait(stopped))));
+            .then(|| tokio::spawn(jobs::roll_up(Arc::clone(&store.engine), interval, settled, wait(stopped))));
         let grace = Duration::from_secs(config.server.shutdown_grace_s);
-        Ok(Self { store, address, stop, server, flush, maintain, roll_up, grace })
+        Ok(Self { store, address, stop, server, flush, maintain, roll_up, watch: None, grace })
     }
 
     /// Where it listens.
@@ -257,6 +269,9 @@ impl Daemon {
         }
         if let Some(roll_up) = self.roll_up {
             let _ = roll_up.await;
+        }
+        if let Some(watch) = self.watch {
+            watch.abort();
         }
         self.store.close().await
     }
@@ -490,6 +505,7 @@ fn query_settings(config: &Config, budget: &Budget, spill_directory: PathBuf) ->
         timeout: Duration::from_secs(config.query.timeout_s),
         rows_max: config.query.rows_max,
         memory_bytes_max: budget.query,
+        process_bytes_max: config.memory.bytes_max,
         spill_bytes_max: config.query.spill_bytes_max,
         concurrency: config.query.concurrency,
         spill_directory,

@@ -20,6 +20,7 @@ pub mod kpi;
 pub mod lake;
 pub mod lifecycle;
 pub mod maintain;
+pub mod memory;
 pub mod metrics;
 pub mod named;
 pub mod query;

@@ -9,26 +9,26 @@
 -- column: agent_id text -- agent, null where the calls name none
 -- column: calls count -- all calls
 -- column: latency_samples count -- calls that report latency_ms
--- column: latency_p50_ms ms -- median time to the full answer
--- column: latency_p95_ms ms -- 95th percentile
--- column: latency_p99_ms ms -- 99th percentile
+-- column: latency_p50_ms ms -- median time to the full answer, within 1 %
+-- column: latency_p95_ms ms -- 95th percentile, within 1 %
+-- column: latency_p99_ms ms -- 99th percentile, within 1 %
 -- column: ttft_samples count -- calls that report ttft_ms
--- column: ttft_p50_ms ms -- median time to the first token
--- column: ttft_p95_ms ms -- 95th percentile
--- column: ttft_p99_ms ms -- 99th percentile
+-- column: ttft_p50_ms ms -- median time to the first token, within 1 %
+-- column: ttft_p95_ms ms -- 95th percentile, within 1 %
+-- column: ttft_p99_ms ms -- 99th percentile, within 1 %
 
 select
   date_trunc('hour', timestamp) as hour,
   agent_id,
   count(*) as calls,
   count(latency_ms) as latency_samples,
-  percentile_cont(0.5) within group (order by latency_ms) as latency_p50_ms,
-  percentile_cont(0.95) within group (order by latency_ms) as latency_p95_ms,
-  percentile_cont(0.99) within group (order by latency_ms) as latency_p99_ms,
+  quantile_of(quantile_sketch(latency_ms), 0.5) as latency_p50_ms,
+  quantile_of(quantile_sketch(latency_ms), 0.95) as latency_p95_ms,
+  quantile_of(quantile_sketch(latency_ms), 0.99) as latency_p99_ms,
   count(ttft_ms) as ttft_samples,
-  percentile_cont(0.5) within group (order by ttft_ms) as ttft_p50_ms,
-  percentile_cont(0.95) within group (order by ttft_ms) as ttft_p95_ms,
-  percentile_cont(0.99) within group (order by ttft_ms) as ttft_p99_ms
+  quantile_of(quantile_sketch(ttft_ms), 0.5) as ttft_p50_ms,
+  quantile_of(quantile_sketch(ttft_ms), 0.95) as ttft_p95_ms,
+  quantile_of(quantile_sketch(ttft_ms), 0.99) as ttft_p99_ms
 from agent_logs
 where timestamp >= $from
   and timestamp < $to

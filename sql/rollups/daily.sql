@@ -11,6 +11,7 @@
 -- column: variant text -- arm of an experiment
 -- column: calls count -- all calls
 -- column: errors count -- calls that carry an error
+-- column: failures count -- calls that carry an error, or an HTTP status of 400 or more
 -- column: timeouts count -- calls that ran out of time
 -- column: context_overflows count -- calls that did not fit into the model's context
 -- column: unavailable count -- calls that the model did not answer through no fault of theirs
@@ -90,6 +91,7 @@ select
   variant,
   count(*) as calls,
   count(*) filter (where is_error) as errors,
+  count(*) filter (where is_error or http_status >= 400) as failures,
   count(*) filter (where is_timeout) as timeouts,
   count(*) filter (where is_context_overflow) as context_overflows,
   count(*) filter (where is_unavailable) as unavailable,

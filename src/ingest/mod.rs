@@ -215,7 +215,8 @@ impl Ingestor {
         let turn = self.turn().await?;
         let (plain, records, turn) = self.plain(&request, turn).await?;
         let room = plain.len().max(records.saturating_mul(ROW_BYTES)) + BATCH_OVERHEAD_BYTES;
-        let reservation = self.parts.buffer.reserve(room, self.settings.wait_max).await?;
+        // Rows are in memory twice until the log has them: a frame is about as long as its records' text.
+        let reservation = self.parts.buffer.reserve_with(room, plain.len(), self.settings.wait_max).await?;
         let options = Options {
             received_at_us,
             future_max_us: self.settings.future_max_us,
@@ -224,7 +225,7 @@ impl Ingestor {
         };
         let key = request.idempotency_key;
         let decoding = tokio::task::spawn_blocking(move || {
-            let prepared = Prepared::new(&plain, options, key.as_deref());
+            let prepared = Prepared::new(plain, options, key.as_deref());
             drop(turn);
             prepared.map(|prepared| (prepared, reservation))
         });
@@ -413,14 +414,16 @@ struct Prepared {
 }
 
 impl Prepared {
-    fn new(plain: &[u8], options: Options, key: Option<&str>) -> Result<Self> {
+    fn new(plain: bytes::Bytes, options: Options, key: Option<&str>) -> Result<Self> {
         let received_at_us = options.received_at_us;
-        let Decoded { records, rejects, identified } = decode::decode(plain, options)?;
+        let Decoded { records, rejects, identified } = decode::decode(&plain, options)?;
         let receipt = match key {
             Some(key) => Some(identity(&[b"key\0", key.as_bytes()])),
-            None if identified => Some(identity(&[b"content\0", plain])),
+            None if identified => Some(identity(&[b"content\0", &plain])),
             None => None,
         };
+        // The frame is as long as this.
+        drop(plain);
         let count = |count: usize| {
             u32::try_from(count).kind_context(Kind::TooLarge, || "a batch is limited to 2^32 lines".into())
         };

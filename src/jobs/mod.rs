@@ -48,9 +48,9 @@ pub async fn maintain(maintainer: Arc<Maintainer>, interval: Duration, stop: imp
     }
 }
 
-/// Makes the rollups that files lack, one after the other, until the stop. One that fails is tried again at
-/// the next interval; its calls are read as they are until then.
-pub async fn roll_up(engine: Arc<Engine>, interval: Duration, stop: impl Future<Output = ()>) {
+/// Makes the rollups that settled files lack, one after the other, until the stop. One that fails is tried
+/// again at the next interval; its calls are read as they are until then.
+pub async fn roll_up(engine: Arc<Engine>, interval: Duration, settled: Duration, stop: impl Future<Output = ()>) {
     tokio::pin!(stop);
     let Some(rollups) = engine.rollups() else { return };
     loop {
@@ -61,7 +61,7 @@ pub async fn roll_up(engine: Arc<Engine>, interval: Duration, stop: impl Future<
         loop {
             let built = tokio::select! {
                 () = &mut stop => return,
-                built = rollups.build_next(&engine) => built,
+                built = rollups.build_next(&engine, settled) => built,
             };
             match built {
                 Ok(true) => {}

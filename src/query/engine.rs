@@ -8,32 +8,24 @@ use std::{
     time::Duration,
 };
 
-use arrow::{
-    array::RecordBatch,
-    datatypes::SchemaRef,
-    json::{ArrayWriter, WriterBuilder, writer::JsonArray},
-};
 use datafusion::{
     catalog::{MemorySchemaProvider, view::ViewTable},
     common::{ParamValues, ScalarValue},
-    dataframe::DataFrame,
     error::DataFusionError,
     execution::{
-        SendableRecordBatchStream, SessionStateBuilder,
+        SessionStateBuilder,
         context::{SQLOptions, SessionContext},
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
-        memory_pool::FairSpillPool,
+        memory_pool::MemoryPool,
         runtime_env::RuntimeEnvBuilder,
     },
     logical_expr::LogicalPlan,
     optimizer::{Optimizer, simplify_expressions::SimplifyExpressions},
     prelude::SessionConfig,
 };
-use futures::StreamExt;
-use serde::de::DeserializeOwned;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout, timeout_at},
+    time::timeout,
 };
 
 use super::{
@@ -41,16 +33,18 @@ use super::{
     functions, guard, kpi,
     late::LateMaterialisation,
     library::{Entry, Kind as LibraryKind, Library, Problem},
+    memory::{Bounds, Memory},
     options::Options,
     provider::StoredTable,
     rollup::{Definition, Grain, Rollups, UseRollups},
+    running::{Rows, Statement, Workers},
     sketches,
-    write::TIMESTAMP_FORMAT,
+    yielding::YieldingJoins,
 };
 use crate::{
     buffer::Buffer,
     clock::Clock,
-    error::{Context, Error, Kind, Result},
+    error::{Error, Kind, Result},
     lake::LakeTable,
     named::{ParamKind, ParamValue},
     record::Table,
@@ -65,6 +59,8 @@ pub struct Settings {
     pub rows_max: usize,
     /// Most memory of all statements together, bytes; beyond it they spill.
     pub memory_bytes_max: usize,
+    /// What the whole process may have resident, bytes: where that is watched, statements give way near it.
+    pub process_bytes_max: usize,
     /// Most bytes that statements may spill.
     pub spill_bytes_max: u64,
     /// Statements that run at the same time; others wait a moment.
@@ -97,16 +93,8 @@ pub struct Engine {
     clock: Clock,
     permits: Arc<Semaphore>,
     rollups: Arc<OnceLock<Arc<Rollups>>>,
-}
-
-/// A result that is running. Dropping it cancels the statement.
-pub struct Rows {
-    stream: SendableRecordBatchStream,
-    deadline: Instant,
-    timeout: Duration,
-    rows_left: usize,
-    rows_max: usize,
-    _permit: OwnedSemaphorePermit,
+    memory: Arc<Memory>,
+    workers: Workers,
 }
 
 /// How long a statement waits for its turn.
@@ -124,6 +112,7 @@ impl Engine {
     ) -> Result<(Self, Vec<Problem>)> {
         let (library, mut problems) = Library::load(settings.sql_directory.as_deref())?;
         let rollups = Arc::new(OnceLock::new());
+        let memory = Memory::new(settings.memory_bytes_max, Bounds::within(settings.process_bytes_max));
         let context = session(&settings, UseRollups::new(Arc::clone(&rollups)))?;
         let stored = Arc::new(MemorySchemaProvider::new());
         let catalog =
@@ -149,7 +138,8 @@ impl Engine {
             .register_table(format!("{CATALOG}.public.{}", kpi::TASK_VALUES), values)
             .map_err(|error| from_engine("cannot register the table of tasks' values", error))?;
         let permits = Arc::new(Semaphore::new(settings.concurrency.max(1)));
-        let engine = Self { context, library, settings, clock, permits, rollups };
+        let workers = Workers::start()?;
+        let engine = Self { context, library, settings, clock, permits, rollups, memory, workers };
         problems.extend(engine.create_views().await);
         if let Some((table, lake)) = calls {
             let (definitions, wrong) = engine.define_rollups().await;
@@ -262,6 +252,11 @@ impl Engine {
         planned.await.map_err(|error| problem(&entry.file, &error))
     }
 
+    /// What statements hold.
+    pub fn memory(&self) -> &Arc<Memory> {
+        &self.memory
+    }
+
     /// The rollups of the calls.
     pub fn rollups(&self) -> Option<&Arc<Rollups>> {
         self.rollups.get()
@@ -345,73 +340,17 @@ impl Engine {
     }
 
     async fn run(&self, plan: LogicalPlan, permit: OwnedSemaphorePermit, options: Options) -> Result<Rows> {
-        let deadline = Instant::now() + self.settings.timeout;
-        let mut state = self.context.state();
+        let share = self.memory.share();
+        let state = self.context.state();
+        let pool: Arc<dyn MemoryPool> = Arc::clone(&share) as _;
+        let runtime = RuntimeEnvBuilder::from_runtime_env(state.runtime_env())
+            .with_memory_pool(pool)
+            .build_arc()
+            .map_err(|error| from_engine("cannot set up the statement", error))?;
+        let mut state = SessionStateBuilder::new_from_existing(state).with_runtime_env(runtime).build();
         state.config_mut().options_mut().extensions.insert(options);
-        let started = DataFrame::new(state, plan).execute_stream();
-        let stream = timeout_at(deadline, started)
-            .await
-            .map_err(|_| timed_out(self.settings.timeout))?
-            .map_err(|error| from_engine("cannot run the statement", error))?;
-        Ok(Rows {
-            stream,
-            deadline,
-            timeout: self.settings.timeout,
-            rows_left: self.settings.rows_max,
-            rows_max: self.settings.rows_max,
-            _permit: permit,
-        })
-    }
-}
-
-impl Rows {
-    /// The columns.
-    pub fn schema(&self) -> SchemaRef {
-        self.stream.schema()
-    }
-
-    /// The next rows.
-    pub async fn next(&mut self) -> Option<Result<RecordBatch>> {
-        let next = timeout_at(self.deadline, self.stream.next()).await;
-        let batch = match next {
-            Err(_) => return Some(Err(timed_out(self.timeout))),
-            Ok(None) => return None,
-            Ok(Some(Err(error))) => return Some(Err(from_engine("the statement failed", error))),
-            Ok(Some(Ok(batch))) => batch,
-        };
-        match self.rows_left.checked_sub(batch.num_rows()) {
-            Some(left) => self.rows_left = left,
-            None => {
-                return Some(Err(Error::new(
-                    Kind::Exhausted,
-                    format!("the result has more than {} rows: add a limit or aggregate", self.rows_max),
-                )));
-            }
-        }
-        Some(Ok(batch))
-    }
-
-    /// All rows at once.
-    pub async fn collect(mut self) -> Result<Vec<RecordBatch>> {
-        let mut batches = Vec::new();
-        while let Some(batch) = self.next().await {
-            batches.push(batch?);
-        }
-        Ok(batches)
-    }
-
-    /// All rows as values of a type that reads row objects.
-    pub async fn collect_as<T: DeserializeOwned>(self) -> Result<Vec<T>> {
-        let batches = self.collect().await?;
-        let builder = WriterBuilder::new().with_explicit_nulls(true).with_timestamp_format(TIMESTAMP_FORMAT.to_owned());
-        let mut writer: ArrayWriter<Vec<u8>> = builder.build::<_, JsonArray>(Vec::new());
-        writer.write_batches(&batches.iter().collect::<Vec<_>>()).context("cannot read the rows")?;
-        writer.finish().context("cannot read the rows")?;
-        let text = writer.into_inner();
-        if text.is_empty() {
-            return Ok(Vec::new());
-        }
-        serde_json::from_slice(&text).context("the rows are not of the expected shape")
+        let (timeout, rows_max) = (self.settings.timeout, self.settings.rows_max);
+        self.workers.run(Statement { plan, state, share, permit, timeout, rows_max }).await
     }
 }
 
@@ -428,7 +367,6 @@ fn session(settings: &Settings, use_rollups: UseRollups) -> Result<SessionContex
         .with_mode(DiskManagerMode::Directories(vec![settings.spill_directory.clone()]))
         .with_max_temp_directory_size(settings.spill_bytes_max);
     let runtime = RuntimeEnvBuilder::new()
-        .with_memory_pool(Arc::new(FairSpillPool::new(settings.memory_bytes_max)))
         .with_disk_manager_builder(disk)
         .with_metadata_cache_limit(FOOTER_CACHE_BYTES)
         .build_arc()
@@ -450,6 +388,7 @@ fn session(settings: &Settings, use_rollups: UseRollups) -> Result<SessionContex
         .with_default_features()
         .with_optimizer_rules(rules)
         .with_physical_optimizer_rule(Arc::new(LateMaterialisation))
+        .with_physical_optimizer_rule(Arc::new(YieldingJoins))
         .build();
     datafusion_functions_json::register_all(&mut state)
         .map_err(|error| from_engine("cannot register the JSON functions", error))?;
@@ -508,10 +447,6 @@ fn scalar(value: &serde_json::Value) -> Result<ScalarValue> {
         },
         _ => return Err(Error::invalid("a parameter is a string, a number, a boolean or null")),
     })
-}
-
-fn timed_out(after: Duration) -> Error {
-    Error::new(Kind::Timeout, format!("the statement ran longer than {} s and was stopped", after.as_secs_f64()))
 }
 
 fn problem(file: &str, error: &DataFusionError) -> Problem {

@@ -10,19 +10,24 @@ mod guard;
 mod kpi;
 mod late;
 mod library;
+mod memory;
 mod options;
 mod provider;
 mod report;
 mod rollup;
+mod running;
 mod sketches;
 mod write;
+mod yielding;
 
 pub use drift::{DriftAnswer, DriftRequest, DriftVerdict, Range, Verdict};
-pub use engine::{Engine, QueryParams, Rows, Settings};
+pub use engine::{Engine, QueryParams, Settings};
 pub use kpi::{KpiAnswer, TASK_VALUES};
 pub use library::{Kind as LibraryKind, Library, Problem};
+pub use memory::Memory;
 pub use options::Options;
 pub use rollup::Rollups;
+pub use running::Rows;
 pub use write::{Format, Output};
 
 #[cfg(test)]

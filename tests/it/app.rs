@@ -1,8 +1,8 @@
 //! A daemon for a test: its own directory, its own port, a clock that the test moves.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
-use driftline::{clock::Clock, config::Config, daemon::Daemon};
+use driftline::{clock::Clock, config::Config, daemon::Daemon, disk::SystemDisk};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -45,7 +45,7 @@ impl TestApp {
     }
 
     async fn open(&mut self) {
-        self.daemon = Some(Daemon::start(&self.config, self.clock.clone()).await.unwrap());
+        self.daemon = Some(Daemon::start_on(&self.config, self.clock.clone(), Arc::new(SystemDisk)).await.unwrap());
     }
 
     /// Stops with a flush and starts again.

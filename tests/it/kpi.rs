@@ -1,5 +1,7 @@
 //! KPIs: their rows, their judgements, the score card, coverage, and a user's own.
 
+use std::time::Duration;
+
 use driftline::{
     clock::Clock,
     config::{AgentKpiConfig, Config},
@@ -62,7 +64,7 @@ async fn kpis_over_calls_are_answered_from_rollups() {
         app.flush().await;
     }
     let engine = app.daemon.as_ref().unwrap().engine();
-    while engine.rollups().unwrap().build_next(engine).await.unwrap() {}
+    while engine.rollups().unwrap().build_next(engine, Duration::ZERO).await.unwrap() {}
     let mut of_calls = Vec::new();
     let kpis = engine.library().of(LibraryKind::Kpis).map(|entry| (&entry.named.name, &entry.named.sql));
     let coverage = engine.library().get(LibraryKind::Reports, "coverage").unwrap();
@@ -134,11 +136,14 @@ async fn what_no_call_carries_is_not_measured() {
     check("return_on_cost", &["task_completed", "task_value_usd"]).await;
     app.logs(call(-60, "ok", &json!({ "http_status": 200 }))).await;
     check("error_rate", &[]).await;
+    app.logs(call(-50, "refused", &json!({ "http_status": 429 }))).await;
+    let refused = kpi(&app, "error_rate", &[("from", "today")]).await;
+    assert_eq!(refused["windows"][0]["numerator"], 1.0, "a status alone tells of a failure");
     // What one agent sends says nothing of another.
     app.logs(calls(-HOUR_S, 40, "b", &json!({ "http_status": null, "agent_id": "bot" }))).await;
     let errors = kpi(&app, "error_rate", &[("by", "agent")]).await;
     let states: Vec<String> = told(&errors).iter().map(|told| told[14..].to_owned()).collect();
-    assert_eq!(states, ["bot 0.0 not_measured null", "rag 0.0 target_met null"]);
+    assert_eq!(states, ["bot 0.0 not_measured null", "rag 0.023809523809523808 between null"]);
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 //! ingest, late calls, flushes, joined files, deletions, crashes, and rollups that some files have and others
 //! lack. `DRIFTLINE_ROLLUP_HISTORIES` sets how many histories are tried, `DRIFTLINE_ROLLUP_SEED` the first.
 
+use std::time::Duration;
+
 use arrow::util::pretty::pretty_format_batches;
 use chrono::DateTime;
 use driftline::query::{Options, QueryParams};
@@ -45,7 +47,7 @@ async fn plan(app: &TestApp, statement: &str) -> String {
 async fn build(app: &TestApp, files: u64) {
     let engine = app.daemon.as_ref().unwrap().engine();
     for _ in 0..files {
-        if !engine.rollups().unwrap().build_next(engine).await.unwrap() {
+        if !engine.rollups().unwrap().build_next(engine, Duration::ZERO).await.unwrap() {
             return;
         }
     }

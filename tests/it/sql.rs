@@ -120,6 +120,29 @@ async fn statements_are_bounded() {
 }
 
 #[tokio::test]
+async fn statements_end_at_their_time_whatever_they_do() {
+    let app = TestApp::start_with(|config| {
+        config.query.rows_max = usize::MAX;
+        config.query.concurrency = 1;
+        config.query.timeout_s = 1;
+    })
+    .await;
+    // A join that makes rows without an end of few.
+    let join = "select count(*) from generate_series(1, 30000) a join generate_series(1, 30000) b \
+                on a.value % 2 = b.value % 2 where a.value + b.value > 1 and a.value * b.value <> 7";
+    let (status, message) = failure(app.get("/api/v1/sql").query(&[("q", join)])).await;
+    assert_eq!(status, 408, "{message}");
+    // There is one turn: it is free again.
+    assert_eq!(app.sql("select 1 as one").await, json!([{"one": 1}]));
+    // A reader that does not read: the turn is free once the time of its statement is up.
+    let endless = "select value, repeat('x', 1000) from generate_series(1, 1000000000000)";
+    let unread = app.get("/api/v1/sql").query(&[("q", endless)]).send().await.unwrap();
+    assert_eq!(unread.status(), 200);
+    assert_eq!(app.sql("select 2 as two").await, json!([{"two": 2}]));
+    assert!(unread.bytes().await.is_err(), "half a result looks whole");
+}
+
+#[tokio::test]
 async fn views_unnest_and_sum_up() {
     let app = TestApp::start().await;
     let record = r#"{"timestamp":"2026-05-14T11:00:00Z","request_id":"r1","session_id":"s1","agent_id":"rag","guardrail_checks":{"pii_detection":"no_pii"},"tool_calls":[{"name":"search","latency_ms":120,"status":"success"},{"name":"write","latency_ms":80,"status":"error"}],"cost_usd":0.1}"#;

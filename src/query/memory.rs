@@ -1,0 +1,235 @@
+//! The memory of statements. They share one pool, whose parts are fair and which refuses what is beyond it;
+//! what is refused spills or ends. The pool knows what operators say they hold, and they do not say all:
+//! what a Parquet reader decodes, what a sort copies while it spills. So the process's resident memory is
+//! looked at as well: near its bound statements get nothing more, and at the bound the largest of them is
+//! stopped, so that ingest goes on.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use datafusion::{
+    common::{Result, resources_datafusion_err},
+    execution::memory_pool::{FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation},
+};
+use tokio::{sync::Notify, time::sleep};
+
+/// How often resident memory is looked at while statements run.
+const LOOK: Duration = Duration::from_millis(20);
+/// How long a stopped statement has to give back what it held, before another is stopped.
+const GIVE_BACK: Duration = Duration::from_millis(500);
+
+/// What all statements share.
+#[derive(Debug)]
+pub struct Memory {
+    pool: FairSpillPool,
+    bounds: Bounds,
+    /// As it was when it was last looked at, bytes.
+    resident: AtomicUsize,
+    running: Mutex<Vec<Weak<Share>>>,
+    /// A statement began.
+    began: Notify,
+}
+
+/// Bounds of the process's resident memory, bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Statements get nothing more above it.
+    pub refuse: usize,
+    /// The largest statement is stopped above it.
+    pub stop: usize,
+}
+
+impl Bounds {
+    /// Those that keep a process within this, with a margin for what comes between two looks.
+    pub fn within(bytes_max: usize) -> Self {
+        Self { refuse: bytes_max / 16 * 13, stop: bytes_max / 16 * 15 }
+    }
+}
+
+/// One statement's part.
+#[derive(Debug)]
+pub struct Share {
+    memory: Arc<Memory>,
+    reserved: AtomicUsize,
+    stopped: AtomicBool,
+    stop: Notify,
+}
+
+impl Memory {
+    /// A pool of so many bytes. The bounds hold while somebody watches.
+    pub fn new(bytes_max: usize, bounds: Bounds) -> Arc<Self> {
+        Arc::new(Self {
+            pool: FairSpillPool::new(bytes_max),
+            bounds,
+            resident: AtomicUsize::new(0),
+            running: Mutex::default(),
+            began: Notify::new(),
+        })
+    }
+
+    /// A statement's part, until it is dropped.
+    pub fn share(self: &Arc<Self>) -> Arc<Share> {
+        let share = Arc::new(Share {
+            memory: Arc::clone(self),
+            reserved: AtomicUsize::new(0),
+            stopped: AtomicBool::new(false),
+            stop: Notify::new(),
+        });
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.retain(|share| share.strong_count() > 0);
+        running.push(Arc::downgrade(&share));
+        self.began.notify_one();
+        share
+    }
+
+    /// Looks at resident memory while statements run, as long as `resident` says it, bytes.
+    pub async fn watch(&self, resident: impl Fn() -> Option<usize>) {
+        loop {
+            if !self.is_running() {
+                self.began.notified().await;
+            }
+            let Some(bytes) = resident() else { return };
+            self.resident.store(bytes, Ordering::Relaxed);
+            let stopped = bytes > self.bounds.stop && self.stop_largest(bytes);
+            sleep(if stopped { GIVE_BACK } else { LOOK }).await;
+        }
+    }
+
+    fn is_running(&self) -> bool {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.retain(|share| share.strong_count() > 0);
+        !running.is_empty()
+    }
+
+    /// Whether there was one to stop. Of those that hold alike, the last.
+    fn stop_largest(&self, resident: usize) -> bool {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let live = running.iter().filter_map(Weak::upgrade).filter(|share| !share.is_stopped());
+        let Some(largest) = live.max_by_key(|share| share.reserved.load(Ordering::Relaxed)) else { return false };
+        drop(running);
+        tracing::warn!(
+            resident_bytes = resident,
+            reserved_bytes = largest.reserved.load(Ordering::Relaxed),
+            "stopped a statement: the process is at its memory.bytes_max"
+        );
+        largest.stopped.store(true, Ordering::Relaxed);
+        largest.stop.notify_one();
+        true
+    }
+
+    fn is_full(&self) -> bool {
+        self.resident.load(Ordering::Relaxed) > self.bounds.refuse
+    }
+}
+
+impl Share {
+    /// Ends when the statement has to.
+    pub async fn stopped(&self) {
+        while !self.is_stopped() {
+            self.stop.notified().await;
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of the statements' {}", self.reserved.load(Ordering::Relaxed), self.memory.pool)
+    }
+}
+
+impl MemoryPool for Share {
+    fn name(&self) -> &str {
+        "statement"
+    }
+
+    fn register(&self, consumer: &MemoryConsumer) {
+        self.memory.pool.register(consumer);
+    }
+
+    fn unregister(&self, consumer: &MemoryConsumer) {
+        self.memory.pool.unregister(consumer);
+    }
+
+    fn grow(&self, reservation: &MemoryReservation, additional: usize) {
+        self.memory.pool.grow(reservation, additional);
+        self.reserved.fetch_add(additional, Ordering::Relaxed);
+    }
+
+    fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
+        self.memory.pool.shrink(reservation, shrink);
+        self.reserved.fetch_sub(shrink, Ordering::Relaxed);
+    }
+
+    fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
+        if self.memory.is_full() {
+            return Err(resources_datafusion_err!(
+                "{} wants {additional} bytes more, and the process is near its memory.bytes_max",
+                reservation.consumer().name()
+            ));
+        }
+        self.memory.pool.try_grow(reservation, additional)?;
+        self.reserved.fetch_add(additional, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn reserved(&self) -> usize {
+        self.reserved.load(Ordering::Relaxed)
+    }
+
+    fn memory_limit(&self) -> MemoryLimit {
+        self.memory.pool.memory_limit()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds { refuse: 800, stop: 900 };
+
+    fn reserve(share: &Arc<Share>, bytes: usize) -> Result<MemoryReservation> {
+        let pool: Arc<dyn MemoryPool> = Arc::clone(share) as _;
+        let reservation = MemoryConsumer::new("test").register(&pool);
+        reservation.try_grow(bytes)?;
+        Ok(reservation)
+    }
+
+    #[test]
+    fn statements_share_one_pool_and_get_nothing_near_the_bound() {
+        let memory = Memory::new(100, BOUNDS);
+        let (one, other) = (memory.share(), memory.share());
+        let held = reserve(&one, 60).unwrap();
+        assert_eq!((one.reserved(), other.reserved()), (60, 0));
+        assert!(reserve(&other, 50).is_err());
+        memory.resident.store(801, Ordering::Relaxed);
+        assert!(reserve(&other, 1).unwrap_err().to_string().contains("memory.bytes_max"));
+        memory.resident.store(800, Ordering::Relaxed);
+        drop(held);
+        reserve(&other, 50).unwrap();
+        assert_eq!((one.reserved(), other.reserved(), memory.pool.reserved()), (0, 0, 0));
+    }
+
+    #[tokio::test]
+    async fn the_largest_is_stopped_at_the_bound_and_others_go_on() {
+        let memory = Memory::new(100, BOUNDS);
+        let (small, large) = (memory.share(), memory.share());
+        let _held = (reserve(&small, 10).unwrap(), reserve(&large, 20).unwrap());
+        let watch = memory.watch(|| Some(if large.is_stopped() { 900 } else { 901 }));
+        tokio::select! {
+            () = watch => panic!("it watches for ever"),
+            () = large.stopped() => {}
+        }
+        assert!(!small.is_stopped());
+    }
+}

@@ -1,0 +1,218 @@
+//! Statements that run. They have threads of their own: what computes for long without a pause keeps no
+//! request and no commit waiting. A statement runs until its time is up, whether or not somebody reads what it
+//! answers; then all that it holds is given back.
+
+use std::{sync::Arc, thread::available_parallelism, time::Duration};
+
+use arrow::{
+    array::RecordBatch,
+    datatypes::SchemaRef,
+    json::{ArrayWriter, WriterBuilder, writer::JsonArray},
+};
+use datafusion::{
+    dataframe::DataFrame,
+    execution::{SendableRecordBatchStream, SessionState},
+    logical_expr::LogicalPlan,
+};
+use futures::StreamExt;
+use serde::de::DeserializeOwned;
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::{OwnedSemaphorePermit, mpsc, oneshot},
+    task::AbortHandle,
+    time::{Instant, timeout_at},
+};
+
+use super::{error::from_engine, memory::Share, write::TIMESTAMP_FORMAT};
+use crate::error::{Context, Error, Kind, Result};
+
+/// Results that wait for their reader.
+const WAITING: usize = 1;
+
+/// The threads of statements.
+#[derive(Debug)]
+pub struct Workers(Option<Runtime>);
+
+/// A statement that is to run.
+pub struct Statement {
+    /// What it says.
+    pub plan: LogicalPlan,
+    /// The session it is planned in.
+    pub state: SessionState,
+    /// Its part of the memory.
+    pub share: Arc<Share>,
+    /// Its turn, until it ends.
+    pub permit: OwnedSemaphorePermit,
+    /// How long it may run.
+    pub timeout: Duration,
+    /// Most rows of its result.
+    pub rows_max: usize,
+}
+
+/// A result that is running. Dropping it cancels the statement.
+pub struct Rows {
+    schema: SchemaRef,
+    /// Batches, and nothing once there are no more.
+    batches: mpsc::Receiver<Result<Option<RecordBatch>>>,
+    running: AbortHandle,
+    deadline: Instant,
+    timeout: Duration,
+    rows_left: usize,
+    rows_max: usize,
+}
+
+impl Workers {
+    /// As many threads as the machine computes with.
+    pub fn start() -> Result<Self> {
+        let threads = available_parallelism().map_or(1, usize::from);
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_name("statement")
+            .enable_all()
+            .build()
+            .context("cannot start the statements' threads")?;
+        Ok(Self(Some(runtime)))
+    }
+
+    /// Starts a statement; returns once it is planned.
+    pub async fn run(&self, statement: Statement) -> Result<Rows> {
+        let runtime = self.0.as_ref().ok_or_else(broken)?;
+        let Statement { plan, state, share, permit, timeout, rows_max } = statement;
+        let deadline = Instant::now() + timeout;
+        let (planned, schema) = oneshot::channel();
+        let (sender, batches) = mpsc::channel(WAITING);
+        let run = async move {
+            let _permit = permit;
+            let started = DataFrame::new(state, plan).execute_stream();
+            let stream = match timeout_at(deadline, started).await {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) => {
+                    let _ = planned.send(Err(from_engine("cannot run the statement", error)));
+                    return;
+                }
+                Err(_) => {
+                    let _ = planned.send(Err(timed_out(timeout)));
+                    return;
+                }
+            };
+            if planned.send(Ok(stream.schema())).is_ok() {
+                // A reader that does not read holds the statement no longer than its time.
+                let _ = timeout_at(deadline, pump(stream, &share, sender)).await;
+            }
+        };
+        let running = runtime.spawn(run).abort_handle();
+        let mut rows = Rows {
+            schema: SchemaRef::new(arrow::datatypes::Schema::empty()),
+            batches,
+            running,
+            deadline,
+            timeout,
+            rows_left: rows_max,
+            rows_max,
+        };
+        rows.schema = schema.await.map_err(|_| broken())??;
+        Ok(rows)
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        // Threads must not be waited for where futures run.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+async fn pump(mut stream: SendableRecordBatchStream, share: &Share, sender: mpsc::Sender<Result<Option<RecordBatch>>>) {
+    loop {
+        let next = tokio::select! {
+            biased;
+            () = share.stopped() => Err(stopped()),
+            next = stream.next() => next.transpose().map_err(|error| from_engine("the statement failed", error)),
+        };
+        let ends = !matches!(next, Ok(Some(_)));
+        if ends {
+            // What it held is free before anybody hears of its end.
+            drop(stream);
+            let _ = sender.send(next).await;
+            return;
+        }
+        if sender.send(next).await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Rows {
+    /// The columns.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    /// The next rows.
+    pub async fn next(&mut self) -> Option<Result<RecordBatch>> {
+        let batch = match timeout_at(self.deadline, self.batches.recv()).await {
+            Ok(Some(Ok(Some(batch)))) => batch,
+            Ok(Some(Ok(None))) => return None,
+            Ok(Some(Err(error))) => return Some(Err(error)),
+            Ok(None) if Instant::now() < self.deadline => return Some(Err(broken())),
+            Ok(None) | Err(_) => return Some(Err(timed_out(self.timeout))),
+        };
+        match self.rows_left.checked_sub(batch.num_rows()) {
+            Some(left) => self.rows_left = left,
+            None => {
+                return Some(Err(Error::new(
+                    Kind::Exhausted,
+                    format!("the result has more than {} rows: add a limit or aggregate", self.rows_max),
+                )));
+            }
+        }
+        Some(Ok(batch))
+    }
+
+    /// All rows at once.
+    pub async fn collect(mut self) -> Result<Vec<RecordBatch>> {
+        let mut batches = Vec::new();
+        while let Some(batch) = self.next().await {
+            batches.push(batch?);
+        }
+        Ok(batches)
+    }
+
+    /// All rows as values of a type that reads row objects.
+    pub async fn collect_as<T: DeserializeOwned>(self) -> Result<Vec<T>> {
+        let batches = self.collect().await?;
+        let builder = WriterBuilder::new().with_explicit_nulls(true).with_timestamp_format(TIMESTAMP_FORMAT.to_owned());
+        let mut writer: ArrayWriter<Vec<u8>> = builder.build::<_, JsonArray>(Vec::new());
+        writer.write_batches(&batches.iter().collect::<Vec<_>>()).context("cannot read the rows")?;
+        writer.finish().context("cannot read the rows")?;
+        let text = writer.into_inner();
+        if text.is_empty() {
+            return Ok(Vec::new());
+        }
+        serde_json::from_slice(&text).context("the rows are not of the expected shape")
+    }
+}
+
+impl Drop for Rows {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}
+
+fn timed_out(after: Duration) -> Error {
+    Error::new(Kind::Timeout, format!("the statement ran longer than {} s and was stopped", after.as_secs_f64()))
+}
+
+fn stopped() -> Error {
+    Error::new(
+        Kind::Exhausted,
+        "the statement was stopped: the server is at its memory.bytes_max, and this statement held the most. Ask for \
+         fewer rows, columns or groups",
+    )
+}
+
+fn broken() -> Error {
+    Error::new(Kind::Internal, "the statement broke off")
+}
