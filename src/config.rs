@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Context, Error, Kind, Result};
 
@@ -37,6 +37,8 @@ pub struct Config {
     pub metrics: MetricsConfig,
     /// What becomes of committed files.
     pub lifecycle: LifecycleConfig,
+    /// What KPIs are told that no record says.
+    pub kpi: KpiConfig,
 }
 
 /// Where the daemon listens and stores.
@@ -304,6 +306,32 @@ impl Default for MetricsConfig {
     }
 }
 
+/// What KPIs are told that no record says.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KpiConfig {
+    /// Agents whose tasks have a value; only in the file.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub agents: BTreeMap<String, AgentKpiConfig>,
+}
+
+/// What one agent's work is worth.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentKpiConfig {
+    /// What a task is worth that the agent gets done, USD. The return on cost stands on it.
+    #[serde(deserialize_with = "amount_usd")]
+    pub task_value_usd: f64,
+}
+
+fn amount_usd<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<f64, D::Error> {
+    let amount = f64::deserialize(deserializer)?;
+    if amount.is_finite() && amount >= 0.0 {
+        return Ok(amount);
+    }
+    Err(serde::de::Error::custom(format!("{amount} is no amount of USD: a number, 0 or more")))
+}
+
 /// What becomes of committed files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -528,6 +556,16 @@ mod tests {
         assert_eq!(config.metrics.tenants["a b"].token_daily_quota, 5);
         assert!(toml::from_str::<Config>("[metrics.tenants.a]\ntoken_quota = 5").is_err());
         assert!(toml::from_str::<Config>("[metrics.tenants.a]\ntoken_daily_quota = -1").is_err());
+    }
+
+    #[test]
+    fn agents_tasks_have_values() {
+        let config: Config = toml::from_str("[kpi.agents.\"a b\"]\ntask_value_usd = 2").unwrap();
+        assert_eq!(config.kpi.agents["a b"].task_value_usd, 2.0);
+        for wrong in ["-1", "nan", "inf", "\"4\""] {
+            let text = format!("[kpi.agents.a]\ntask_value_usd = {wrong}");
+            assert!(toml::from_str::<Config>(&text).unwrap_err().to_string().contains("task_value_usd"), "{wrong}");
+        }
     }
 
     #[test]

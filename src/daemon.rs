@@ -587,6 +587,7 @@ fn query_settings(config: &Config, budget: &Budget, spill_directory: PathBuf) ->
         concurrency: config.query.concurrency,
         spill_directory,
         sql_directory: config.query.sql_directory.clone(),
+        task_values_usd: config.kpi.agents.iter().map(|(agent, own)| (agent.clone(), own.task_value_usd)).collect(),
     }
 }
 

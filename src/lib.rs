@@ -17,6 +17,7 @@ pub mod finding;
 pub mod http;
 pub mod ingest;
 pub mod jobs;
+pub mod kpi;
 pub mod lake;
 pub mod lifecycle;
 pub mod maintain;

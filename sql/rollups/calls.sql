@@ -12,15 +12,30 @@
 -- column: variant text -- arm of an experiment
 -- column: calls count -- all calls
 -- column: errors count -- calls that carry an error
+-- column: failures count -- calls that carry an error, or an HTTP status of 400 or more
 -- column: timeouts count -- calls that ran out of time
 -- column: rate_limited count -- calls refused because there were too many
 -- column: context_overflows count -- calls that did not fit into the model's context
+-- column: unavailable count -- calls that the model did not answer through no fault of theirs
+-- column: breaker_open count -- calls that met an open circuit breaker
+-- column: breaker_samples count -- calls that tell their circuit breaker's state
 -- column: retried count -- calls that were tries after the first
 -- column: retries count -- tries before the calls
 -- column: guardrail_decided count -- calls with a guardrail's decision
 -- column: guardrail_passed count -- calls that a guardrail let pass
 -- column: guardrail_blocked count -- calls that a guardrail blocked
 -- column: guardrail_escalated count -- calls that a guardrail escalated
+-- column: retry_samples count -- calls that say how often they were tried before
+-- column: error_samples count -- calls that carry an error's message
+-- column: error_type_samples count -- calls that carry an error's class
+-- column: http_status_samples count -- calls that carry the status of the provider's answer
+-- column: finish_samples count -- calls that say why the model stopped
+-- column: user_samples count -- calls that name a user
+-- column: session_samples count -- calls that name a conversation
+-- column: trace_samples count -- calls that name a trace
+-- column: calls_with_tools count -- calls that called tools
+-- column: prompt_tokens_samples count -- calls that report the tokens sent
+-- column: completion_tokens_samples count -- calls that report the tokens answered
 -- column: prompt_tokens tokens -- tokens sent
 -- column: completion_tokens tokens -- tokens answered
 -- column: total_tokens tokens -- tokens sent and answered
@@ -82,15 +97,30 @@ select
   variant,
   count(*) as calls,
   count(*) filter (where is_error) as errors,
+  count(*) filter (where is_error or http_status >= 400) as failures,
   count(*) filter (where is_timeout) as timeouts,
   count(*) filter (where is_rate_limited) as rate_limited,
   count(*) filter (where is_context_overflow) as context_overflows,
+  count(*) filter (where is_unavailable) as unavailable,
+  count(*) filter (where lower(circuit_breaker_state) = 'open') as breaker_open,
+  count(circuit_breaker_state) as breaker_samples,
   count(*) filter (where retry_count > 0) as retried,
   sum(retry_count) as retries,
   count(guardrail_status) as guardrail_decided,
   count(*) filter (where guardrail_status = 'passed') as guardrail_passed,
   count(*) filter (where guardrail_status = 'blocked') as guardrail_blocked,
   count(*) filter (where guardrail_status = 'escalated') as guardrail_escalated,
+  count(retry_count) as retry_samples,
+  count(error) as error_samples,
+  count(error_type) as error_type_samples,
+  count(http_status) as http_status_samples,
+  count(finish_reason) as finish_samples,
+  count(user_id) as user_samples,
+  count(session_id) as session_samples,
+  count(trace_id) as trace_samples,
+  count(*) filter (where array_length(tool_calls) > 0) as calls_with_tools,
+  count(prompt_tokens) as prompt_tokens_samples,
+  count(completion_tokens) as completion_tokens_samples,
   sum(prompt_tokens) as prompt_tokens,
   sum(completion_tokens) as completion_tokens,
   sum(total_tokens) as total_tokens,

@@ -57,29 +57,52 @@
 -- column: date date -- UTC day of timestamp
 -- column: cost USD -- reported cost, else computed by the price list; null where neither is known
 -- column: is_error flag -- the record carries an error or an error_type
--- column: is_timeout flag -- the call ran out of time
--- column: is_rate_limited flag -- the call was refused because there were too many
--- column: is_context_overflow flag -- the call did not fit into the model's context
+-- column: is_timeout flag -- the call ran out of time, by its error_type or HTTP status 408 or 504
+-- column: is_rate_limited flag -- the call was refused because there were too many, by its error_type or HTTP status 429
+-- column: is_context_overflow flag -- the call did not fit into the model's context, by its error_type or finish_reason
+-- column: is_unavailable flag -- the model did not answer through no fault of the call: a timeout, a 5xx, or an error_type that says so; not where a tool failed
 
 -- Providers and their client libraries have many words for one thing; these are those that are known. The words
--- of a full context are also those of the family llm_context_overflow_total: a test holds them together.
+-- of a full context are also those of the family llm_context_overflow_total: a test holds them together. Clients
+-- that ask too much (4xx, 429 included) are answered, so that is no outage.
 select
   *,
   coalesce(cost_usd, cost_computed_usd) as cost,
   error is not null or error_type is not null as is_error,
-  coalesce(http_status in (408, 504), false)
-    or coalesce(lower(error_type) in (
-      'timeout', 'timeout_error', 'timeouterror', 'timed_out', 'request_timeout', 'read_timeout', 'connect_timeout',
-      'gateway_timeout', 'apitimeouterror', 'readtimeout', 'connecttimeout', 'deadline_exceeded'
-    ), false) as is_timeout,
-  coalesce(http_status = 429, false)
-    or coalesce(lower(error_type) in (
+  coalesce(
+    http_status in (408, 504)
+    or lower(error_type) like '%timeout%'
+    or lower(error_type) in ('timed_out', 'deadline_exceeded', 'deadlineexceeded'),
+    false
+  ) as is_timeout,
+  coalesce(
+    http_status = 429
+    or lower(error_type) in (
       'rate_limit', 'rate_limited', 'rate_limit_error', 'rate_limit_exceeded', 'ratelimiterror', 'too_many_requests',
       'throttled', 'throttlingexception', 'resource_exhausted'
-    ), false) as is_rate_limited,
-  coalesce(lower(finish_reason) = 'model_context_window_exceeded', false)
-    or coalesce(lower(error_type) in (
+    ),
+    false
+  ) as is_rate_limited,
+  coalesce(
+    lower(error_type) in (
       'context_length_exceeded', 'context_window_exceeded', 'context_overflow', 'model_context_window_exceeded',
       'contextwindowexceedederror', 'prompt_too_long'
-    ), false) as is_context_overflow
+    )
+    or lower(finish_reason) = 'model_context_window_exceeded',
+    false
+  ) as is_context_overflow,
+  coalesce(
+    coalesce(lower(error_type), '') not like '%tool%'
+    and (
+      http_status = 408
+      or http_status >= 500
+      or lower(error_type) like '%timeout%'
+      or lower(error_type) in (
+        'timed_out', 'deadline_exceeded', 'deadlineexceeded', 'provider_error', 'overloaded', 'overloaded_error',
+        'server_error', 'internal_server_error', 'internalservererror', 'api_error', 'apiconnectionerror',
+        'connection_error', 'bad_gateway', 'service_unavailable', 'serviceunavailableerror', 'unavailable'
+      )
+    ),
+    false
+  ) as is_unavailable
 from stored.agent_logs

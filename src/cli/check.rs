@@ -14,7 +14,7 @@ use crate::{
 /// Flags of `check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// Your SQL files: a directory with queries/, views/ and reports/
+    /// Your SQL files: a directory with queries/, kpis/, views/, reports/ and rollups/
     directory: Option<PathBuf>,
     /// Settings as TOML, which may name the directory
     #[arg(long)]

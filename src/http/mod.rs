@@ -4,8 +4,10 @@
 mod asked;
 mod backup;
 mod bodies;
+mod coverage;
 mod drift;
 mod error;
+mod kpis;
 mod logs;
 mod maintenance;
 mod metrics;

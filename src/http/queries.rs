@@ -10,9 +10,11 @@ use axum::{
 use super::{App, error::Failure, params::Params, sql};
 use crate::{named::NamedSql, query::LibraryKind};
 
-/// Lists the named queries with their questions, parameters and columns.
+/// Lists the named queries and the KPIs with their questions, parameters and columns.
 pub async fn list(State(app): State<App>) -> Json<Vec<NamedSql>> {
-    Json(app.engine.library().of(LibraryKind::Queries).map(|entry| entry.named.clone()).collect())
+    let library = app.engine.library();
+    let kinds = [LibraryKind::Queries, LibraryKind::Kpis];
+    Json(kinds.into_iter().flat_map(|kind| library.of(kind)).map(|entry| entry.named.clone()).collect())
 }
 
 /// Runs one; every other field of the query string is a parameter of it.
@@ -28,6 +30,7 @@ pub async fn run(
     let format = sql::format_of(format.as_deref(), &headers)?;
     let options = sql::options_of(rollups.as_deref())?;
     let arguments = arguments.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let rows = app.engine.named_with(LibraryKind::Queries, &name, arguments, options).await?;
+    let kind = app.engine.library().kind_of(&name)?;
+    let rows = app.engine.named_with(kind, &name, arguments, options).await?;
     Ok(sql::respond(rows, format).await?)
 }

@@ -8,7 +8,7 @@ use axum::{
 };
 use tower_http::{CompressionLevel, catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
-use super::{App, backup, drift, error, logs, maintenance, metrics, queries, reports, sql, status};
+use super::{App, backup, coverage, drift, error, kpis, logs, maintenance, metrics, queries, reports, sql, status};
 
 /// Every route.
 pub fn routes(app: App) -> Router {
@@ -21,6 +21,9 @@ pub fn routes(app: App) -> Router {
         .route("/api/v1/sql", get(sql::get).post(sql::post))
         .route("/api/v1/queries", get(queries::list))
         .route("/api/v1/queries/{name}", get(queries::run))
+        .route("/api/v1/kpis", get(kpis::card))
+        .route("/api/v1/kpis/{name}", get(kpis::one))
+        .route("/api/v1/coverage", get(coverage::of_agents))
         .route("/api/v1/drift", get(drift::compare))
         .route("/api/v1/reports/cost", get(reports::cost))
         .route("/api/v1/maintenance", get(maintenance::plan).post(maintenance::run))

@@ -80,24 +80,35 @@ impl NamedSql {
 fn value(param: &Param, text: Option<&str>, now_us: i64) -> Result<ParamValue, String> {
     match (text, param.default.as_deref()) {
         (Some("null"), Some("null")) if param.kind != ParamKind::Text => Ok(ParamValue::Null(param.kind)),
-        (Some(text), _) => argument(param.kind, text, now_us),
-        (None, Some(default)) => default_value(param.kind, default, now_us),
-        (None, None) => Err(format!("required; accepted: {}", param.kind.accepts())),
+        (Some(text), _) => argument(param, text, now_us),
+        (None, Some(default)) => default_value(param, default, now_us),
+        (None, None) => Err(format!("required; accepted: {}", accepts(param))),
+    }
+}
+
+fn accepts(param: &Param) -> String {
+    match param.one_of.as_slice() {
+        [] => param.kind.accepts().to_owned(),
+        values => values.join(", "),
     }
 }
 
 /// The value of a default as a header writes it.
-pub(super) fn default_value(kind: ParamKind, raw: &str, now_us: i64) -> Result<ParamValue, String> {
+pub(super) fn default_value(param: &Param, raw: &str, now_us: i64) -> Result<ParamValue, String> {
     if raw == "null" {
-        return Ok(ParamValue::Null(kind));
+        return Ok(ParamValue::Null(param.kind));
     }
-    match kind {
-        ParamKind::Text => Ok(ParamValue::Text(unquoted(raw))),
-        _ => argument(kind, raw, now_us),
+    match param.kind {
+        ParamKind::Text => argument(param, &unquoted(raw), now_us),
+        _ => argument(param, raw, now_us),
     }
 }
 
-fn argument(kind: ParamKind, text: &str, now_us: i64) -> Result<ParamValue, String> {
+fn argument(param: &Param, text: &str, now_us: i64) -> Result<ParamValue, String> {
+    let kind = param.kind;
+    if !param.one_of.is_empty() && !param.one_of.iter().any(|value| value == text) {
+        return Err(format!("{} is none of {}", shown(text), param.one_of.join(", ")));
+    }
     let trimmed = text.trim();
     let value = match kind {
         ParamKind::Timestamp => {
@@ -147,7 +158,8 @@ mod tests {
         -- param: share float = 0.5\n\
         -- param: deep bool = false\n\
         -- param: cap int = null\n\
-        select $from, $name, $tenant_id, $region, $limit, $share, $deep, $cap";
+        -- param: grain text(hour|day) = day\n\
+        select $from, $name, $tenant_id, $region, $limit, $share, $deep, $cap, $grain";
     const NOW_US: i64 = 1_778_752_800_000_000;
 
     /// The values that differ from those of `name=n` alone, or the error.
@@ -178,6 +190,7 @@ mod tests {
             ("share", ParamValue::Float(0.5)),
             ("deep", ParamValue::Bool(false)),
             ("cap", ParamValue::Null(ParamKind::Int)),
+            ("grain", ParamValue::Text("day".into())),
         ];
         assert_eq!(values, expect.map(|(name, value)| (name.to_owned(), value)));
     }
@@ -193,6 +206,7 @@ mod tests {
         check(&[("tenant_id", "null"), ("name", "n")], "tenant_id=Text(\"null\")");
         check(&[("tenant_id", "'; drop table x"), ("name", "n")], "tenant_id=Text(\"'; drop table x\")");
         check(&[("tenant_id", ""), ("limit", ""), ("region", " "), ("name", "n")], "");
+        check(&[("grain", "hour"), ("name", "n")], "grain=Text(\"hour\")");
         check(&[("name", " n ")], "name=Text(\" n \")");
     }
 
@@ -203,6 +217,7 @@ mod tests {
         check(&[("to", "now")], "parameter `to`: unknown; file takes from, name, tenant_id, region, limit,");
         check(&[("name", "a"), ("name", "b")], "parameter `name`: given twice");
         check(&[("name", "n"), ("from", "soon")], "parameter `from`: `soon` is no time; accepted: now,");
+        check(&[("name", "n"), ("grain", "week")], "parameter `grain`: `week` is none of hour, day");
         check(&[("name", "n"), ("limit", "1.5")], "parameter `limit`: `1.5` is no int; accepted: a whole number");
         check(&[("name", "n"), ("limit", "null")], "parameter `limit`: `null` is no int");
         check(&[("name", "n"), ("share", "inf")], "parameter `share`: `inf` is no float; accepted: a number");

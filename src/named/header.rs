@@ -1,7 +1,7 @@
 //! Reads the `-- key: value` lines at the head of a file; the format is specified in the parent.
 //! It never looks at the SQL below them.
 
-use super::{At, ColumnDoc, HeaderError, Param, ParamKind, bind, shown};
+use super::{At, ColumnDoc, HeaderError, OtherLine, Param, ParamKind, bind, shown};
 
 /// A header as it is written, each part with its line where a later check may need it.
 #[derive(Debug)]
@@ -10,7 +10,7 @@ pub(super) struct Header {
     pub(super) grain: Option<String>,
     pub(super) params: Vec<At<Param>>,
     pub(super) columns: Vec<At<ColumnDoc>>,
-    pub(super) other: Vec<(String, String)>,
+    pub(super) other: Vec<OtherLine>,
 }
 
 /// Reads the header of a file's text.
@@ -35,7 +35,7 @@ pub(super) fn read(text: &str) -> Result<Header, HeaderError> {
                 let column = column(value).map_err(fail)?;
                 add(&mut columns, line, column, |column| &column.name)?;
             }
-            _ => other.push((key.to_owned(), value.to_owned())),
+            _ => other.push(OtherLine { key: key.to_owned(), value: value.to_owned(), line }),
         }
     }
     let question = question
@@ -77,7 +77,7 @@ fn add<T>(list: &mut Vec<At<T>>, line: usize, value: T, name: fn(&T) -> &str) ->
     Ok(())
 }
 
-/// `name type [= default] [-- doc]`.
+/// `name type[(one|of|these)] [= default] [-- doc]`.
 fn param(value: &str) -> Result<Param, String> {
     let (name, rest) = name_and_rest(value)?;
     let (kind, rest) = rest.split_at(rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len()));
@@ -85,6 +85,7 @@ fn param(value: &str) -> Result<Param, String> {
         let known = ParamKind::ALL.map(ParamKind::name).join(", ");
         format!("parameter `{name}` has no known type; write `{name} type`, the type one of {known}")
     })?;
+    let (one_of, rest) = one_of_and_rest(rest, kind).map_err(|message| format!("parameter `{name}`: {message}"))?;
     let rest = rest.trim();
     let (default, rest) = match rest.strip_prefix('=') {
         Some(rest) => {
@@ -95,18 +96,34 @@ fn param(value: &str) -> Result<Param, String> {
         None => (None, rest),
     };
     let doc = doc(rest)?;
-    if let Some(default) = default {
-        // Only the form is of interest here, and no form depends on the time of day.
-        bind::default_value(kind, default, 0)
-            .map_err(|message| format!("the default of parameter `{name}`: {message}"))?;
-    }
-    Ok(Param {
+    let param = Param {
         name: name.to_owned(),
         kind,
+        one_of,
         default: default.map(str::to_owned),
         doc: doc.to_owned(),
         required: default.is_none(),
-    })
+    };
+    if let Some(default) = default {
+        // Only the form is of interest here, and no form depends on the time of day.
+        bind::default_value(&param, default, 0)
+            .map_err(|message| format!("the default of parameter `{name}`: {message}"))?;
+    }
+    Ok(param)
+}
+
+/// `(one|of|these)`, or nothing, which is no limit.
+fn one_of_and_rest(text: &str, kind: ParamKind) -> Result<(Vec<String>, &str), String> {
+    let Some(inside) = text.strip_prefix('(') else { return Ok((Vec::new(), text)) };
+    if kind != ParamKind::Text {
+        return Err(format!("only a text lists its values, not a {kind}"));
+    }
+    let (values, rest) = inside.split_once(')').ok_or("the list of values has no end; write `text(one|other)`")?;
+    let values: Vec<String> = values.split('|').map(|value| value.trim().to_owned()).collect();
+    match values.iter().find(|value| !is_name(value)) {
+        Some(value) => Err(format!("{} is no value; a value is lower case letters, digits and `_`", shown(value))),
+        None => Ok((values, rest)),
+    }
 }
 
 /// Splits a default, as written, from what follows it. A quoted text may hold anything.
@@ -170,14 +187,15 @@ mod tests {
             Err(error) => error.to_string(),
             Ok(header) => {
                 let params = header.params.iter().map(|at| {
-                    let Param { name, kind, default, doc, required } = &at.value;
-                    format!("{name}|{kind}|{}|{doc}|{required}", default.as_deref().unwrap_or("-"))
+                    let Param { name, kind, one_of, default, doc, required } = &at.value;
+                    let default = default.as_deref().unwrap_or("-");
+                    format!("{name}|{kind}{}|{default}|{doc}|{required}", one_of.join("/"))
                 });
                 let columns = header.columns.iter().map(|at| {
                     let ColumnDoc { name, unit, doc } = &at.value;
                     format!("{name}|{unit}|{doc}")
                 });
-                let other = header.other.iter().map(|(key, value)| format!("{key}={value}"));
+                let other = header.other.iter().map(|OtherLine { key, value, line }| format!("{key}={value}@{line}"));
                 params.chain(columns).chain(other).chain(header.grain.clone()).collect::<Vec<_>>().join(" ")
             }
         };
@@ -200,7 +218,10 @@ mod tests {
         check("-- column: cost_usd USD -- money: spent", "cost_usd|USD|money: spent");
         check("-- column: rate tokens/s", "rate|tokens/s|");
         check("-- grain: day", "day");
-        check("-- runbook: https://example.com/a", "runbook=https://example.com/a");
+        check("-- runbook: https://example.com/a", "runbook=https://example.com/a@2");
+        check("-- param: g text(hour | day) = day -- grain", "g|texthour/day|day|grain|false");
+        check("-- param: g text(hour)", "g|texthour|-||true");
+        check("-- param: g text(hour|day) = null", "g|texthour/day|null||false");
         check("", "");
         check("  -- an indented comment is not of the header", "");
     }
@@ -230,6 +251,10 @@ mod tests {
         check("-- param: a float = nan", "line 2: the default of parameter `a`: `nan` is no float");
         check("-- param: a bool = yes", "line 2: the default of parameter `a`: `yes` is no bool");
         check("-- param: a timestamp = soon", "line 2: the default of parameter `a`: `soon` is no time");
+        check("-- param: a int(1|2)", "line 2: parameter `a`: only a text lists its values, not a int");
+        check("-- param: a text(b|c", "line 2: parameter `a`: the list of values has no end");
+        check("-- param: a text(b||c)", "line 2: parameter `a`: `` is no value");
+        check("-- param: a text(b|c) = d", "line 2: the default of parameter `a`: `d` is none of b, c");
         check("-- column: a", "line 2: column `a` has no unit");
         check("-- column: a -- doc", "line 2: column `a` has no unit");
     }

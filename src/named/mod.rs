@@ -27,7 +27,7 @@
 //! | `column` | `name unit`, then optionally `-- doc` |
 //! | any other key | kept as it is, in order, for the kind of file that knows it |
 //!
-//! Types are `timestamp`, `text`, `int`, `float` and `bool`. The default `null` is null, whatever
+//! Types are `timestamp`, `text`, `int`, `float` and `bool`; `text(hour|day)` takes only these. The default `null` is null, whatever
 //! the type; the default of a text may stand in quotes, where a doubled quote means one. The SQL
 //! uses a parameter as `$name`; every declared parameter is used and every used one declared.
 
@@ -57,7 +57,7 @@ pub struct NamedSql {
     /// Its result's columns, in the order of the file.
     pub columns: Vec<ColumnDoc>,
     /// Header lines of other keys, in the order of the file.
-    pub other: Vec<(String, String)>,
+    pub other: Vec<OtherLine>,
     /// The whole text, header included, so that line numbers in SQL errors are the file's own.
     #[serde(skip)]
     pub sql: String,
@@ -70,6 +70,9 @@ pub struct Param {
     pub name: String,
     /// The type of its values.
     pub kind: ParamKind,
+    /// The only values it takes; empty where any of its type will do.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub one_of: Vec<String>,
     /// The default as it is written: `now-7d`, `'quoted'`, `null`.
     pub default: Option<String>,
     /// What it does.
@@ -92,6 +95,18 @@ pub enum ParamKind {
     Float,
     /// `true` or `false`.
     Bool,
+}
+
+/// A header line whose key is for the kind of file that knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OtherLine {
+    /// What stands before the colon.
+    pub key: String,
+    /// What stands behind it.
+    pub value: String,
+    /// The line of the file, from 1.
+    #[serde(skip)]
+    pub line: usize,
 }
 
 /// A documented column of the result.
@@ -176,7 +191,8 @@ impl fmt::Display for HeaderError {
 impl std::error::Error for HeaderError {}
 
 impl HeaderError {
-    fn new(line: usize, message: impl Into<String>) -> Self {
+    /// What is wrong on this line.
+    pub fn new(line: usize, message: impl Into<String>) -> Self {
         HeaderError { line, message: message.into() }
     }
 }
@@ -261,12 +277,13 @@ mod tests {
                 params: vec![Param {
                     name: "a".into(),
                     kind: ParamKind::Int,
+                    one_of: vec![],
                     default: Some("1".into()),
                     doc: "one".into(),
                     required: false,
                 }],
                 columns: vec![ColumnDoc { name: "x".into(), unit: "USD".into(), doc: "money".into() }],
-                other: vec![("for".into(), "5m".into())],
+                other: vec![OtherLine { key: "for".into(), value: "5m".into(), line: 3 }],
                 sql: text.into(),
             }
         );
@@ -276,7 +293,7 @@ mod tests {
     fn every_shipped_file_is_documented() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("sql");
         let mut files = 0;
-        for folder in ["views", "queries", "reports"] {
+        for folder in ["views", "queries", "reports", "kpis"] {
             for entry in std::fs::read_dir(root.join(folder)).unwrap() {
                 let path = entry.unwrap().path();
                 let name = path.file_stem().unwrap().to_str().unwrap();

@@ -2,7 +2,7 @@
 //! Holds no rows itself and never changes a table.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     path::PathBuf,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -30,7 +30,7 @@ use tokio::{
 
 use super::{
     error::from_engine,
-    functions, guard,
+    functions, guard, kpi,
     late::LateMaterialisation,
     library::{Entry, Kind as LibraryKind, Library, Problem},
     memory::{Bounds, Memory},
@@ -72,6 +72,8 @@ pub struct Settings {
     pub spill_directory: PathBuf,
     /// The user's SQL files.
     pub sql_directory: Option<PathBuf>,
+    /// What a task that an agent gets done is worth, USD.
+    pub task_values_usd: BTreeMap<String, f64>,
 }
 
 /// Values for a statement's placeholders.
@@ -133,6 +135,11 @@ impl Engine {
                     .map_err(|error| from_engine("cannot register a stored table", error))?;
             }
         }
+        let values = kpi::task_values(&settings.task_values_usd)
+            .map_err(|error| from_engine("cannot make the table of tasks' values", error))?;
+        context
+            .register_table(format!("{CATALOG}.public.{}", kpi::TASK_VALUES), values)
+            .map_err(|error| from_engine("cannot register the table of tasks' values", error))?;
         let permits = Arc::new(Semaphore::new(settings.concurrency.max(1)));
         let workers = Workers::start()?;
         let engine = Self { context, library, settings, clock, permits, rollups, memory, workers };

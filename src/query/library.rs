@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::error::message;
 use crate::{
     error::{Context, Error, Kind as ErrorKind, Result},
+    kpi::Definition,
     named::{NamedSql, Param, ParamKind},
 };
 
@@ -23,6 +24,8 @@ pub enum Kind {
     Views,
     /// `queries/`: an endpoint.
     Queries,
+    /// `kpis/`: an endpoint whose figures are judged.
+    Kpis,
     /// `reports/`: a part of a report.
     Reports,
     /// `rollups/`: what is kept of each hour or day.
@@ -30,13 +33,14 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 4] = [Kind::Views, Kind::Queries, Kind::Reports, Kind::Rollups];
+    const ALL: [Kind; 5] = [Kind::Views, Kind::Queries, Kind::Kpis, Kind::Reports, Kind::Rollups];
 
     /// The directory.
     pub fn directory(self) -> &'static str {
         match self {
             Kind::Views => "views",
             Kind::Queries => "queries",
+            Kind::Kpis => "kpis",
             Kind::Reports => "reports",
             Kind::Rollups => "rollups",
         }
@@ -47,7 +51,7 @@ impl Kind {
         match self {
             Kind::Views => false,
             Kind::Rollups => param.name == GRAIN && param.kind == ParamKind::Text,
-            Kind::Queries | Kind::Reports => true,
+            Kind::Queries | Kind::Reports | Kind::Kpis => true,
         }
     }
 }
@@ -109,6 +113,7 @@ pub struct Entry {
 #[derive(Debug, Clone, Default)]
 pub struct Library {
     entries: BTreeMap<(Kind, String), Entry>,
+    kpis: BTreeMap<String, Definition>,
 }
 
 impl Library {
@@ -148,6 +153,37 @@ impl Library {
         })
     }
 
+    /// The kind of what is asked for by this name alone: a query, or a KPI.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] that names what there is.
+    pub fn kind_of(&self, name: &str) -> Result<Kind> {
+        let kinds = [Kind::Queries, Kind::Kpis];
+        kinds.into_iter().find(|kind| self.entries.contains_key(&(*kind, name.to_owned()))).ok_or_else(|| {
+            let names: Vec<&str> =
+                kinds.iter().flat_map(|kind| self.of(*kind)).map(|entry| entry.named.name.as_str()).collect();
+            Error::new(ErrorKind::NotFound, format!("there is no query {name}; there are {}", names.join(", ")))
+        })
+    }
+
+    /// The KPIs, by name.
+    pub fn kpis(&self) -> impl Iterator<Item = &Definition> {
+        self.kpis.values()
+    }
+
+    /// The KPI of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] that names what there is.
+    pub fn kpi(&self, name: &str) -> Result<&Definition> {
+        self.kpis.get(name).ok_or_else(|| {
+            let names: Vec<&str> = self.kpis.keys().map(String::as_str).collect();
+            Error::new(ErrorKind::NotFound, format!("there is no KPI {name}; there are {}", names.join(", ")))
+        })
+    }
+
     /// All files of a kind, by name.
     pub fn of(&self, kind: Kind) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(move |((other, _), _)| *other == kind).map(|(_, entry)| entry)
@@ -175,13 +211,16 @@ impl Library {
 
     fn add(&mut self, kind: Kind, file: &str, text: &str, problems: &mut Vec<Problem>) {
         let name = Path::new(file).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        match NamedSql::parse(name, text) {
-            Ok(named) if named.params.iter().any(|param| !kind.takes(param)) => problems.push(Problem {
+        let kpi = |named: &NamedSql| (kind == Kind::Kpis).then(|| Definition::of(named)).transpose();
+        let parsed = NamedSql::parse(name, text).and_then(|named| Ok((kpi(&named)?, named)));
+        match parsed {
+            Ok((_, named)) if named.params.iter().any(|param| !kind.takes(param)) => problems.push(Problem {
                 file: file.to_owned(),
                 line: line_starting(text, "-- param:"),
                 message: "a view takes no parameters, and a rollup none but `grain text`".to_owned(),
             }),
-            Ok(named) => {
+            Ok((kpi, named)) => {
+                self.kpis.extend(kpi.map(|kpi| (kpi.name.clone(), kpi)));
                 self.entries.insert((kind, name.to_owned()), Entry { file: file.to_owned(), named });
             }
             Err(error) => {

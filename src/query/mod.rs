@@ -7,6 +7,7 @@ mod engine;
 mod error;
 mod functions;
 mod guard;
+mod kpi;
 mod late;
 mod library;
 mod memory;
@@ -22,6 +23,7 @@ mod yielding;
 
 pub use drift::{DriftAnswer, DriftRequest, DriftVerdict, Range, Verdict};
 pub use engine::{Engine, QueryParams, Settings};
+pub use kpi::{KpiAnswer, TASK_VALUES};
 pub use library::{Kind as LibraryKind, Library, Problem};
 pub use memory::Memory;
 pub use options::Options;

@@ -31,6 +31,7 @@ const RANKS: &[(&str, u8)] = &[
     ("sample", 1),
     ("sketch", 1),
     ("stats", 1),
+    ("kpi", 2),
     ("wal", 2),
     ("buffer", 2),
     ("lake", 2),

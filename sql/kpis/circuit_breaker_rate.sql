@@ -1,0 +1,34 @@
+-- question: What share of the calls meets an open circuit breaker?
+-- grain: window
+-- group: reliability
+-- unit: ratio
+-- needs: circuit_breaker_state
+-- param: from timestamp = today-6d -- start of the range, inclusive
+-- param: to timestamp = now -- end of the range, exclusive
+-- param: grain text(hour|day|month) = day -- length of a window, UTC
+-- param: by text(all|agent|tenant|model) = all -- what has figures of its own
+-- param: tenant_id text = null -- only this tenant
+-- param: agent_id text = null -- only this agent
+-- param: model text = null -- only this model
+-- column: window_start time -- start of the hour, day or month, UTC
+-- column: key text -- agent, tenant or model, null where the calls name none; all for `by` = all
+-- column: value ratio -- numerator / denominator
+-- column: samples count -- calls that tell their breaker's state
+-- column: numerator count -- calls that met an open one
+-- column: denominator count -- calls that tell their breaker's state
+
+select
+  date_trunc($grain, timestamp) as window_start,
+  case $by when 'agent' then agent_id when 'tenant' then tenant_id when 'model' then model else 'all' end as key,
+  cast(count(*) filter (where lower(circuit_breaker_state) = 'open') as double) / nullif(count(circuit_breaker_state), 0) as value,
+  count(circuit_breaker_state) as samples,
+  count(*) filter (where lower(circuit_breaker_state) = 'open') as numerator,
+  count(circuit_breaker_state) as denominator
+from agent_logs
+where timestamp >= $from
+  and timestamp < $to
+  and ($tenant_id is null or tenant_id = $tenant_id)
+  and ($agent_id is null or agent_id = $agent_id)
+  and ($model is null or model = $model)
+group by 1, 2
+order by window_start, key

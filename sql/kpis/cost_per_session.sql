@@ -1,0 +1,53 @@
+-- question: What does a conversation cost on average?
+-- grain: window
+-- group: cost
+-- unit: USD
+-- target: < 0.05
+-- alert: > 0.2
+-- needs: session_id cost
+-- param: from timestamp = today-6d -- start of the range, inclusive
+-- param: to timestamp = now -- end of the range, exclusive
+-- param: grain text(hour|day|month) = day -- length of a window, UTC
+-- param: by text(all|agent|tenant|model) = all -- what has figures of its own
+-- param: tenant_id text = null -- only this tenant
+-- param: agent_id text = null -- only this agent
+-- param: model text = null -- only this model
+-- column: window_start time -- start of the hour, day or month, UTC
+-- column: key text -- agent, tenant or model, null where the calls name none; all for `by` = all
+-- column: value USD -- mean cost of a session
+-- column: samples count -- sessions whose cost is known
+-- column: numerator USD -- cost of the sessions
+-- column: denominator count -- sessions whose cost is known
+
+-- A session belongs to the window of its first call, and to the agent and the model of the first call that names one.
+-- It is followed for a day beyond the range, so that one that began shortly before its end, or before its start, is
+-- told whole; the view sessions would read all that was ever stored.
+with found as (
+  select
+    tenant_id,
+    session_id,
+    min(timestamp) as started_at,
+    first_value(agent_id order by timestamp) filter (where agent_id is not null) as agent_id,
+    first_value(model order by timestamp) filter (where model is not null) as model,
+    sum(cost) as cost
+  from agent_logs
+  where timestamp >= $from - interval '1 day'
+    and timestamp < $to + interval '1 day'
+    and session_id is not null
+    and ($tenant_id is null or tenant_id = $tenant_id)
+  group by tenant_id, session_id
+)
+select
+  date_trunc($grain, started_at) as window_start,
+  case $by when 'agent' then agent_id when 'tenant' then tenant_id when 'model' then model else 'all' end as key,
+  avg(cost) as value,
+  count(cost) as samples,
+  sum(cost) as numerator,
+  count(cost) as denominator
+from found
+where started_at >= $from
+  and started_at < $to
+  and ($agent_id is null or agent_id = $agent_id)
+  and ($model is null or model = $model)
+group by 1, 2
+order by window_start, key

@@ -1,0 +1,33 @@
+-- question: What share of the answers is made up, by their scores?
+-- grain: window
+-- group: quality
+-- unit: ratio
+-- target: < 0.03
+-- alert: > 0.1
+-- tiers: < 0.1, < 0.03, < 0.01
+-- needs: hallucination_probability
+-- param: from timestamp = today-6d -- start of the range, inclusive
+-- param: to timestamp = now -- end of the range, exclusive
+-- param: grain text(hour|day|month) = day -- length of a window, UTC
+-- param: by text(all|agent|tenant|model) = all -- what has figures of its own
+-- param: tenant_id text = null -- only this tenant
+-- param: agent_id text = null -- only this agent
+-- param: model text = null -- only this model
+-- column: window_start time -- start of the hour, day or month, UTC
+-- column: key text -- agent, tenant or model, null where the calls name none; all for `by` = all
+-- column: value ratio -- mean hallucination_probability, which is the expected share
+-- column: samples count -- calls that report hallucination_probability
+
+select
+  date_trunc($grain, timestamp) as window_start,
+  case $by when 'agent' then agent_id when 'tenant' then tenant_id when 'model' then model else 'all' end as key,
+  avg(hallucination_probability) as value,
+  count(hallucination_probability) as samples
+from agent_logs
+where timestamp >= $from
+  and timestamp < $to
+  and ($tenant_id is null or tenant_id = $tenant_id)
+  and ($agent_id is null or agent_id = $agent_id)
+  and ($model is null or model = $model)
+group by 1, 2
+order by window_start, key

@@ -1,0 +1,80 @@
+-- question: How long does it take until an agent that is down answers again?
+-- grain: window
+-- group: reliability
+-- unit: min
+-- tiers: <= 240, <= 120, <= 30
+-- needs: error_type|http_status agent_id
+-- samples_min: 1
+-- param: from timestamp = today-6d -- start of the range, inclusive
+-- param: to timestamp = now -- end of the range, exclusive
+-- param: grain text(hour|day|month) = day -- length of a window, UTC
+-- param: by text(all|agent|tenant|model) = all -- what has figures of its own
+-- param: tenant_id text = null -- only this tenant
+-- param: agent_id text = null -- only this agent
+-- param: model text = null -- only this model
+-- column: window_start time -- start of the hour, day or month, UTC
+-- column: key text -- agent, tenant or model, null where the calls name none; all for `by` = all
+-- column: value min -- mean length of the incidents that ended
+-- column: samples count -- incidents that ended
+-- column: numerator min -- their lengths added up
+-- column: denominator count -- incidents that ended
+
+-- An incident of priority 1 begins with a minute in which an agent is down: at least 5 calls, and the model does not
+-- answer half of them or more. It ends with the next minute in which it answers more than half, however few, and
+-- belongs to the window in which it began. An incident that has not ended has no length yet.
+with minutes as (
+  select
+    date_trunc('minute', timestamp) as minute,
+    case $by when 'agent' then agent_id when 'tenant' then tenant_id when 'model' then model else 'all' end as key,
+    agent_id,
+    count(*) as calls,
+    count(*) filter (where is_unavailable) as unanswered
+  from agent_logs
+  where timestamp >= $from
+    and timestamp < $to
+    and agent_id is not null
+    and ($tenant_id is null or tenant_id = $tenant_id)
+    and ($agent_id is null or agent_id = $agent_id)
+    and ($model is null or model = $model)
+  group by 1, 2, 3
+),
+judged as (
+  select
+    *,
+    unanswered * 2 >= calls as down,
+    count(*) filter (where unanswered * 2 < calls) over (
+      partition by key, agent_id order by minute rows between unbounded preceding and current row
+    ) as run
+  from minutes
+  where calls >= 5
+    or unanswered * 2 < calls
+),
+runs as (
+  select
+    key,
+    agent_id,
+    run,
+    min(minute) filter (where down) as began,
+    min(minute) as first_minute
+  from judged
+  group by key, agent_id, run
+),
+incidents as (
+  select
+    key,
+    began,
+    lead(first_minute) over (partition by key, agent_id order by run) as ended
+  from runs
+)
+select
+  date_trunc($grain, began) as window_start,
+  key,
+  avg((date_part('epoch', ended) - date_part('epoch', began)) / 60) as value,
+  count(*) as samples,
+  sum((date_part('epoch', ended) - date_part('epoch', began)) / 60) as numerator,
+  count(*) as denominator
+from incidents
+where began is not null
+  and ended is not null
+group by 1, 2
+order by window_start, key

@@ -1,0 +1,128 @@
+-- question: Which fields do each agent's calls carry?
+-- grain: agent
+-- param: from timestamp = now-7d -- start of the range, inclusive
+-- param: to timestamp = now -- end of the range, exclusive
+-- param: tenant_id text = null -- only this tenant
+-- param: agent_id text = null -- only this agent
+-- param: model text = null -- only this model
+-- param: with_tools bool = true -- look into tool_calls as well, which reads the calls themselves
+-- column: agent text -- agent, null where the calls name none
+-- column: calls count -- all calls
+-- column: tool_entries count -- entries of their tool_calls
+-- column: tenant_id count -- calls that carry it, as for every field below
+-- column: agent_id count -- calls
+-- column: model count -- calls
+-- column: user_id count -- calls
+-- column: session_id count -- calls
+-- column: trace_id count -- calls
+-- column: prompt_tokens count -- calls
+-- column: completion_tokens count -- calls
+-- column: cost count -- calls whose cost is known
+-- column: latency_ms count -- calls
+-- column: ttft_ms count -- calls
+-- column: queue_wait_ms count -- calls
+-- column: guardrail_status count -- calls
+-- column: hallucination_probability count -- calls
+-- column: groundedness count -- calls
+-- column: user_satisfaction count -- calls
+-- column: task_completed count -- calls
+-- column: escalated count -- calls
+-- column: finish_reason count -- calls
+-- column: error count -- calls
+-- column: error_type count -- calls
+-- column: http_status count -- calls
+-- column: retry_count count -- calls
+-- column: circuit_breaker_state count -- calls
+-- column: tool_calls count -- calls that called tools
+-- column: tool_latency_ms count -- entries of tool_calls with a latency
+-- column: tool_status count -- entries of tool_calls with a status
+-- column: task_value_usd count -- calls of agents whose tasks have a value in the settings
+
+with calls as (
+  select
+    agent_id as agent,
+    count(*) as calls,
+    count(*) filter (where tenant_id is not null) as tenant_id,
+    count(*) filter (where agent_id is not null) as agent_id,
+    count(*) filter (where model is not null) as model,
+    count(user_id) as user_id,
+    count(session_id) as session_id,
+    count(trace_id) as trace_id,
+    count(prompt_tokens) as prompt_tokens,
+    count(completion_tokens) as completion_tokens,
+    count(cost) as cost,
+    count(latency_ms) as latency_ms,
+    count(ttft_ms) as ttft_ms,
+    count(queue_wait_ms) as queue_wait_ms,
+    count(guardrail_status) as guardrail_status,
+    count(hallucination_probability) as hallucination_probability,
+    count(groundedness) as groundedness,
+    count(user_satisfaction) as user_satisfaction,
+    count(task_completed) as task_completed,
+    count(escalated) as escalated,
+    count(finish_reason) as finish_reason,
+    count(error) as error,
+    count(error_type) as error_type,
+    count(http_status) as http_status,
+    count(retry_count) as retry_count,
+    count(circuit_breaker_state) as circuit_breaker_state,
+    count(*) filter (where array_length(tool_calls) > 0) as tool_calls
+  from agent_logs
+  where timestamp >= $from
+    and timestamp < $to
+    and ($tenant_id is null or tenant_id = $tenant_id)
+    and ($agent_id is null or agent_id = $agent_id)
+    and ($model is null or model = $model)
+  group by 1
+),
+tools as (
+  select
+    agent_id as agent,
+    count(*) as tool_entries,
+    count(latency_ms) as tool_latency_ms,
+    count(status) as tool_status
+  from tool_calls
+  where $with_tools
+    and timestamp >= $from
+    and timestamp < $to
+    and ($tenant_id is null or tenant_id = $tenant_id)
+    and ($agent_id is null or agent_id = $agent_id)
+    and ($model is null or model = $model)
+  group by 1
+)
+select
+  calls.agent,
+  calls.calls,
+  coalesce(tools.tool_entries, 0) as tool_entries,
+  calls.tenant_id,
+  calls.agent_id,
+  calls.model,
+  calls.user_id,
+  calls.session_id,
+  calls.trace_id,
+  calls.prompt_tokens,
+  calls.completion_tokens,
+  calls.cost,
+  calls.latency_ms,
+  calls.ttft_ms,
+  calls.queue_wait_ms,
+  calls.guardrail_status,
+  calls.hallucination_probability,
+  calls.groundedness,
+  calls.user_satisfaction,
+  calls.task_completed,
+  calls.escalated,
+  calls.finish_reason,
+  calls.error,
+  calls.error_type,
+  calls.http_status,
+  calls.retry_count,
+  calls.circuit_breaker_state,
+  calls.tool_calls,
+  coalesce(tools.tool_latency_ms, 0) as tool_latency_ms,
+  coalesce(tools.tool_status, 0) as tool_status,
+  case when task_values.task_value_usd is null then 0 else calls.calls end as task_value_usd
+from calls
+left join tools on calls.agent is not distinct from tools.agent
+left join task_values on task_values.agent_id = calls.agent
+order by calls.calls desc, calls.agent

@@ -1,0 +1,69 @@
+//! The fields that KPIs stand on: their names in a header's `needs`, which are the columns of
+//! `sql/reports/coverage.sql`, and what to send where one is missing.
+
+/// A field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    /// Its name in `needs` and in the coverage.
+    pub name: &'static str,
+    /// What makes it arrive.
+    pub send: &'static str,
+    /// What it is counted among.
+    pub of: CountedAmong,
+}
+
+/// What a field is counted among.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CountedAmong {
+    /// Records.
+    Calls,
+    /// Entries of the records' `tool_calls`.
+    ToolCalls,
+}
+
+/// Every field, in the order of the record.
+pub const FIELDS: &[Field] = &[
+    of_calls("tenant_id", "tenant_id"),
+    of_calls("agent_id", "agent_id"),
+    of_calls("model", "model"),
+    of_calls("user_id", "user_id"),
+    of_calls("session_id", "session_id"),
+    of_calls("trace_id", "trace_id"),
+    of_calls("prompt_tokens", "prompt_tokens"),
+    of_calls("completion_tokens", "completion_tokens"),
+    of_calls("cost", "cost_usd"),
+    of_calls("latency_ms", "latency_ms"),
+    of_calls("ttft_ms", "ttft_ms"),
+    of_calls("queue_wait_ms", "queue_wait_ms"),
+    of_calls("guardrail_status", "guardrail_status"),
+    of_calls("hallucination_probability", "hallucination_probability"),
+    of_calls("groundedness", "groundedness"),
+    of_calls("user_satisfaction", "user_satisfaction"),
+    of_calls("task_completed", "task_completed"),
+    of_calls("escalated", "escalated"),
+    of_calls("finish_reason", "finish_reason"),
+    of_calls("error", "error"),
+    of_calls("error_type", "error_type"),
+    of_calls("http_status", "http_status"),
+    of_calls("retry_count", "retry_count"),
+    of_calls("circuit_breaker_state", "circuit_breaker_state"),
+    of_calls("tool_calls", "tool_calls"),
+    of_tools("tool_latency_ms", "latency_ms in each of tool_calls"),
+    of_tools("tool_status", "status in each of tool_calls"),
+    of_calls("task_value_usd", "the setting kpi.agents.AGENT.task_value_usd"),
+];
+
+const fn of_calls(name: &'static str, send: &'static str) -> Field {
+    Field { name, send, of: CountedAmong::Calls }
+}
+
+const fn of_tools(name: &'static str, send: &'static str) -> Field {
+    Field { name, send, of: CountedAmong::ToolCalls }
+}
+
+impl Field {
+    /// The field of this name.
+    pub fn of(name: &str) -> Option<&'static Self> {
+        FIELDS.iter().find(|field| field.name == name)
+    }
+}

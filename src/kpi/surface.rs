@@ -1,0 +1,23 @@
+//! What people watch outside of KPIs, and which fields it is made of.
+
+/// An alert or a dashboard's panel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Surface {
+    /// Its name.
+    pub name: &'static str,
+    /// Fields, as in a KPI's `needs`: all of them, each one of several.
+    pub needs: &'static [&'static [&'static str]],
+}
+
+/// The alerts on agents and tenants in `dashboards/prometheus/rules.yml`; a test holds that there are no others.
+pub const SURFACES: &[Surface] = &[
+    Surface { name: "LlmCostSpike", needs: &[&["cost"]] },
+    Surface { name: "LlmLatencyHigh", needs: &[&["latency_ms"]] },
+    Surface { name: "LlmErrorRateHigh", needs: &[&["error", "error_type"]] },
+    Surface { name: "LlmHallucinationHigh", needs: &[&["hallucination_probability"]] },
+    Surface { name: "LlmGuardrailBlocksHigh", needs: &[&["guardrail_status"]] },
+    Surface { name: "LlmTokenQuotaNear", needs: &[&["tenant_id"], &["prompt_tokens", "completion_tokens"]] },
+    Surface { name: "LlmTokenQuotaExceeded", needs: &[&["tenant_id"], &["prompt_tokens", "completion_tokens"]] },
+    Surface { name: "LlmCircuitBreakerOpen", needs: &[&["circuit_breaker_state"]] },
+    Surface { name: "LlmContextOverflowHigh", needs: &[&["error_type", "finish_reason"]] },
+];

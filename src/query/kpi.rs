@@ -1,0 +1,226 @@
+//! KPIs as questions: the rows of their files, judged by `kpi`. Decides nothing itself.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::{
+    array::{Float64Array, RecordBatch, StringViewArray},
+    datatypes::{DataType, Field, Schema},
+};
+use chrono::{DateTime, NaiveDate, SecondsFormat};
+use datafusion::{catalog::TableProvider, datasource::MemTable, error::DataFusionError};
+use serde::Serialize;
+
+use super::{Engine, LibraryKind, Range};
+use crate::{
+    error::{Error, Kind, Result},
+    kpi::{
+        AgentCoverage, AgentFields, CardLine, CountedAmong, Coverage, Definition, Figure, Grain, Need, RETURN_ON_COST,
+        ReturnLine, ScoreCard, Window, Windows,
+    },
+    named::ParamValue,
+};
+
+/// The table of what an agent's tasks are worth, from the settings.
+pub const TASK_VALUES: &str = "task_values";
+
+/// Most windows of one answer, keys not counted: a year of hours.
+const WINDOWS_MAX: i64 = 24 * 366;
+/// Most rows of one answer.
+const ROWS_MAX: usize = 50_000;
+
+/// A KPI over a range, window by window.
+#[derive(Debug, Serialize)]
+pub struct KpiAnswer {
+    /// What is measured, and how.
+    #[serde(flatten)]
+    pub definition: Definition,
+    /// Start of the first window, UTC.
+    pub from: String,
+    /// End of the range, exclusive.
+    pub to: String,
+    /// How long a window lasts.
+    pub grain: Grain,
+    /// What has figures of its own: `all`, `agent`, `tenant` or `model`.
+    pub by: String,
+    /// Needs that no call of the range fulfils; `a|b` is one of them.
+    pub lacks: Vec<String>,
+    /// The windows that have calls.
+    pub windows: Vec<Window>,
+}
+
+/// What a KPI's file is asked with.
+struct Asked {
+    from_us: i64,
+    to_us: i64,
+    grain: Grain,
+    by: String,
+    /// `tenant_id`, `agent_id` and `model`, where given.
+    filters: Vec<(String, String)>,
+}
+
+impl Engine {
+    /// A KPI with the arguments of its named query; `from` is moved back to the start of its window.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::NotFound`] for a KPI that is not there, [`Kind::Invalid`] for arguments that do not fit,
+    /// [`Kind::Exhausted`] for too long an answer.
+    pub async fn kpi<'a>(
+        &self,
+        name: &str,
+        arguments: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<KpiAnswer> {
+        let definition = self.library().kpi(name)?;
+        let entry = self.library().get(LibraryKind::Kpis, name)?;
+        let values = entry
+            .named
+            .bind(arguments, self.now_us())
+            .map_err(|error| Error::invalid(format!("KPI {name}: {error}")))?;
+        let asked = Asked::of(values).map_err(|reason| Error::invalid(format!("KPI {name}: {reason}")))?;
+        let windows = self.windows(&asked)?;
+        let figures = self.figures(name, &asked, &windows).await?;
+        let with_tools = definition.names(|field| field.of == CountedAmong::ToolCalls);
+        let fields = self.fields(Range { from_us: windows.from_us, to_us: asked.to_us }, &asked.filters, with_tools);
+        let fields = fields.await?;
+        let all = AgentFields::sum(&fields);
+        // Each agent's own where agents are told apart: what one sends says nothing of another.
+        let of_key = |key: Option<&str>| {
+            let own = fields.iter().find(|row| asked.by == "agent" && row.agent.as_deref() == key);
+            lacking(own.unwrap_or(&all), definition)
+        };
+        Ok(KpiAnswer {
+            definition: definition.clone(),
+            from: text_of(windows.from_us)?,
+            to: text_of(asked.to_us)?,
+            grain: asked.grain,
+            lacks: lacking(&all, definition).iter().map(|need| need.text()).collect(),
+            windows: windows.judge(definition, figures, of_key),
+            by: asked.by,
+        })
+    }
+
+    /// The score card of the month that begins on this day.
+    pub async fn score_card(&self, first: NaiveDate) -> Result<ScoreCard> {
+        let from_us = first.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros();
+        let to_us = Grain::Month.step(from_us, 1).ok_or_else(out_of_calendar)?;
+        let month = |by: &str| Asked { from_us, to_us, grain: Grain::Month, by: by.to_owned(), filters: Vec::new() };
+        let windows = self.windows(&month("all"))?;
+        let fields = AgentFields::sum(&self.fields(Range { from_us, to_us }, &[], true).await?);
+        let mut lines = Vec::new();
+        for definition in self.library().kpis() {
+            let figures = self.figures(&definition.name, &month("all"), &windows).await?;
+            lines.push(CardLine::new(definition, &windows, figures, &lacking(&fields, definition)));
+        }
+        let (card, metrics) = lines.into_iter().partition(|line| line.definition.tiers.is_some());
+        let returns = match self.library().kpi(RETURN_ON_COST) {
+            Ok(definition) => {
+                let figures = self.figures(RETURN_ON_COST, &month("agent"), &windows).await?;
+                ReturnLine::all(definition, &windows, figures)
+            }
+            Err(_) => Vec::new(),
+        };
+        Ok(ScoreCard {
+            month: first.format("%Y-%m").to_string(),
+            from: text_of(from_us)?,
+            to: text_of(to_us)?,
+            is_complete: windows.is_complete(from_us),
+            calls: fields.calls,
+            card,
+            metrics,
+            returns,
+        })
+    }
+
+    /// Which fields each agent's calls carry in a range, and what is blind for it.
+    pub async fn coverage(&self, range: Range) -> Result<Coverage> {
+        check_range(range.from_us, range.to_us).map_err(Error::invalid)?;
+        let rows = self.fields(range, &[], true).await?;
+        let agents = rows.into_iter().map(|row| AgentCoverage::new(row, self.library().kpis()));
+        Ok(Coverage { from: text_of(range.from_us)?, to: text_of(range.to_us)?, agents: agents.collect() })
+    }
+
+    fn windows(&self, asked: &Asked) -> Result<Windows> {
+        let from_us = asked.grain.start_of(asked.from_us).ok_or_else(out_of_calendar)?;
+        Ok(Windows { grain: asked.grain, from_us, to_us: asked.to_us, now_us: self.now_us() })
+    }
+
+    /// The rows of a KPI's file, from the window before the first on.
+    async fn figures(&self, name: &str, asked: &Asked, windows: &Windows) -> Result<Vec<Figure>> {
+        let before_us = asked.grain.step(windows.from_us, -1).ok_or_else(out_of_calendar)?;
+        let (from, to) = (text_of(before_us)?, text_of(asked.to_us)?);
+        let mut arguments =
+            vec![("from", from.as_str()), ("to", &to), ("grain", asked.grain.name()), ("by", asked.by.as_str())];
+        arguments.extend(asked.filters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let figures: Vec<Figure> = self.named(LibraryKind::Kpis, name, arguments).await?.collect_as().await?;
+        if figures.len() > ROWS_MAX {
+            let message = format!("KPI {name}: the answer has more than {ROWS_MAX} rows: ask for a shorter range");
+            return Err(Error::new(Kind::Exhausted, message));
+        }
+        Ok(figures)
+    }
+
+    async fn fields(&self, range: Range, filters: &[(String, String)], with_tools: bool) -> Result<Vec<AgentFields>> {
+        let (from, to) = (text_of(range.from_us)?, text_of(range.to_us)?);
+        let with_tools = with_tools.to_string();
+        let mut arguments = vec![("from", from.as_str()), ("to", &to), ("with_tools", &with_tools)];
+        arguments.extend(filters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        self.named(LibraryKind::Reports, "coverage", arguments).await?.collect_as().await
+    }
+}
+
+impl Asked {
+    /// The values of a KPI's parameters, whose names and types its definition has checked.
+    fn of(values: Vec<(String, ParamValue)>) -> Result<Self, String> {
+        let mut asked = Self { from_us: 0, to_us: 0, grain: Grain::Day, by: String::new(), filters: Vec::new() };
+        for (name, value) in values {
+            match (name.as_str(), value) {
+                ("from", ParamValue::Timestamp(us)) => asked.from_us = us,
+                ("to", ParamValue::Timestamp(us)) => asked.to_us = us,
+                ("grain", ParamValue::Text(text)) => {
+                    asked.grain = Grain::of(&text).ok_or_else(|| format!("grain: {text} is no grain"))?;
+                }
+                ("by", ParamValue::Text(text)) => asked.by = text,
+                ("tenant_id" | "agent_id" | "model", ParamValue::Text(text)) => asked.filters.push((name, text)),
+                ("tenant_id" | "agent_id" | "model", _) => {}
+                _ => return Err(format!("{name} is no parameter of a judged KPI; ask /api/v1/queries")),
+            }
+        }
+        check_range(asked.from_us, asked.to_us)?;
+        let start_us = asked.grain.start_of(asked.from_us).ok_or("from is outside the calendar")?;
+        let last_us = i32::try_from(WINDOWS_MAX).ok().and_then(|windows| asked.grain.step(start_us, windows));
+        match last_us {
+            Some(last_us) if asked.to_us <= last_us => Ok(asked),
+            _ => Err(format!("more than {WINDOWS_MAX} windows: ask for a shorter range or a coarser grain")),
+        }
+    }
+}
+
+/// What the KPI needs and no call carries; without calls nothing can be said.
+fn lacking<'a>(fields: &AgentFields, definition: &'a Definition) -> Vec<&'a Need> {
+    if fields.calls > 0 { fields.lacking(definition) } else { Vec::new() }
+}
+
+fn check_range(from_us: i64, to_us: i64) -> Result<(), String> {
+    if from_us < to_us { Ok(()) } else { Err("from is not before to".to_owned()) }
+}
+
+fn out_of_calendar() -> Error {
+    Error::invalid("the range is outside the calendar")
+}
+
+fn text_of(us: i64) -> Result<String> {
+    let time = DateTime::from_timestamp_micros(us).ok_or_else(out_of_calendar)?;
+    Ok(time.to_rfc3339_opts(SecondsFormat::Micros, true))
+}
+
+/// The table [`TASK_VALUES`].
+pub fn task_values(values_usd: &BTreeMap<String, f64>) -> Result<Arc<dyn TableProvider>, DataFusionError> {
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("agent_id", DataType::Utf8View, false),
+        Field::new("task_value_usd", DataType::Float64, false),
+    ]));
+    let agents = StringViewArray::from_iter_values(values_usd.keys());
+    let values = Float64Array::from_iter_values(values_usd.values().copied());
+    let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(agents), Arc::new(values)])?;
+    Ok(Arc::new(MemTable::try_new(schema, vec![vec![batch]])?))
+}
