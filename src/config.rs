@@ -280,6 +280,8 @@ pub struct MetricsConfig {
     pub session_window_minutes: u32,
     /// `DRIFTLINE_METRICS_SESSIONS_MAX`: sessions that are remembered.
     pub sessions_max: usize,
+    /// `DRIFTLINE_METRICS_SQL_INTERVAL_S`: how often the gauges of SQL files are asked for, seconds; 0 is never.
+    pub sql_interval_s: u64,
     /// Tenants with figures of their own to be measured against; only in the file.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tenants: BTreeMap<String, TenantMetricsConfig>,
@@ -301,6 +303,7 @@ impl Default for MetricsConfig {
             live_window_minutes: 60,
             session_window_minutes: 30,
             sessions_max: 100_000,
+            sql_interval_s: 60,
             tenants: BTreeMap::new(),
         }
     }

@@ -1,6 +1,8 @@
 //! The composition root: builds the rooms from the settings, joins them, runs the background jobs,
 //! and takes everything down in order. Nothing else constructs a room.
 
+mod settings;
+
 use std::{
     fs::{self, File, OpenOptions},
     path::{Path, PathBuf},
@@ -21,18 +23,16 @@ use crate::{
     buffer::Buffer,
     catalog::Catalog,
     clock::{AgeClock, Clock},
-    config::{Budget, Config, TenantLifecycleConfig},
+    config::Config,
     disk::{self, Disk, SystemDisk},
     error::{Context, Error, Kind, Result},
     http::{self, App, Rooms},
-    ingest::{self, Ingestor, Parts},
+    ingest::{Ingestor, Parts},
     jobs,
     lake::{LakeTable, Remote, Run, Runs, Storage},
-    lifecycle::{Policy, TenantPolicy},
-    maintain::{self, Maintainer},
+    maintain::Maintainer,
     memory,
-    metrics::Limits,
-    query::{self, Engine, QueryParams},
+    query::{Engine, QueryParams},
     record::Table,
     verify::{self, Report, Subject},
     wal::{self, Quarantined},
@@ -107,14 +107,14 @@ impl Store {
         let catalog = Catalog::open(&data.join("catalog.sqlite")).await?;
         let buffer = Arc::new(Buffer::new(budget.buffer));
         let (engine, problems) =
-            Engine::new(query_settings(config, &budget, directories.spill), &buffer, &lake, clock.clone()).await?;
+            Engine::new(settings::query(config, &budget, directories.spill), &buffer, &lake, clock.clone()).await?;
         for problem in problems {
             tracing::warn!(%problem, "left out an SQL file; `driftline check` says more");
         }
         let ages = AgeClock::new(clock.clone());
-        let maintainer = Maintainer::new(maintain_settings(config, &budget), lake.clone(), ages.clone())?;
+        let maintainer = Maintainer::new(settings::maintain(config, &budget), lake.clone(), ages.clone())?;
         let parts = Parts { buffer, lake, catalog, clock: clock.clone(), ages, disk: Arc::clone(&disk) };
-        let ingestor = Ingestor::open(&directories.wal, ingest_settings(config, &budget), parts).await?;
+        let ingestor = Ingestor::open(&directories.wal, settings::ingest(config, &budget), parts).await?;
         let ingestor = Arc::new(ingestor);
         let held = Held { data: data.clone(), tables: stores.directories() };
         let backup = Backup::new(Arc::clone(&ingestor), held, disk, clock)?;
@@ -254,6 +254,14 @@ impl Daemon {
             let (maintainer, stopping) = (Arc::clone(&store.maintainer), stopped.clone());
             let maintain = move || jobs::maintain(Arc::clone(&maintainer), interval, wait(stopping.clone()));
             loops.push(background.spawn("maintain", maintain));
+        }
+        let interval = Duration::from_secs(config.metrics.sql_interval_s);
+        if !interval.is_zero() {
+            let series_max = config.metrics.label_sets_max;
+            let (engine, stopping) = (Arc::clone(&store.engine), stopped.clone());
+            let refresh =
+                move || jobs::refresh_gauges(Arc::clone(&engine), interval, series_max, wait(stopping.clone()));
+            loops.push(background.spawn("gauges", refresh));
         }
         let interval = Duration::from_secs(config.rollup.interval_s);
         if !interval.is_zero() {
@@ -525,70 +533,6 @@ fn write_durably(disk: &dyn Disk, data: &Path, name: &str, text: &str) -> Result
         disk.sync_directory(data)
     });
     written.context(format!("cannot write {}", data.join(name).display()))
-}
-
-fn ingest_settings(config: &Config, budget: &Budget) -> ingest::Settings {
-    ingest::Settings {
-        body_bytes_max: config.ingest.body_bytes_max,
-        flush_bytes: budget.flush,
-        segment_bytes_max: config.wal.segment_bytes_max,
-        wait_max: Duration::from_millis(config.ingest.wait_ms_max),
-        future_max_us: i64::from(config.ingest.future_hours_max) * HOUR_US,
-        retention: policy(config),
-        receipt_horizon_us: i64::from(config.ingest.receipt_hours) * HOUR_US,
-        receipts_max: config.ingest.receipts_max,
-        metrics: Limits {
-            label_sets_max: config.metrics.label_sets_max,
-            live_window_us: i64::from(config.metrics.live_window_minutes) * MINUTE_US,
-            session_window_us: i64::from(config.metrics.session_window_minutes) * MINUTE_US,
-            sessions_max: config.metrics.sessions_max,
-        },
-    }
-}
-
-fn policy(config: &Config) -> Policy {
-    let lifecycle = &config.lifecycle;
-    let after = |days: u32| (days > 0).then_some(days);
-    let own = |tenant: &TenantLifecycleConfig| TenantPolicy {
-        warm_after_days: after(tenant.warm_after_days.unwrap_or(lifecycle.warm_after_days)),
-        cold_after_days: after(tenant.cold_after_days.unwrap_or(lifecycle.cold_after_days)),
-        delete_after_days: after(tenant.delete_after_days.unwrap_or(lifecycle.delete_after_days)),
-    };
-    let tenants = lifecycle.tenants.iter().map(|(name, tenant)| (name.clone(), own(tenant))).collect();
-    Policy {
-        warm_after_days: after(lifecycle.warm_after_days),
-        cold_after_days: after(lifecycle.cold_after_days),
-        delete_after_days: after(lifecycle.delete_after_days),
-        tenants,
-        closed_after_minutes: lifecycle.closed_after_minutes,
-        merge_files_min: lifecycle.merge_files_min,
-        file_bytes_target: lifecycle.file_bytes_target,
-    }
-}
-
-fn maintain_settings(config: &Config, budget: &Budget) -> maintain::Settings {
-    let lifecycle = &config.lifecycle;
-    maintain::Settings {
-        policy: policy(config),
-        file_grace_us: i64::from(lifecycle.file_grace_minutes) * MINUTE_US,
-        log_retention_us: i64::from(lifecycle.log_retention_minutes) * MINUTE_US,
-        memory_bytes_max: budget.lifecycle,
-    }
-}
-
-fn query_settings(config: &Config, budget: &Budget, spill_directory: PathBuf) -> query::Settings {
-    query::Settings {
-        timeout: Duration::from_secs(config.query.timeout_s),
-        rows_max: config.query.rows_max,
-        memory_bytes_max: budget.query,
-        process_bytes_max: config.memory.bytes_max,
-        rollup_bytes_max: budget.rollup,
-        spill_bytes_max: config.query.spill_bytes_max,
-        concurrency: config.query.concurrency,
-        spill_directory,
-        sql_directory: config.query.sql_directory.clone(),
-        task_values_usd: config.kpi.agents.iter().map(|(agent, own)| (agent.clone(), own.task_value_usd)).collect(),
-    }
 }
 
 async fn wait(mut stopped: watch::Receiver<bool>) {

@@ -14,7 +14,7 @@ use crate::{
 /// Flags of `check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// Your SQL files: a directory with queries/, kpis/, views/, reports/ and rollups/
+    /// Your SQL files: a directory with queries/, kpis/, views/, reports/, metrics/ and rollups/
     directory: Option<PathBuf>,
     /// Settings as TOML, which may name the directory
     #[arg(long)]

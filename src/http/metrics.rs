@@ -52,12 +52,14 @@ pub async fn count(State(app): State<App>, path: Option<MatchedPath>, request: R
     response
 }
 
-/// All families in the format that the scraper prefers. Never runs SQL.
+/// All families in the format that the scraper prefers. Never runs SQL: those of SQL files are as they were last
+/// asked for.
 pub async fn scrape(State(app): State<App>, headers: HeaderMap) -> Response {
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
     let format = Format::negotiate(accept);
     let mut families = app.ingestor.live_families();
     families.extend(own_families(&app));
+    families.extend(app.engine.gauges().families().iter().cloned());
     ([(CONTENT_TYPE, format.content_type())], encode(&families, format)).into_response()
 }
 

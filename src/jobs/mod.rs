@@ -74,3 +74,26 @@ pub async fn roll_up(engine: Arc<Engine>, interval: Duration, settled: Duration,
         }
     }
 }
+
+/// Asks for the gauges of SQL files, again and again, until the stop.
+pub async fn refresh_gauges(
+    engine: Arc<Engine>,
+    interval: Duration,
+    series_max: usize,
+    stop: impl Future<Output = ()>,
+) {
+    tokio::pin!(stop);
+    loop {
+        let failed = tokio::select! {
+            () = &mut stop => return,
+            failed = engine.refresh_gauges(series_max) => failed,
+        };
+        for error in failed {
+            tracing::warn!(error = error.chain(), "a gauge is left out; it will be tried again");
+        }
+        tokio::select! {
+            () = &mut stop => return,
+            () = tokio::time::sleep(interval) => {}
+        }
+    }
+}

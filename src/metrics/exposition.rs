@@ -15,6 +15,7 @@
 //! A family without samples still gets its metadata lines. This file never checks names: families
 //! are written by people who run the lint.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::ops::Range;
 
@@ -24,7 +25,7 @@ use super::negotiate::Format;
 /// Writes families as one exposition. Families of one name are joined into one group.
 pub fn encode(families: &[Family], format: Format) -> String {
     let mut families: Vec<&Family> = families.iter().collect();
-    families.sort_by_key(|family| family.name);
+    families.sort_by(|left, right| left.name.cmp(&right.name));
     let mut out = String::with_capacity(families.iter().map(|family| size_hint(family)).sum());
     for group in families.chunk_by(|left, right| left.name == right.name) {
         write_metadata(&mut out, group[0], format);
@@ -38,14 +39,14 @@ pub fn encode(families: &[Family], format: Format) -> String {
 
 fn write_metadata(out: &mut String, family: &Family, format: Format) {
     let open_metrics = format == Format::OpenMetrics100;
-    let name = if open_metrics { family.base_name() } else { family.name };
+    let name = if open_metrics { family.base_name() } else { &family.name };
     let kind = match family.kind {
         Kind::Counter => "counter",
         Kind::Gauge => "gauge",
         Kind::Histogram => "histogram",
     };
     push_all(out, &["# HELP ", name, " "]);
-    push_escaped(out, family.help, open_metrics);
+    push_escaped(out, &family.help, open_metrics);
     push_all(out, &["\n# TYPE ", name, " ", kind, "\n"]);
     if let Some(unit) = family.unit.filter(|_| open_metrics) {
         push_all(out, &["# UNIT ", name, " ", unit, "\n"]);
@@ -64,7 +65,7 @@ fn write_group(out: &mut String, group: &[&Family], format: Format) {
     }
     series.sort_by(|(left, _), (right, _)| text[left.clone()].cmp(&text[right.clone()]));
 
-    let name = group[0].name;
+    let name = &*group[0].name;
     let bounds = BoundTexts::of(&series);
     for (labels, sample) in series {
         let labels = &text[labels];
@@ -156,7 +157,7 @@ fn push_name(out: &mut String, name: &str, suffix: &str, labels: &str) {
 }
 
 /// Labels without their braces.
-fn push_labels(out: &mut String, labels: &[(&'static str, String)]) {
+fn push_labels(out: &mut String, labels: &[(Cow<'static, str>, String)]) {
     for (position, (name, value)) in labels.iter().enumerate() {
         if position > 0 {
             out.push(',');

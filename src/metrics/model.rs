@@ -2,16 +2,20 @@
 //!
 //! It knows names, labels and numbers, and never how a format writes them.
 
+use std::borrow::Cow;
+
+use super::series::clip_label;
+
 /// One metric family: everything that shares a name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Family {
     /// The name as it is queried. Counters are stored **with** `_total`; the OpenMetrics encoder
     /// takes it off the metadata lines.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// The type.
     pub kind: Kind,
     /// The HELP text, unescaped. Lint wants it non-empty.
-    pub help: &'static str,
+    pub help: Cow<'static, str>,
     /// The unit, where the name ends in one.
     pub unit: Option<&'static str>,
     /// The series, in any order; the encoder sorts them.
@@ -32,7 +36,7 @@ pub enum Kind {
 /// One series of a family.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
-    pub(super) labels: Vec<(&'static str, String)>,
+    pub(super) labels: Vec<(Cow<'static, str>, String)>,
     pub(super) value: Value,
     /// A record behind the value: of a number at most one, of a histogram one per bucket. May be
     /// shorter than that; what is missing is none.
@@ -82,7 +86,7 @@ impl Family {
     }
 
     /// A gauge without samples yet.
-    pub fn gauge(name: &'static str, help: &'static str) -> Self {
+    pub fn gauge(name: impl Into<Cow<'static, str>>, help: impl Into<Cow<'static, str>>) -> Self {
         Self::new(name, Kind::Gauge, help)
     }
 
@@ -97,6 +101,14 @@ impl Family {
         self
     }
 
+    /// Adds one series of a gauge whose labels are not known beforehand. Long values are cut.
+    pub fn with_labels(mut self, labels: Vec<(String, String)>, value: f64) -> Self {
+        let labels =
+            labels.into_iter().map(|(name, value)| (Cow::Owned(name), clip_label(&value).to_owned())).collect();
+        self.samples.push(Sample { labels, value: Value::Number(value), exemplars: Vec::new() });
+        self
+    }
+
     /// Adds one series of a histogram. Label sets must differ within a family.
     pub fn with_histogram(mut self, labels: &[(&'static str, &str)], value: Histogram) -> Self {
         debug_assert_eq!(value.counts.len(), value.bounds.len() + 1);
@@ -104,23 +116,24 @@ impl Family {
         self
     }
 
-    pub(super) fn new(name: &'static str, kind: Kind, help: &'static str) -> Self {
+    pub(super) fn new(name: impl Into<Cow<'static, str>>, kind: Kind, help: impl Into<Cow<'static, str>>) -> Self {
+        let name = name.into();
         debug_assert!(kind == Kind::Counter || !name.ends_with("_total"), "{name}");
-        Self { name, kind, help, unit: unit_suffix(name), samples: Vec::new() }
+        Self { unit: unit_suffix(&name), name, kind, help: help.into(), samples: Vec::new() }
     }
 
     /// The name without the suffix that only a counter's samples carry in OpenMetrics.
-    pub(super) fn base_name(&self) -> &'static str {
+    pub(super) fn base_name(&self) -> &str {
         match self.kind {
-            Kind::Counter => self.name.strip_suffix("_total").unwrap_or(self.name),
-            Kind::Gauge | Kind::Histogram => self.name,
+            Kind::Counter => self.name.strip_suffix("_total").unwrap_or(&self.name),
+            Kind::Gauge | Kind::Histogram => &self.name,
         }
     }
 }
 
 impl Sample {
     fn new(labels: &[(&'static str, &str)], value: Value) -> Self {
-        let labels = labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        let labels = labels.iter().map(|(name, value)| (Cow::Borrowed(*name), (*value).to_owned())).collect();
         Self { labels, value, exemplars: Vec::new() }
     }
 }

@@ -4,6 +4,7 @@
 //! back reads as a reset. So there is a limit: past it, every new set shares [`OTHER_SLOT`]. This
 //! file never knows what a value means, only that it must be finite and not negative.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::families::{BOUNDS_MAX, FamilySpec, VARIANTS_MAX};
@@ -407,7 +408,7 @@ pub(super) fn clip_label(value: &str) -> &str {
 }
 
 /// Free labels and the fixed one, in the order of the list.
-pub(super) fn named_labels(spec: &FamilySpec, free: &[Box<str>], variant: &str) -> Vec<(&'static str, String)> {
+pub(super) fn named_labels(spec: &FamilySpec, free: &[Box<str>], variant: &str) -> Vec<(Cow<'static, str>, String)> {
     let fixed = spec.fixed.as_ref().map(|fixed| fixed.label);
     let mut free = free.iter();
     spec.labels
@@ -415,7 +416,7 @@ pub(super) fn named_labels(spec: &FamilySpec, free: &[Box<str>], variant: &str) 
         .map(|label| {
             let value =
                 if Some(*label) == fixed { variant } else { free.next().expect("a slot has a value per free label") };
-            (*label, value.to_owned())
+            (Cow::Borrowed(*label), value.to_owned())
         })
         .collect()
 }

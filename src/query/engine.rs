@@ -30,7 +30,9 @@ use tokio::{
 
 use super::{
     error::from_engine,
-    functions, guard, kpi,
+    functions,
+    gauges::{self, Gauges},
+    guard, kpi,
     late::LateMaterialisation,
     library::{Entry, Kind as LibraryKind, Library, Problem},
     memory::{Bounds, Memory},
@@ -98,6 +100,7 @@ pub struct Engine {
     rollups: Arc<OnceLock<Arc<Rollups>>>,
     memory: Arc<Memory>,
     workers: Workers,
+    gauges: Gauges,
 }
 
 /// How long a statement waits for its turn.
@@ -142,7 +145,8 @@ impl Engine {
             .map_err(|error| from_engine("cannot register the table of tasks' values", error))?;
         let permits = Arc::new(Semaphore::new(settings.concurrency.max(1)));
         let workers = Workers::start()?;
-        let engine = Self { context, library, settings, clock, permits, rollups, memory, workers };
+        let engine =
+            Self { context, library, settings, clock, permits, rollups, memory, workers, gauges: Gauges::default() };
         problems.extend(engine.create_views().await);
         if let Some((table, lake)) = calls {
             let (definitions, wrong) = load_rollups(&engine.context.state(), &engine.library).await;
@@ -234,8 +238,8 @@ impl Engine {
     /// Plans every named file and says what is wrong with which.
     pub async fn check(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        for (_, entry) in self.library.all().filter(|(kind, _)| *kind != LibraryKind::Rollups) {
-            if let Err(problem) = self.check_entry(entry).await {
+        for (kind, entry) in self.library.all().filter(|(kind, _)| *kind != LibraryKind::Rollups) {
+            if let Err(problem) = self.check_entry(kind, entry).await {
                 problems.push(problem);
             }
         }
@@ -243,22 +247,30 @@ impl Engine {
         problems
     }
 
-    async fn check_entry(&self, entry: &Entry) -> Result<(), Problem> {
+    async fn check_entry(&self, kind: LibraryKind, entry: &Entry) -> Result<(), Problem> {
         let state = self.context.state();
         let planned = async {
             let plan = state.create_logical_plan(&entry.named.sql).await?;
             let values: HashMap<String, ScalarValue> =
                 entry.named.params.iter().map(|param| (param.name.clone(), null_of(param.kind))).collect();
             let plan = if values.is_empty() { plan } else { plan.with_param_values(values)? };
-            state.create_physical_plan(&plan).await?;
-            Ok(())
+            Ok(state.create_physical_plan(&plan).await?.schema())
         };
-        planned.await.map_err(|error| Problem::of(&entry.file, &error))
+        let schema = planned.await.map_err(|error| Problem::of(&entry.file, &error))?;
+        match gauges::problem(&entry.named.name, &schema).filter(|_| kind == LibraryKind::Metrics) {
+            Some(message) => Err(Problem { file: entry.file.clone(), line: None, message }),
+            None => Ok(()),
+        }
     }
 
     /// What statements hold.
     pub fn memory(&self) -> &Arc<Memory> {
         &self.memory
+    }
+
+    /// The gauges that SQL files ask for.
+    pub fn gauges(&self) -> &Gauges {
+        &self.gauges
     }
 
     /// The rollups of the calls.

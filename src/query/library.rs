@@ -28,12 +28,14 @@ pub enum Kind {
     Kpis,
     /// `reports/`: a part of a report.
     Reports,
+    /// `metrics/`: a Prometheus gauge.
+    Metrics,
     /// `rollups/`: what is kept of each hour or day.
     Rollups,
 }
 
 impl Kind {
-    const ALL: [Kind; 5] = [Kind::Views, Kind::Queries, Kind::Kpis, Kind::Reports, Kind::Rollups];
+    const ALL: [Kind; 6] = [Kind::Views, Kind::Queries, Kind::Kpis, Kind::Reports, Kind::Metrics, Kind::Rollups];
 
     /// The directory.
     pub fn directory(self) -> &'static str {
@@ -42,6 +44,7 @@ impl Kind {
             Kind::Queries => "queries",
             Kind::Kpis => "kpis",
             Kind::Reports => "reports",
+            Kind::Metrics => "metrics",
             Kind::Rollups => "rollups",
         }
     }
@@ -51,6 +54,8 @@ impl Kind {
         match self {
             Kind::Views => false,
             Kind::Rollups => param.name == GRAIN && param.kind == ParamKind::Text,
+            // Nobody is there to give one.
+            Kind::Metrics => !param.required,
             Kind::Queries | Kind::Reports | Kind::Kpis => true,
         }
     }
@@ -217,7 +222,9 @@ impl Library {
             Ok((_, named)) if named.params.iter().any(|param| !kind.takes(param)) => problems.push(Problem {
                 file: file.to_owned(),
                 line: line_starting(text, "-- param:"),
-                message: "a view takes no parameters, and a rollup none but `grain text`".to_owned(),
+                message:
+                    "a view takes no parameters, a rollup none but `grain text`, and a gauge none without a default"
+                        .to_owned(),
             }),
             Ok((kpi, named)) => {
                 self.kpis.extend(kpi.map(|kpi| (kpi.name.clone(), kpi)));

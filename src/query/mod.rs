@@ -6,6 +6,7 @@ mod drift;
 mod engine;
 mod error;
 mod functions;
+mod gauges;
 mod guard;
 mod kpi;
 mod late;
@@ -23,6 +24,7 @@ mod yielding;
 
 pub use drift::{DriftAnswer, DriftRequest, DriftVerdict, Range, Verdict};
 pub use engine::{Engine, QueryParams, Settings};
+pub use gauges::Gauges;
 pub use kpi::{KpiAnswer, TASK_VALUES};
 pub use library::{Kind as LibraryKind, Library, Problem};
 pub use memory::Memory;

@@ -32,6 +32,7 @@ impl TestApp {
         config.server.data = directory.path().join("a path with spaces");
         config.buffer.flush_interval_ms = 3_600_000;
         config.rollup.interval_s = 0;
+        config.metrics.sql_interval_s = 0;
         change(&mut config);
         let mut app =
             Self { daemon: None, clock: Clock::manual(NOW_US), config, client: reqwest::Client::new(), directory };

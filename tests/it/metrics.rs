@@ -99,3 +99,37 @@ async fn flags_of_calls_know_the_words_for_it() {
     let line = format!(r#"llm_context_overflow_total{{agent_id="rag",model="m1"}} {overflows}"#);
     assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
 }
+
+/// Each SQL file below `metrics/` is a gauge, ours and the user's; one that fails is left out and told of.
+#[tokio::test]
+async fn sql_files_are_gauges() {
+    let sql = tempfile::tempdir().unwrap();
+    std::fs::create_dir(sql.path().join("metrics")).unwrap();
+    let file = |name: &str, text: &str| std::fs::write(sql.path().join("metrics").join(name), text).unwrap();
+    file(
+        "calls_by_model.sql",
+        "-- question: How many calls?\n\nselect model, count(*) as value from agent_logs group by model",
+    );
+    file("two_alike.sql", "-- question: Twice?\n\nselect 'a' as label, value from generate_series(1, 2)");
+    file(
+        "too_many.sql",
+        "-- question: Many?\n\nselect cast(value as varchar) as label, value from generate_series(1, 9)",
+    );
+    let app = TestApp::start_with(|config| config.query.sql_directory = Some(sql.path().to_owned())).await;
+    app.logs(record(-3, "a", "rag", 0.5) + &record(-2, "b", "rag", 0.25)).await;
+    let scrape = async || app.get("/metrics").send().await.unwrap().text().await.unwrap();
+    assert!(!scrape().await.contains("calls_by_model"));
+    let failed = app.daemon.as_ref().unwrap().engine().refresh_gauges(8).await;
+    let failed: Vec<String> = failed.iter().map(|error| error.chain()).collect();
+    assert_eq!(failed.len(), 2, "{failed:?}");
+    assert!(failed[0].contains("too_many.sql has more than 8 series"), "{failed:?}");
+    assert!(failed[1].contains("two_alike.sql has two rows of the labels"), "{failed:?}");
+    let text = scrape().await;
+    for line in
+        ["# HELP calls_by_model How many calls?", "# TYPE calls_by_model gauge", "llm_error_ratio{agent_id=\"rag\"} 0"]
+    {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+    assert!(text.lines().any(|line| line.starts_with("calls_by_model{model=") && line.ends_with("} 2")), "{text}");
+    assert!(!text.contains("two_alike") && !text.contains("too_many"), "{text}");
+}

@@ -1,0 +1,158 @@
+//! Gauges by SQL: each file of `metrics/` is a Prometheus family of its name, with a series for each row. They are
+//! asked for beside the scrapes, so that a scrape never waits for a statement. Never counts anything itself.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use arrow::{
+    array::{Array, AsArray, RecordBatch},
+    compute::cast,
+    datatypes::{DataType, Float64Type, Schema},
+};
+
+use super::{Engine, LibraryKind, library::Entry};
+use crate::{
+    error::{Context, Error, Result},
+    metrics::{FAMILIES, Family},
+};
+
+/// The column that is the gauge's value; all others are labels.
+const VALUE: &str = "value";
+/// Endings that Prometheus keeps for other types.
+const OTHER_TYPES: [&str; 4] = ["_total", "_count", "_sum", "_bucket"];
+/// Labels that mean something of their own.
+const KEPT_LABELS: [&str; 2] = ["le", "quantile"];
+
+/// The families as they were last asked for.
+#[derive(Debug, Default)]
+pub struct Gauges(RwLock<Arc<Vec<Family>>>);
+
+impl Gauges {
+    /// The families.
+    pub fn families(&self) -> Arc<Vec<Family>> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Engine {
+    /// Asks for all gauges; a family has at most `series_max` series. One that fails is absent until it succeeds
+    /// again: an old value would look like a new one. Returns what failed.
+    pub async fn refresh_gauges(&self, series_max: usize) -> Vec<Error> {
+        let (mut families, mut failed) = (Vec::new(), Vec::new());
+        for entry in self.library().of(LibraryKind::Metrics) {
+            match self.gauge(entry, series_max).await {
+                Ok(family) => families.push(family),
+                Err(error) => failed.push(error),
+            }
+        }
+        *self.gauges().0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(families);
+        failed
+    }
+
+    async fn gauge(&self, entry: &Entry, series_max: usize) -> Result<Family> {
+        let context = || format!("the gauge of {}", entry.file);
+        let named = &entry.named;
+        let mut rows = self.named(LibraryKind::Metrics, &named.name, []).await.context(context())?;
+        if let Some(problem) = problem(&named.name, &rows.schema()) {
+            return Err(Error::invalid(format!("{}: {problem}", entry.file)));
+        }
+        let mut family = Family::gauge(named.name.clone(), named.question.clone());
+        let mut seen = HashSet::new();
+        while let Some(batch) = rows.next().await {
+            for (labels, value) in series(&batch.context(context())?)? {
+                if seen.len() == series_max {
+                    return Err(Error::invalid(format!("{} has more than {series_max} series", entry.file)));
+                }
+                if !seen.insert(labels.clone()) {
+                    return Err(Error::invalid(format!("{} has two rows of the labels {labels:?}", entry.file)));
+                }
+                family = family.with_labels(labels, value);
+            }
+        }
+        Ok(family)
+    }
+}
+
+/// What keeps a file's result from being a family, if something does.
+pub(super) fn problem(name: &str, schema: &Schema) -> Option<String> {
+    if let Some(ending) = OTHER_TYPES.iter().find(|ending| name.ends_with(**ending)) {
+        return Some(format!("a gauge's name does not end in {ending}"));
+    }
+    if FAMILIES.iter().any(|family| family.name == name) || name.starts_with("driftline_") {
+        return Some(format!("{name} is a family of the server's own: choose another name for the file"));
+    }
+    match schema.field_with_name(VALUE) {
+        Ok(field) if field.data_type().is_numeric() => {}
+        Ok(field) => return Some(format!("the column {VALUE} is a number, not {}", field.data_type())),
+        Err(_) => return Some(format!("one column is called {VALUE}, and all others are labels")),
+    }
+    schema.fields().iter().filter(|field| field.name() != VALUE).find_map(|field| {
+        let (label, data_type) = (field.name(), field.data_type());
+        let is_label = !label.starts_with("__")
+            && !label.starts_with(|first: char| first.is_ascii_digit())
+            && label.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+            && !KEPT_LABELS.contains(&label.as_str());
+        if !is_label {
+            return Some(format!("{label} cannot be a label's name"));
+        }
+        let is_text = matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+        (!is_text).then(|| format!("the label {label} is a text, not {data_type}: cast it"))
+    })
+}
+
+type Series = (Vec<(String, String)>, f64);
+
+/// Rows as series; one whose value is null is none.
+fn series(batch: &RecordBatch) -> Result<Vec<Series>> {
+    let context = "cannot read a gauge's rows";
+    let schema = batch.schema();
+    let (mut labels, mut values) = (Vec::new(), None);
+    for (field, column) in schema.fields().iter().zip(batch.columns()) {
+        if field.name() == VALUE {
+            values = Some(cast(column, &DataType::Float64).context(context)?);
+        } else {
+            labels.push((field.name(), cast(column, &DataType::Utf8).context(context)?));
+        }
+    }
+    let values = values.ok_or_else(|| Error::invalid(context))?;
+    let values = values.as_primitive::<Float64Type>();
+    let of_row = |row: usize| {
+        let label = |(name, column): &(&String, arrow::array::ArrayRef)| {
+            let column = column.as_string::<i32>();
+            let value = if column.is_valid(row) { column.value(row) } else { "" };
+            ((*name).clone(), value.to_owned())
+        };
+        (labels.iter().map(label).collect(), values.value(row))
+    };
+    Ok((0..batch.num_rows()).filter(|row| values.is_valid(*row)).map(of_row).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::Field;
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_family_is_named() {
+        let check = |name: &str, columns: &[(&str, DataType)], expected: Option<&str>| {
+            let fields: Vec<Field> =
+                columns.iter().map(|(name, data_type)| Field::new(*name, data_type.clone(), true)).collect();
+            let found = problem(name, &Schema::new(fields));
+            assert_eq!(found.is_some(), expected.is_some(), "{found:?}");
+            assert!(found.unwrap_or_default().contains(expected.unwrap_or_default()));
+        };
+        let value = (VALUE, DataType::Float64);
+        check("a_ratio", &[("agent", DataType::Utf8View), value.clone()], None);
+        check("a_ratio", &[(VALUE, DataType::Int64)], None);
+        check("a_ratio", &[("agent", DataType::Utf8)], Some("called value"));
+        check("a_ratio", &[(VALUE, DataType::Utf8)], Some("is a number"));
+        check("a_ratio", &[("n", DataType::Int64), value.clone()], Some("cast it"));
+        check("a_ratio", &[("le", DataType::Utf8), value.clone()], Some("le cannot be"));
+        check("a_ratio", &[("a b", DataType::Utf8), value.clone()], Some("a b cannot be"));
+        check("a_total", std::slice::from_ref(&value), Some("_total"));
+        check("llm_active_sessions", std::slice::from_ref(&value), Some("the server's own"));
+    }
+}
