@@ -347,6 +347,9 @@ pub struct LifecycleConfig {
     pub merge_files_min: usize,
     /// `DRIFTLINE_LIFECYCLE_FILE_BYTES_TARGET`: joined files are about as large as this.
     pub file_bytes_target: u64,
+    /// `DRIFTLINE_LIFECYCLE_WAITING_FILES_MAX`: while more files wait to be joined, ingest waits for them; 0 is
+    /// never.
+    pub waiting_files_max: usize,
     /// `DRIFTLINE_LIFECYCLE_WARM_AFTER_DAYS`: a day's files are compressed harder at this age, days; 0 is never.
     pub warm_after_days: u32,
     /// `DRIFTLINE_LIFECYCLE_COLD_AFTER_DAYS`: a day's files go to the cold store at this age, days; 0 is never.
@@ -388,6 +391,7 @@ impl Default for LifecycleConfig {
             closed_after_minutes: 15,
             merge_files_min: 8,
             file_bytes_target: 128 << 20,
+            waiting_files_max: 256,
             warm_after_days: 7,
             cold_after_days: 0,
             delete_after_days: 0,

@@ -246,9 +246,9 @@ impl Daemon {
         let server = tokio::spawn(http::serve(listener, app, wait(stopped.clone())));
         let interval = Duration::from_millis(config.buffer.flush_interval_ms.max(1));
         let (ingestor, stopping) = (Arc::clone(&store.ingestor), stopped.clone());
-        let mut loops = vec![
-            background.spawn("flush", move || jobs::flush(Arc::clone(&ingestor), interval, wait(stopping.clone()))),
-        ];
+        let joined_by = (config.lifecycle.interval_s > 0).then(|| Arc::clone(&store.maintainer));
+        let flush = move || jobs::flush(Arc::clone(&ingestor), joined_by.clone(), interval, wait(stopping.clone()));
+        let mut loops = vec![background.spawn("flush", flush)];
         let interval = Duration::from_secs(config.lifecycle.interval_s);
         if !interval.is_zero() {
             let (maintainer, stopping) = (Arc::clone(&store.maintainer), stopped.clone());

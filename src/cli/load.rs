@@ -57,7 +57,7 @@ pub async fn run(args: LoadArgs) -> Result<ExitCode> {
             // A load may be larger than the buffer: what it holds is committed meanwhile, as a server does.
             let interval = Duration::from_millis(config.buffer.flush_interval_ms.max(1));
             let ingestor = Arc::clone(&store.ingestor);
-            let flush = move || jobs::flush(Arc::clone(&ingestor), interval, future::pending());
+            let flush = move || jobs::flush(Arc::clone(&ingestor), None, interval, future::pending());
             Background::default().spawn("flush", flush);
             (Target::Directory(Arc::clone(&store.ingestor)), Some(store))
         }

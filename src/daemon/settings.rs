@@ -56,6 +56,10 @@ pub(super) fn maintain(config: &Config, budget: &Budget) -> maintain::Settings {
     maintain::Settings {
         policy: policy(config),
         file_grace_us: i64::from(lifecycle.file_grace_minutes) * MINUTE_US,
+        waiting_files_max: match lifecycle.waiting_files_max {
+            0 => usize::MAX,
+            most => most,
+        },
         log_retention_us: i64::from(lifecycle.log_retention_minutes) * MINUTE_US,
         memory_bytes_max: budget.lifecycle,
     }

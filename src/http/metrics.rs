@@ -73,6 +73,12 @@ fn own_families(app: &App) -> Vec<Family> {
     for ((route, status), count) in app.requests.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
         requests = requests.with(&[("route", route), ("status", &status.to_string())], *count as f64);
     }
+    let mut files = Family::gauge("driftline_table_files", "Files of a table that its Delta log names.");
+    let mut bytes = Family::gauge("driftline_table_bytes", "Bytes of a table's files.");
+    for (table, count, size) in app.maintainer.sizes() {
+        files = files.with(&[("table", table.name())], count as f64);
+        bytes = bytes.with(&[("table", table.name())], size as f64);
+    }
     let mut panics =
         Family::counter("driftline_job_panics_total", "Panics of background jobs since start, each a bug.");
     for (job, became) in app.background.all() {
@@ -134,10 +140,17 @@ fn own_families(app: &App) -> Vec<Family> {
             done.swept_files as f64,
         ),
         gauge(
+            "driftline_maintenance_waiting_files",
+            "Files that waited to be joined at the last flush; above lifecycle.waiting_files_max, flushes wait.",
+            app.maintainer.waiting_files() as f64,
+        ),
+        gauge(
             "driftline_maintenance_failed",
             "1 when the last pass of maintenance failed.",
             f64::from(u8::from(app.maintainer.failed())),
         ),
+        files,
+        bytes,
         requests,
         panics,
         Family::gauge("driftline_build_info", "The running version.")

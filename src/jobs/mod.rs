@@ -5,14 +5,27 @@ use std::{future::Future, sync::Arc, time::Duration};
 use crate::{ingest::Ingestor, maintain::Maintainer, query::Engine};
 
 /// Commits the buffer whenever it is large enough or old enough, until the stop. A flush that fails
-/// is tried again at the next interval; its rows stay in the WAL and in queries.
-pub async fn flush(ingestor: Arc<Ingestor>, interval: Duration, stop: impl Future<Output = ()>) {
+/// is tried again at the next interval; its rows stay in the WAL and in queries. Where files are joined
+/// meanwhile, a flush makes no new ones while too many wait for that; the buffer fills, and ingest is told
+/// to come back.
+pub async fn flush(
+    ingestor: Arc<Ingestor>,
+    joined_by: Option<Arc<Maintainer>>,
+    interval: Duration,
+    stop: impl Future<Output = ()>,
+) {
     tokio::pin!(stop);
     loop {
         tokio::select! {
             () = &mut stop => return,
             () = ingestor.flush_wanted() => {}
             () = tokio::time::sleep(interval) => {}
+        }
+        if let Some(maintainer) = &joined_by {
+            tokio::select! {
+                () = &mut stop => return,
+                () = maintainer.caught_up() => {}
+            }
         }
         if let Err(error) = ingestor.flush().await {
             tracing::error!(error = error.chain(), "flush failed; the rows are kept and it will be tried again");
@@ -28,6 +41,7 @@ pub async fn maintain(maintainer: Arc<Maintainer>, interval: Duration, stop: imp
     loop {
         tokio::select! {
             () = &mut stop => return,
+            () = maintainer.wanted() => {}
             () = tokio::time::sleep(interval) => {}
         }
         let pass = maintainer.run();

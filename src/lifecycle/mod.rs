@@ -47,7 +47,9 @@
 //!    - where [`Policy::merge_files_min`] files are about as large as each other (within a factor of
 //!      four), or where such files make a file of the target's size. A file waits until the hour of its
 //!      last row or the hour in which it was written is closed, whichever is first: the former says
-//!      that its neighbours are there, the latter that a record from the future holds nothing up;
+//!      that its neighbours are there, the latter that a record from the future holds nothing up. It waits
+//!      no longer than until such files make a file of the target's size, or [`FILES_MAX`] of them are
+//!      there: however fast rows come, an open hour has few files;
 //!    - on a settled day, not in the cold store: whatever there is, but for a file that is larger than
 //!      all it would join.
 //!

@@ -140,9 +140,13 @@ impl Day<'_> {
             actions.extend(self.raise(&mut kept));
         }
         for ((tier, _), files) in kept {
-            let small = files.into_iter().filter(|file| self.is_ripe(file) && !self.is_full(file)).collect();
+            let small: Vec<_> = files.into_iter().filter(|file| !self.is_full(file)).collect();
             // What is cold is slow to read, and some stores charge for what is deleted early.
-            let groups = if settled && tier != Tier::Cold { self.leftovers(small) } else { self.classes(small) };
+            let groups = if settled && tier != Tier::Cold {
+                self.leftovers(small.into_iter().filter(|file| self.is_ripe(file)).collect())
+            } else {
+                self.classes(small)
+            };
             actions.extend(groups.iter().map(|group| self.action(Work::Merge { tier }, group)));
         }
         actions
@@ -217,17 +221,28 @@ impl Day<'_> {
         with_hot.iter().map(|run| self.action(Work::Warm, run)).collect()
     }
 
-    /// Groups of files of about the same size that are many, or that make a full one.
+    /// Groups of files of about the same size that are many, or that make a full one; of files that are not
+    /// ripe, only what makes a full one or a whole action.
     fn classes<'f>(&self, files: Vec<&'f FileInfo>) -> Vec<Vec<&'f FileInfo>> {
+        let (ripe, open): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| self.is_ripe(file));
+        let (mut groups, mut rest) = self.alike(ripe, self.policy.merge_files_min.clamp(2, FILES_MAX));
+        rest.extend(open.into_iter().filter(|file| file.written_us <= self.now_us));
+        groups.extend(self.alike(rest, FILES_MAX).0);
+        groups
+    }
+
+    /// Groups of so many files of about the same size, or of such that make a full one; and the other files.
+    fn alike<'f>(&self, files: Vec<&'f FileInfo>, files_min: usize) -> (Vec<Vec<&'f FileInfo>>, Vec<&'f FileInfo>) {
         let mut classes: BTreeMap<u32, Vec<&FileInfo>> = BTreeMap::new();
         for file in files {
             classes.entry(size_class(file)).or_default().push(file);
         }
-        let files_min = self.policy.merge_files_min.clamp(2, FILES_MAX);
         let is_worth_it = |run: &Vec<&FileInfo>| {
             run.len() >= files_min || run.len() > 1 && bytes_of(run) >= self.policy.file_bytes_target
         };
-        classes.into_values().flat_map(|files| self.runs(files)).filter(is_worth_it).collect()
+        let (groups, rest): (Vec<_>, Vec<_>) =
+            classes.into_values().flat_map(|files| self.runs(files)).partition(is_worth_it);
+        (groups, rest.into_iter().flatten().collect())
     }
 
     /// Groups of whatever there is, the small ones first; a file that is larger than all it would join

@@ -3,6 +3,7 @@
 //! is not committed.
 
 mod forget;
+mod pace;
 
 use std::{
     fmt,
@@ -29,6 +30,8 @@ use crate::{
 
 pub use forget::{Forgotten, Subject};
 
+use pace::Pace;
+
 /// Ages and times that bound maintenance.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -38,6 +41,8 @@ pub struct Settings {
     pub file_grace_us: i64,
     /// How long entries of the Delta log stay once a checkpoint replaces them, µs.
     pub log_retention_us: i64,
+    /// While more files wait to be joined, ingest waits for them.
+    pub waiting_files_max: usize,
     /// Most memory that a pass may take to join files, bytes.
     pub memory_bytes_max: usize,
 }
@@ -100,6 +105,7 @@ pub struct Maintainer {
     rewriter: Rewriter,
     ages: AgeClock,
     pass: tokio::sync::Mutex<()>,
+    pace: Pace,
     stopping: AtomicBool,
     failed: AtomicBool,
     done: Mutex<Done>,
@@ -120,6 +126,7 @@ impl Maintainer {
             rewriter,
             ages,
             pass: tokio::sync::Mutex::default(),
+            pace: Pace::default(),
             stopping: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             done: Mutex::default(),
@@ -140,6 +147,7 @@ impl Maintainer {
     /// that fails or is stopped has done whole actions only, and the next one goes on.
     pub async fn run(&self) -> Result<Done> {
         let _alone = self.pass.lock().await;
+        let _pass = self.pace.pass();
         let mut done = Done::default();
         let mut result = Ok(());
         for lake in &self.lake {
@@ -171,6 +179,37 @@ impl Maintainer {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
+    /// The tables' files and their bytes, as their logs have them now.
+    pub fn sizes(&self) -> Vec<(Table, usize, u64)> {
+        let size = |lake: &Arc<LakeTable>| {
+            let files = &lake.snapshot().files;
+            (lake.table(), files.len(), files.iter().map(|file| file.bytes).sum())
+        };
+        self.lake.iter().map(size).collect()
+    }
+
+    /// Files that waited to be joined when ingest last asked.
+    pub fn waiting_files(&self) -> usize {
+        self.pace.waiting()
+    }
+
+    /// Waits until a pass is wanted before its time.
+    pub async fn wanted(&self) {
+        self.pace.wanted().await;
+    }
+
+    /// Waits while more files wait to be joined than may, as long as passes join some: what cannot be joined
+    /// holds nothing up. Needs somebody who runs passes when they are [`wanted`](Self::wanted).
+    pub async fn caught_up(&self) {
+        let count = || self.lake.iter().map(|lake| self.waiting_in(lake)).sum();
+        self.pace.caught_up(self.settings.waiting_files_max, count).await;
+    }
+
+    fn waiting_in(&self, lake: &LakeTable) -> usize {
+        let merges = self.plan_for(lake, self.ages.now_us()).into_iter().filter(is_merge);
+        merges.map(|action| action.files.len()).sum()
+    }
+
     fn plan_for(&self, lake: &LakeTable, now_us: i64) -> Vec<Action> {
         let files: Vec<_> = lake.snapshot().files.iter().map(|file| file.info(lake.table())).collect();
         lifecycle::plan(&files, &self.settings.policy, now_us)
@@ -184,12 +223,10 @@ impl Maintainer {
             if self.stopping.load(Ordering::Relaxed) {
                 return result;
             }
-            let carried_out = self.carry_out(lake, &action, now_us, done).await;
-            if carried_out.is_ok() {
-                tracing::info!(table = lake.table().name(), %action, "maintained");
-                done.actions += 1;
+            if matches!(action.work, Work::Warm | Work::Move { .. } | Work::Split { .. }) {
+                result = result.and(self.join_waiting(done).await);
             }
-            result = result.and(carried_out);
+            result = result.and(self.step(lake, &action, now_us, done).await);
         }
         let swept = lake.sweep(now_us, self.settings.file_grace_us).await;
         let trimmed = lake.trim_log(now_us - self.settings.log_retention_us).await;
@@ -198,9 +235,42 @@ impl Maintainer {
         result.and(swept.map(drop)).and(trimmed.map(drop))
     }
 
+    /// Joins what has come to wait during a pass, if ingest waits for it: the rest of a pass can take hours.
+    async fn join_waiting(&self, done: &mut Done) -> Result<()> {
+        let mut result = Ok(());
+        for lake in &self.lake {
+            if self.waiting_in(lake) <= self.settings.waiting_files_max {
+                continue;
+            }
+            let now_us = self.ages.now_us();
+            for action in self.plan_for(lake, now_us).iter().filter(|action| is_merge(action)) {
+                if self.stopping.load(Ordering::Relaxed) {
+                    return result;
+                }
+                result = result.and(self.step(lake, action, now_us, done).await);
+            }
+        }
+        result
+    }
+
+    async fn step(&self, lake: &LakeTable, action: &Action, now_us: i64, done: &mut Done) -> Result<()> {
+        let rewritten_bytes = done.rewritten_bytes;
+        self.carry_out(lake, action, now_us, done).await?;
+        tracing::info!(table = lake.table().name(), %action, "maintained");
+        done.actions += 1;
+        if is_merge(action) && done.rewritten_bytes > rewritten_bytes {
+            self.pace.joined();
+        }
+        Ok(())
+    }
+
     async fn carry_out(&self, lake: &LakeTable, action: &Action, now_us: i64, done: &mut Done) -> Result<()> {
         let snapshot = lake.snapshot();
         let files: Vec<_> = snapshot.files.iter().filter(|file| action.files.contains(&file.name)).cloned().collect();
+        if files.len() < action.files.len() {
+            // They were joined meanwhile; the next plan knows by what.
+            return Ok(());
+        }
         match action.work {
             Work::Delete => {
                 let replacement = Replacement { removed: files, added: Vec::new(), rows: 0, loses_rows: true };
@@ -286,6 +356,10 @@ impl Maintainer {
         }
         Ok(all)
     }
+}
+
+fn is_merge(action: &Action) -> bool {
+    matches!(action.work, Work::Merge { .. })
 }
 
 /// Which rows are of these tenants.

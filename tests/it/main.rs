@@ -18,6 +18,7 @@ mod ingest;
 mod kpi;
 mod maintain;
 mod metrics;
+mod pace;
 mod panics;
 mod power;
 mod power_maintenance;

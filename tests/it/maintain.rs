@@ -1,6 +1,9 @@
 //! The life cycle of committed files: fewer of them, the same rows; retention; readers that are not disturbed.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use driftline::config::TenantLifecycleConfig;
 use serde_json::{Value, json};
@@ -13,14 +16,14 @@ const DAY_US: i64 = 24 * HOUR_US;
 const TOTALS: &str = "select count(*) as n, count(distinct request_id) as ids, sum(cost) as cost, min(timestamp) as first, max(timestamp) as last, sum(latency_ms) as latency from agent_logs";
 
 /// Data files of `agent_logs` in the directory, whether the log names them or not.
-fn files(app: &TestApp) -> BTreeSet<String> {
-    fn visit(directory: &Path, found: &mut BTreeSet<String>) {
+pub fn files(app: &TestApp) -> BTreeSet<PathBuf> {
+    fn visit(directory: &Path, found: &mut BTreeSet<PathBuf>) {
         for entry in std::fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() && !path.ends_with("_delta_log") {
                 visit(&path, found);
             } else if path.extension().is_some_and(|extension| extension == "parquet") {
-                found.insert(path.file_name().unwrap().to_str().unwrap().to_owned());
+                found.insert(path);
             }
         }
     }
@@ -34,7 +37,7 @@ fn log_entries(app: &TestApp) -> usize {
 }
 
 /// A batch in each flush, some records of yesterday and some of the day before, out of order.
-async fn flushes(app: &TestApp, count: i64) {
+pub async fn flushes(app: &TestApp, count: i64) {
     for flush in 0..count {
         let line = |day: i64, n: i64| {
             let second = -day * DAY_S - (n * 37 + flush * 11) % 20_000;
@@ -107,7 +110,7 @@ async fn old_days_are_compressed_harder_and_late_rows_join_them() {
     app.clock.set(NOW_US + 11 * DAY_US);
     maintain(&app).await;
     let warm = files(&app);
-    assert!(warm.len() == 2 && warm.iter().all(|name| name.ends_with(".zstd.parquet")), "{warm:?}");
+    assert!(warm.len() == 2 && warm.iter().all(|path| path.to_str().unwrap().ends_with(".zstd.parquet")), "{warm:?}");
     assert_eq!(app.sql(TOTALS).await, before);
     // Tiers are known again after a crash: nothing is written twice.
     let crashed = app.crash().await;

@@ -93,7 +93,13 @@ impl Open {
         let lake = LakeTable::open(&storage, None, Table::AgentLogs).await;
         let lake = Arc::new(lake.unwrap_or_else(|error| panic!("{}: {context}", error.chain())));
         let policy = Policy { merge_files_min: 2, ..Policy::default() };
-        let settings = Settings { policy, file_grace_us: 0, log_retention_us: 0, memory_bytes_max: 256 << 20 };
+        let settings = Settings {
+            policy,
+            file_grace_us: 0,
+            log_retention_us: 0,
+            waiting_files_max: usize::MAX,
+            memory_bytes_max: 256 << 20,
+        };
         let clock = Clock::manual(TODAY_US + hour * HOUR_US);
         let maintainer = Maintainer::new(settings, vec![Arc::clone(&lake)], AgeClock::new(clock)).unwrap();
         let (commits, note_bytes) = prepared;

@@ -19,6 +19,20 @@ fn files_of_closed_hours_are_merged_when_many_are_alike() {
 }
 
 #[test]
+fn an_open_hour_has_few_files_however_fast_rows_come() {
+    // Into a full file, or many into one, and not before.
+    check("", "0/01:00", "x*31 0 hot 4M", &[]);
+    check("", "0/01:00", "x*32 0 hot 4M", &["merge hot 0: x*32 -> 1"]);
+    check("", "0/01:00", "x*63 0 hot 20K", &[]);
+    check("", "0/01:00", "x*65 0 hot 20K", &["merge hot 0: x*64 -> 1"]);
+    // What is left of a closed hour counts.
+    check("", "0/02:10", "x*5 0 hot 8M \n y*11 0 hot 8M hours=1-1", &["merge hot 0: x*5 y*11 -> 1"]);
+    // Ripe ones do not wait for it.
+    let both = ["merge hot 0: x*8 -> 1", "merge hot 0: y*64 -> 1"];
+    check("", "0/02:10", "x*8 0 hot 20K \n y*64 0 hot 20K hours=1-1", &both);
+}
+
+#[test]
 fn a_record_from_the_future_holds_nothing_up() {
     let early = "x*8 0 hot 20K hours=0-23 written=0/09:30";
     check("", "0/10:14", early, &[]);

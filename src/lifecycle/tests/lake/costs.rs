@@ -32,10 +32,10 @@ fn a_day_is_rewritten_few_times() {
     for bytes in [4 * KIB, 60 * KIB, MIB, 20 * MIB] {
         let (rewrites, files_max) = a_day_of_flushes(bytes);
         assert!(rewrites <= 6.0, "{bytes} bytes a flush: each byte is rewritten {rewrites} times");
-        // At most 75 minutes are open, and the minute until the next pass.
-        let closed = files_max - 304;
+        // Of the 75 minutes that are open, fewer than 64 of each of two sizes, and the minute until the next
+        // pass; of those that are closed, fewer than 8 of each of 9 sizes.
         let full = (bytes * 5_760 / (64 * MIB)) as usize;
-        assert!(closed <= 7 * 9 + full, "{bytes} bytes a flush: {files_max} files");
+        assert!(files_max <= 2 * 63 + 4 + 7 * 9 + full, "{bytes} bytes a flush: {files_max} files");
     }
 }
 
