@@ -528,7 +528,7 @@ def wait_for_rollups(server):
     deadline = time.monotonic() + ROLLUP_SECONDS_MAX
     while time.monotonic() < deadline:
         plan = str(server.rows("explain select agent_id, count(*) from agent_logs group by 1"))
-        if "rollup_daily" in plan and "TableScan: agent_logs" not in plan:
+        if "rollup_calls_day" in plan and "TableScan: agent_logs" not in plan:
             return True
         time.sleep(1)
     return False

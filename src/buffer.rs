@@ -1,7 +1,8 @@
 //! Acknowledged rows that are not committed yet, ready to be queried.
 //!
 //! Rows arrive in the order of their WAL seq and leave together: [`Buffer::seal`] closes the
-//! generation that is filling, and once its rows are committed [`Buffer::release`] drops it. A reader
+//! generation that is filling, and once its rows are committed [`Buffer::release`] drops it; several may wait
+//! for that, in their order. A reader
 //! takes the buffer **first** and the table's snapshot second, and leaves out what the snapshot
 //! already holds; so no row is seen twice and none is missed, whatever a flush does meanwhile.
 //!
@@ -18,7 +19,7 @@ use arrow::{
     compute::concat_batches,
     datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::{
     error::{Context, Error, Kind, Result},
@@ -53,6 +54,7 @@ impl Reservation {
 #[derive(Debug)]
 pub struct Buffer {
     space: Arc<Semaphore>,
+    held: watch::Sender<bool>,
     bytes_max: usize,
     state: RwLock<State>,
 }
@@ -85,7 +87,8 @@ pub struct Buffered {
 impl Buffer {
     /// An empty buffer of bounded size.
     pub fn new(bytes_max: usize) -> Self {
-        Self { space: Arc::new(Semaphore::new(permits_for(bytes_max) as usize)), bytes_max, state: RwLock::default() }
+        let space = Arc::new(Semaphore::new(permits_for(bytes_max) as usize));
+        Self { space, held: watch::Sender::new(false), bytes_max, state: RwLock::default() }
     }
 
     /// Room for so many bytes; waits for a flush to make some, but not longer than `wait_max`.
@@ -110,14 +113,28 @@ impl Buffer {
                 ),
             ));
         }
-        let acquire = Arc::clone(&self.space).acquire_many_owned(permits_for(bytes));
-        match tokio::time::timeout(wait_max, acquire).await {
+        let mut held = self.held.subscribe();
+        let room = async {
+            // The sender is this buffer's own.
+            let _ = held.wait_for(|held| !held).await;
+            Arc::clone(&self.space).acquire_many_owned(permits_for(bytes)).await
+        };
+        match tokio::time::timeout(wait_max, room).await {
             Ok(Ok(mut permit)) => {
                 let until_added = permit.split(permit.num_permits().saturating_sub(permits_for(rows) as usize));
                 Ok(Reservation { rows: permit, until_added })
             }
+            _ if *self.held.borrow() => Err(Error::new(
+                Kind::Busy,
+                "too many data files wait to be joined (lifecycle.waiting_files_max): rows come faster than that goes",
+            )),
             _ => Err(Error::new(Kind::Busy, "the ingest buffer is full: the flush to storage is behind")),
         }
+    }
+
+    /// Gives nobody room, or gives it again.
+    pub fn hold(&self, held: bool) {
+        self.held.send_replace(held);
     }
 
     /// Takes room for rows that were added without any: as much as there is. New rows wait until these have
@@ -164,14 +181,15 @@ impl Buffer {
             .collect()
     }
 
-    /// Closes the generation that is filling, and returns the oldest one that is not released.
+    /// Closes the generation that is filling; none if no frame came to it.
     pub fn seal(&self) -> Option<Arc<Generation>> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        if state.sealed.is_empty() && state.filling.through_seq > 0 {
-            let filled = std::mem::take(&mut state.filling);
-            state.sealed.push(Arc::new(filled));
+        if state.filling.through_seq == 0 {
+            return None;
         }
-        state.sealed.first().cloned()
+        let sealed = Arc::new(std::mem::take(&mut state.filling));
+        state.sealed.push(Arc::clone(&sealed));
+        Some(sealed)
     }
 
     /// Drops the generations whose rows are committed through `seq`.
@@ -315,14 +333,15 @@ mod tests {
         push(&buffer, 3, 1, 3);
         assert_eq!(visible(&buffer), "2: 1 1 2, 3: 3");
         assert_eq!(buffer.size().1, 4);
-        // What is sealed but not released is flushed first, again and again if need be.
-        assert_eq!(buffer.seal().unwrap().through_seq(), 2);
         buffer.release(1);
         assert_eq!(visible(&buffer), "2: 1 1 2, 3: 3");
+        // Another one can be closed before the first is released.
+        let sealed = buffer.seal().unwrap();
+        assert_eq!((sealed.through_seq(), visible(&buffer).as_str()), (3, "2: 1 1 2, 3: 3"));
+        assert!(buffer.seal().is_none());
         buffer.release(2);
         assert_eq!(visible(&buffer), "3: 3");
 
-        let sealed = buffer.seal().unwrap();
         assert_eq!(sealed.rows(TABLE).unwrap()[0].schema(), *TABLE.schema());
         assert_eq!(numbers(&sealed.rows(TABLE).unwrap(), col::LINE), [3]);
         buffer.release(3);
@@ -417,6 +436,12 @@ mod tests {
         assert_eq!(buffer.reserve(1, NO_WAIT).await.unwrap_err().kind(), Kind::Busy);
         drop(all);
         assert!(buffer.reserve(4_096, NO_WAIT).await.is_ok());
+        // While it is held there is none, however much is free.
+        buffer.hold(true);
+        let busy = buffer.reserve(1, NO_WAIT).await.unwrap_err();
+        assert!(busy.kind() == Kind::Busy && busy.to_string().contains("waiting_files_max"), "{busy}");
+        let (waited, ()) = tokio::join!(biased; buffer.reserve(1, LONG_WAIT), async { buffer.hold(false) });
+        drop(waited.unwrap());
         // What is needed until the rows are added is free then.
         assert_eq!(buffer.reserve_with(4_097, 0, LONG_WAIT).await.unwrap_err().kind(), Kind::TooLarge);
         let held = buffer.reserve_with(3_072, 9_000, NO_WAIT).await.unwrap();

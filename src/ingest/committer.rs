@@ -3,7 +3,7 @@
 //! rows are cut at exactly the same seq.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
 };
@@ -68,6 +68,8 @@ pub struct State {
     pub wal_failed: bool,
     /// The last acknowledged seq.
     pub last_seq: u64,
+    /// Sealed generations that nobody has taken yet.
+    pub sealed: usize,
 }
 
 /// Where everything stands between two groups.
@@ -83,11 +85,20 @@ pub struct Mark {
 
 enum Command {
     Append(Box<Append>, oneshot::Sender<Result<Appended>>),
-    Seal(oneshot::Sender<Option<Sealed>>),
+    Take(Taken, oneshot::Sender<Option<Sealed>>),
     CloseSegment(oneshot::Sender<()>),
     Mark(oneshot::Sender<Mark>),
     Forget(u64, oneshot::Sender<Result<()>>),
     Stop(oneshot::Sender<()>),
+}
+
+/// What is to be cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// A generation that is full.
+    Full,
+    /// One that is full, else the one that is filling.
+    Any,
 }
 
 /// A handle on the thread.
@@ -98,14 +109,18 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// Starts the thread.
-    pub fn start(writer: Writer, buffer: Arc<Buffer>, live: LiveMetrics, books: Books, recent: Recent) -> Result<Self> {
+    /// Starts the thread; a generation of so many bytes is full.
+    pub fn start(writer: Writer, buffer: Arc<Buffer>, full_bytes: usize, replayed: Replayed) -> Result<Self> {
+        let Replayed { live, books, recent } = replayed;
         let (commands, inbox) = mpsc::channel(QUEUE);
         let live = Arc::new(Mutex::new(live));
         let position = writer.position();
-        let state = State { books, wal_bytes: position.bytes, wal_failed: false, last_seq: position.next_seq - 1 };
+        let last_seq = position.next_seq - 1;
+        let state = State { books, wal_bytes: position.bytes, wal_failed: false, last_seq, sealed: 0 };
         let state = Arc::new(Mutex::new(state));
-        let worker = Worker { writer, buffer, recent, live: Arc::clone(&live), state: Arc::clone(&state) };
+        let (live_of, state_of) = (Arc::clone(&live), Arc::clone(&state));
+        let sealed = VecDeque::new();
+        let worker = Worker { writer, buffer, full_bytes, recent, live: live_of, state: state_of, sealed };
         thread::Builder::new()
             .name("wal-committer".to_owned())
             .spawn(move || {
@@ -123,10 +138,10 @@ impl Committer {
         answer.await.map_err(|_| stopped())?
     }
 
-    /// Cuts off what waits.
-    pub async fn seal(&self) -> Result<Option<Sealed>> {
+    /// Cuts off the oldest that waits.
+    pub async fn take(&self, what: Taken) -> Result<Option<Sealed>> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Seal(reply)).await.map_err(|_| stopped())?;
+        self.commands.send(Command::Take(what, reply)).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())
     }
 
@@ -192,12 +207,24 @@ impl Drop for MarkPanic {
     }
 }
 
+/// What the log and what was saved say at the start.
+pub struct Replayed {
+    /// The live metrics.
+    pub live: LiveMetrics,
+    /// The books.
+    pub books: Books,
+    /// What is a duplicate.
+    pub recent: Recent,
+}
+
 struct Worker {
     writer: Writer,
     buffer: Arc<Buffer>,
+    full_bytes: usize,
     recent: Recent,
     live: Arc<Mutex<LiveMetrics>>,
     state: Arc<Mutex<State>>,
+    sealed: VecDeque<Sealed>,
 }
 
 type Waiting = (Box<Append>, oneshot::Sender<Result<Appended>>);
@@ -225,8 +252,8 @@ impl Worker {
                     }
                     self.commit(group);
                 }
-                Command::Seal(reply) => {
-                    let _ = reply.send(self.seal());
+                Command::Take(what, reply) => {
+                    let _ = reply.send(self.take(what));
                 }
                 Command::CloseSegment(reply) => {
                     self.writer.close_segment();
@@ -343,6 +370,13 @@ impl Worker {
         self.buffer.push(seq, &rows, Some(reservation))?;
         state.books.accepted += accepted;
         state.books.rejected += rejected;
+        drop(state);
+        if self.buffer.filling_bytes() >= self.full_bytes {
+            // A commit takes several times the memory of what it commits.
+            let sealed = self.seal();
+            self.sealed.extend(sealed);
+            lock(&self.state).sealed = self.sealed.len();
+        }
         Ok(stored)
     }
 
@@ -351,6 +385,15 @@ impl Worker {
         let books = lock(&self.state).books;
         let metrics = lock(&self.live).totals();
         Some(Sealed { generation, receipts: self.recent.seal(), books, metrics })
+    }
+
+    fn take(&mut self, what: Taken) -> Option<Sealed> {
+        let full = self.sealed.pop_front();
+        lock(&self.state).sealed = self.sealed.len();
+        match (full, what) {
+            (None, Taken::Any) => self.seal(),
+            (full, _) => full,
+        }
     }
 
     fn mark(&self) -> Mark {

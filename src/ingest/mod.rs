@@ -40,7 +40,7 @@ use crate::{
 
 pub use cut::Cut;
 
-use committer::{Append, Appended, Committer, Sealed};
+use committer::{Append, Appended, Committer, Replayed, Sealed, Taken};
 use receipts::{Known, Recent, key_reused};
 
 /// Sizes and times that bound ingest.
@@ -48,7 +48,7 @@ use receipts::{Known, Recent, key_reused};
 pub struct Settings {
     /// Most bytes of one body, plain.
     pub body_bytes_max: usize,
-    /// The buffer is flushed when it holds this much.
+    /// So many bytes are committed at once, about.
     pub flush_bytes: usize,
     /// Bytes of one WAL segment.
     pub segment_bytes_max: u64,
@@ -195,7 +195,8 @@ impl Ingestor {
         let last_seq = committed.iter().copied().fold(recovered.last_seq.max(saved_seq), u64::max);
         let resume = Resume { segments: recovered.segments, next_seq: last_seq + 1 };
         let writer = Writer::new(Arc::clone(&parts.disk), wal_directory, settings.segment_bytes_max, resume);
-        let committer = Committer::start(writer, Arc::clone(buffer), live, books, recent)?;
+        let replayed = Replayed { live, books, recent };
+        let committer = Committer::start(writer, Arc::clone(buffer), settings.flush_bytes, replayed)?;
         let decoders = std::thread::available_parallelism().map_or(2, usize::from);
         Ok(Self {
             settings,
@@ -249,7 +250,7 @@ impl Ingestor {
             Some(known) => Appended::Known(known),
             None => self.committer.append(Append { frame, pending, reservation }).await?,
         };
-        if self.parts.buffer.filling_bytes() >= self.settings.flush_bytes {
+        if self.committer.state().sealed > 0 {
             self.flush_wanted.notify_one();
         }
         let (stored, duplicate) = match appended {
@@ -273,28 +274,47 @@ impl Ingestor {
         Ok(known)
     }
 
-    /// Commits what waits to the lake. Safe to call again after an error.
+    /// Commits all that was acknowledged before to the lake. Safe to call again after an error.
     pub async fn flush(&self) -> Result<()> {
+        self.flush_all(Taken::Any).await
+    }
+
+    /// Commits what is as much as is committed at once, and leaves the rest.
+    pub async fn flush_full(&self) -> Result<()> {
+        self.flush_all(Taken::Full).await
+    }
+
+    async fn flush_all(&self, what: Taken) -> Result<()> {
         let mut unfinished = self.flush.lock().await;
-        if unfinished.is_none() {
-            *unfinished = self.committer.seal().await?;
-        }
-        let Some(sealed) = unfinished.as_ref() else { return Ok(()) };
-        let flushed = self.commit(sealed).await;
-        let mut outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
-        outcome.error = flushed.as_ref().err().map(Error::chain);
-        if flushed.is_ok() {
-            outcome.flushes += 1;
+        let last_seq = self.committer.state().last_seq;
+        loop {
+            if unfinished.is_none() {
+                *unfinished = self.committer.take(what).await?;
+            }
+            let Some(sealed) = unfinished.as_ref() else { return Ok(()) };
+            let is_last = sealed.generation.through_seq() >= last_seq;
+            let flushed = self.commit(sealed).await;
+            {
+                let mut outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+                outcome.error = flushed.as_ref().err().map(Error::chain);
+                outcome.flushes += u64::from(flushed.is_ok());
+            }
+            flushed?;
             *unfinished = None;
+            if is_last {
+                return Ok(());
+            }
         }
-        flushed
+    }
+
+    /// Takes no more batches, or takes them again.
+    pub fn hold(&self, held: bool) {
+        self.parts.buffer.hold(held);
     }
 
     /// Commits all that was acknowledged before, and leaves none of it in the WAL's files.
     pub async fn drain(&self) -> Result<()> {
         self.committer.close_segment().await?;
-        // A flush that failed before is finished first; only the next one takes what came since.
-        self.flush().await?;
         self.flush().await?;
         // Whoever copies the log keeps it from forgetting by the same lock.
         let _no_flush = self.flush.lock().await;

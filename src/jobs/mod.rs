@@ -2,12 +2,11 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use crate::{ingest::Ingestor, maintain::Maintainer, query::Engine};
+use crate::{error::Kind, ingest::Ingestor, maintain::Maintainer, query::Engine};
 
 /// Commits the buffer whenever it is large enough or old enough, until the stop. A flush that fails
 /// is tried again at the next interval; its rows stay in the WAL and in queries. Where files are joined
-/// meanwhile, a flush makes no new ones while too many wait for that; the buffer fills, and ingest is told
-/// to come back.
+/// meanwhile, no batches are taken while too many wait for that: they would only become more.
 pub async fn flush(
     ingestor: Arc<Ingestor>,
     joined_by: Option<Arc<Maintainer>>,
@@ -15,22 +14,35 @@ pub async fn flush(
     stop: impl Future<Output = ()>,
 ) {
     tokio::pin!(stop);
+    let mut held = false;
+    ingestor.hold(held);
     loop {
-        tokio::select! {
-            () = &mut stop => return,
-            () = ingestor.flush_wanted() => {}
-            () = tokio::time::sleep(interval) => {}
-        }
-        if let Some(maintainer) = &joined_by {
-            tokio::select! {
-                () = &mut stop => return,
-                () = maintainer.caught_up() => {}
+        let flushed = tokio::select! {
+            () = &mut stop => {
+                ingestor.hold(false);
+                return;
             }
-        }
-        if let Err(error) = ingestor.flush().await {
+            () = caught_up(joined_by.as_deref()), if held => Ok(()),
+            () = ingestor.flush_wanted() => ingestor.flush_full().await,
+            () = tokio::time::sleep(interval) => ingestor.flush().await,
+        };
+        if let Err(error) = flushed {
             tracing::error!(error = error.chain(), "flush failed; the rows are kept and it will be tried again");
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
+        let is_behind = joined_by.as_ref().is_some_and(|maintainer| maintainer.is_behind());
+        if is_behind != held {
+            held = is_behind;
+            ingestor.hold(held);
+            tracing::info!(held, "ingest waits for files to be joined");
+        }
+    }
+}
+
+async fn caught_up(maintainer: Option<&Maintainer>) {
+    match maintainer {
+        Some(maintainer) => maintainer.caught_up().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -80,6 +92,11 @@ pub async fn roll_up(engine: Arc<Engine>, interval: Duration, settled: Duration,
             match built {
                 Ok(true) => {}
                 Ok(false) => break,
+                // Statements come first; what has no rollup is read as it is.
+                Err(error) if matches!(error.kind(), Kind::Exhausted | Kind::Busy) => {
+                    tracing::info!(error = error.chain(), "a rollup waits for memory or for its turn");
+                    break;
+                }
                 Err(error) => {
                     tracing::error!(error = error.chain(), "a rollup failed; it will be tried again");
                     break;

@@ -32,6 +32,9 @@ pub use forget::{Forgotten, Subject};
 
 use pace::Pace;
 
+/// In a pass, files and log entries that nobody needs are removed so often, µs.
+const TENDED_EVERY_US: i64 = 60_000_000;
+
 /// Ages and times that bound maintenance.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -198,11 +201,19 @@ impl Maintainer {
         self.pace.wanted().await;
     }
 
-    /// Waits while more files wait to be joined than may, as long as passes join some: what cannot be joined
-    /// holds nothing up. Needs somebody who runs passes when they are [`wanted`](Self::wanted).
+    /// Whether more files wait to be joined than may, as long as passes join some: what cannot be joined holds
+    /// nothing up. Needs somebody who runs passes when they are [`wanted`](Self::wanted).
+    pub fn is_behind(&self) -> bool {
+        self.pace.is_behind(self.settings.waiting_files_max, || self.count_waiting())
+    }
+
+    /// Waits until it no longer [is behind](Self::is_behind).
     pub async fn caught_up(&self) {
-        let count = || self.lake.iter().map(|lake| self.waiting_in(lake)).sum();
-        self.pace.caught_up(self.settings.waiting_files_max, count).await;
+        self.pace.caught_up(self.settings.waiting_files_max, || self.count_waiting()).await;
+    }
+
+    fn count_waiting(&self) -> usize {
+        self.lake.iter().map(|lake| self.waiting_in(lake)).sum()
     }
 
     fn waiting_in(&self, lake: &LakeTable) -> usize {
@@ -218,6 +229,7 @@ impl Maintainer {
     /// The first error, once all has been tried.
     async fn maintain(&self, lake: &LakeTable, done: &mut Done) -> Result<()> {
         let now_us = self.ages.now_us();
+        let mut tended_us = now_us;
         let mut result = Ok(());
         for action in self.plan_for(lake, now_us) {
             if self.stopping.load(Ordering::Relaxed) {
@@ -227,12 +239,23 @@ impl Maintainer {
                 result = result.and(self.join_waiting(done).await);
             }
             result = result.and(self.step(lake, &action, now_us, done).await);
+            // A pass can take hours, and each step leaves files behind.
+            if self.ages.now_us() - tended_us >= TENDED_EVERY_US {
+                result = result.and(self.tend(lake, done).await);
+                tended_us = self.ages.now_us();
+            }
         }
+        result.and(self.tend(lake, done).await)
+    }
+
+    /// Removes the files and the log entries that nobody needs.
+    async fn tend(&self, lake: &LakeTable, done: &mut Done) -> Result<()> {
+        let now_us = self.ages.now_us();
         let swept = lake.sweep(now_us, self.settings.file_grace_us).await;
         let trimmed = lake.trim_log(now_us - self.settings.log_retention_us).await;
         done.swept_files += *swept.as_ref().unwrap_or(&0) as u64;
         done.trimmed_entries += *trimmed.as_ref().unwrap_or(&0) as u64;
-        result.and(swept.map(drop)).and(trimmed.map(drop))
+        swept.and(trimmed).map(drop)
     }
 
     /// Joins what has come to wait during a pass, if ingest waits for it: the rest of a pass can take hours.

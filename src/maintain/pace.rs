@@ -1,5 +1,5 @@
-//! Ingest goes no faster than its files are joined: whoever makes new ones waits while too many wait. Knows
-//! how many, not which.
+//! Ingest goes no faster than its files are joined: it waits while too many of them wait. Knows how many, not
+//! which.
 
 use std::{
     pin::pin,
@@ -55,19 +55,24 @@ impl Pace {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Waits until no more than `most` wait, or nothing is to be hoped for.
+    /// Whether more than `most` wait, and to wait for a pass would help; one is wanted then.
+    pub(super) fn is_behind(&self, most: usize, count: impl Fn() -> usize) -> bool {
+        let waiting = count();
+        self.waiting.store(waiting, Ordering::Relaxed);
+        if waiting <= most {
+            return false;
+        }
+        self.wanted.notify_one();
+        !self.useless.load(Ordering::Relaxed)
+    }
+
+    /// Waits until that is no longer so.
     pub(super) async fn caught_up(&self, most: usize, count: impl Fn() -> usize) {
         loop {
             let mut moved = pin!(self.moved.notified());
             // What moves from here on is noticed.
             moved.as_mut().enable();
-            let waiting = count();
-            self.waiting.store(waiting, Ordering::Relaxed);
-            if waiting <= most {
-                return;
-            }
-            self.wanted.notify_one();
-            if self.useless.load(Ordering::Relaxed) {
+            if !self.is_behind(most, &count) {
                 return;
             }
             moved.await;

@@ -32,7 +32,7 @@ use super::{
     error::from_engine,
     functions,
     gauges::{self, Gauges},
-    guard, kpi,
+    growing, guard, kpi,
     late::LateMaterialisation,
     library::{Entry, Kind as LibraryKind, Library, Problem},
     memory::{Bounds, Memory},
@@ -392,7 +392,10 @@ fn session(settings: &Settings, use_rollups: UseRollups) -> Result<SessionContex
     let context = SessionContext::new_with_state(state);
     let aggregates = functions::aggregates().into_iter().chain(sketches::aggregates()).chain(series::aggregates());
     aggregates.for_each(|aggregate| context.register_udaf(aggregate));
-    sketches::functions().into_iter().chain(series::functions()).for_each(|function| context.register_udf(function));
+    let bounded = growing::functions(&context.state())
+        .map_err(|error| from_engine("cannot bound the functions that make much", error))?;
+    let functions = sketches::functions().into_iter().chain(series::functions()).chain(bounded);
+    functions.for_each(|function| context.register_udf(function));
     Ok(context)
 }
 

@@ -7,6 +7,7 @@ mod engine;
 mod error;
 mod functions;
 mod gauges;
+mod growing;
 mod guard;
 mod kpi;
 mod late;

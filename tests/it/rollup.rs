@@ -208,13 +208,18 @@ const SOURCES: [Source; 3] = [
     },
 ];
 
-const CONDITIONS: [&str; 6] = [
+const CONDITIONS: [&str; 11] = [
     "agent_id = 'rag'",
     "model is null",
     "(null is null or tenant_id = null)",
     "tenant_id in ('t1', 't3')",
     "lower(model) = 'm1'",
     "date >= date '2026-05-11'",
+    "date = '2026-05-12'",
+    "date between date '2026-05-10' and date '2026-05-13'",
+    "date '2026-05-13' > date",
+    "date > '2026-05-10' and date <= '2026-05-14'",
+    "date <> date '2026-05-12'",
 ];
 
 /// A statement that rollups may answer.
@@ -325,6 +330,11 @@ async fn edges_of_a_range_come_from_finer_rollups_and_from_calls() {
         "{plan}"
     );
     check(&app, range).await;
+    // A day is its times.
+    let day = "select count(*) from agent_logs where date = '2026-05-13'";
+    let plan = self::plan(&app, day).await;
+    assert!(plan.contains("rollup_calls_day") && plan.contains("partition_sizes=[1]"), "{plan}");
+    check(&app, day).await;
 }
 
 #[tokio::test]

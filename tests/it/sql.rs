@@ -143,6 +143,44 @@ async fn statements_end_at_their_time_whatever_they_do() {
 }
 
 #[tokio::test]
+async fn what_one_step_makes_is_bounded() {
+    let app = app_with_rows().await;
+    for (much, name) in [
+        ("select length(repeat('x', 2000000000))", "repeat"),
+        ("select count(*) from agent_logs where repeat(agent_id, 100000000) <> 'x'", "repeat"),
+        ("select lpad('x', 2000000000) as a", "lpad"),
+        ("select rpad(agent_id, 2000000000, 'ab') as a from agent_logs", "rpad"),
+        ("select array_repeat(1, 1000000000)", "array_repeat"),
+        ("select array_resize([1], 1000000000)", "array_resize"),
+        ("select cardinality(range(1000000000000))", "range"),
+        ("select unnest(generate_series(1, 1000000000000))", "generate_series"),
+        (
+            "select unnest(generate_series(timestamp '2000-01-01', timestamp '2100-01-01', interval '1 second'))",
+            "generate_series",
+        ),
+        // A constant is there once for each row.
+        ("select repeat('x', 30000000) as a from (values (1), (2), (3)) as t(n)", "repeat"),
+    ] {
+        let (status, message) = failure(app.get("/api/v1/sql").query(&[("q", much)])).await;
+        assert_eq!(status, 422, "{much}: {message}");
+        assert!(message.contains(&format!("{name} would make")), "{much}: {message}");
+    }
+    for (little, expected) in [
+        ("select length(repeat('ab', 1000)) as n", 2000),
+        ("select sum(length(lpad(agent_id, 20, '.')) + length(rpad('x', 5))) as n from agent_logs limit 1", 75),
+        ("select count(*) as n from (select unnest(generate_series(1, 100000)))", 100_000),
+        ("select count(*) as n from generate_series(1, 1000)", 1_000),
+        ("select cardinality(array_repeat('x', 7)) + cardinality(list_resize([1], 3, 0)) as n", 10),
+        (
+            "select count(*) as n from (select unnest(generate_series(timestamp '2026-01-01', timestamp '2026-02-01', interval '1 hour')))",
+            745,
+        ),
+    ] {
+        assert_eq!(app.sql(little).await[0]["n"], expected, "{little}");
+    }
+}
+
+#[tokio::test]
 async fn views_unnest_and_sum_up() {
     let app = TestApp::start().await;
     let record = r#"{"timestamp":"2026-05-14T11:00:00Z","request_id":"r1","session_id":"s1","agent_id":"rag","guardrail_checks":{"pii_detection":"no_pii"},"tool_calls":[{"name":"search","latency_ms":120,"status":"success"},{"name":"write","latency_ms":80,"status":"error"}],"cost_usd":0.1}"#;

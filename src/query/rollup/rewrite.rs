@@ -35,8 +35,10 @@ use super::{
 };
 use crate::{
     query::{options::Options, provider::TableRows, sketches},
-    record::col,
+    record::{PARTITION, col},
 };
+
+const DAY_US: i64 = 86_400_000_000;
 
 /// The rule. It does nothing until it is given the rollups.
 #[derive(Debug, Default)]
@@ -309,38 +311,62 @@ fn time() -> Expr {
     Expr::Column(Column::new_unqualified(col::TIMESTAMP))
 }
 
-/// The range that a condition sets for the time of calls, if that is all it does.
+/// The range that a condition sets for the time of calls, if that is all it does. A call's date is the day of its
+/// time, so what is said of the one is said of the other.
 fn bounds(condition: &Expr) -> Option<Range> {
     match condition {
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match (instant(left), instant(right)) {
-            (None, Some(us)) if **left == time() => range_of(*op, us),
-            (Some(us), None) if **right == time() => range_of(op.swap()?, us),
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match (period(left), period(right)) {
+            (None, Some(period)) => period.of(left)?.compared(*op),
+            (Some(period), None) => period.of(right)?.compared(op.swap()?),
             _ => None,
         },
-        Expr::Between(between) if !between.negated && *between.expr == time() => {
-            let from = range_of(Operator::GtEq, instant(&between.low)?)?;
-            Some(from.and(range_of(Operator::LtEq, instant(&between.high)?)?))
+        Expr::Between(between) if !between.negated => {
+            let from = period(&between.low)?.of(&between.expr)?.compared(Operator::GtEq)?;
+            Some(from.and(period(&between.high)?.of(&between.expr)?.compared(Operator::LtEq)?))
         }
         _ => None,
     }
 }
 
-fn instant(expr: &Expr) -> Option<i64> {
-    match expr {
-        Expr::Literal(ScalarValue::TimestampMicrosecond(us, None), _) => *us,
+/// The times that a value of one column stands for, µs: one, or a day's.
+struct Period {
+    column: &'static str,
+    from_us: i64,
+    to_us: i64,
+}
+
+fn period(expr: &Expr) -> Option<Period> {
+    let Expr::Literal(value, _) = expr else { return None };
+    match value {
+        ScalarValue::TimestampMicrosecond(Some(us), None) => {
+            Some(Period { column: col::TIMESTAMP, from_us: *us, to_us: us.checked_add(1)? })
+        }
+        ScalarValue::Date32(Some(day)) => {
+            let from_us = i64::from(*day).checked_mul(DAY_US)?;
+            Some(Period { column: PARTITION, from_us, to_us: from_us.checked_add(DAY_US)? })
+        }
         _ => None,
     }
 }
 
-fn range_of(op: Operator, us: i64) -> Option<Range> {
-    let (from_us, to_us) = match op {
-        Operator::GtEq => (Some(us), None),
-        Operator::Gt => (Some(us.checked_add(1)?), None),
-        Operator::Lt => (None, Some(us)),
-        Operator::LtEq => (None, Some(us.checked_add(1)?)),
-        _ => return None,
-    };
-    Some(Range { from_us, to_us })
+impl Period {
+    /// If it is this column's.
+    fn of(self, expr: &Expr) -> Option<Self> {
+        (*expr == Expr::Column(Column::new_unqualified(self.column))).then_some(self)
+    }
+
+    /// The times of calls whose value compares so with it.
+    fn compared(self, op: Operator) -> Option<Range> {
+        let (from_us, to_us) = match op {
+            Operator::Eq => (Some(self.from_us), Some(self.to_us)),
+            Operator::GtEq => (Some(self.from_us), None),
+            Operator::Gt => (Some(self.to_us), None),
+            Operator::Lt => (None, Some(self.from_us)),
+            Operator::LtEq => (None, Some(self.to_us)),
+            _ => return None,
+        };
+        Some(Range { from_us, to_us })
+    }
 }
 
 /// The conditions that keep a time within a range.

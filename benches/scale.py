@@ -1,0 +1,215 @@
+#!/usr/bin/env python3
+"""Three months as quick as three hours? Every named query and KPI over a quarter of a year, at growing numbers of calls.
+
+usage: benches/scale.py [--sizes 1000000,10000000] [--days 91] [--runs 9] [--seed 1] [--dir DIR] [--json FILE]
+                        [--compare-max 10000000]
+
+For each size: `driftline generate` makes so many calls over the same days, and posts them to a server in the order of
+time. Maintenance is run until nothing is due, and the rollups of all files are awaited. Then the server is started
+again, and each question is asked over the whole range: twice to warm up, then RUNS times; the median is told, by the
+client's clock, over one HTTP connection, answer read and parsed as text. KPIs are asked by day and agent, and a query
+as dashboards ask it: in its own grain, all agents.
+
+Each answer is compared with the one that `rollups=off` gives, up to COMPARE_MAX calls: counts, texts and times must be
+equal, figures to a relative 1e-9 (sums of floats are added in another order). Sketches are mergeable, so theirs are
+equal as well. Differences fail the bench, times never do; what is beyond a mark is said: 20 ms, and 1.5 times the
+time at the smallest size. Questions for single calls (look-ups) are told apart: no rollup can answer them.
+"""
+
+import argparse
+import json
+import math
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "scripts"))
+import served
+
+START = "2026-05-01T00:00:00Z"
+MARK_SECONDS, MARK_GROWTH = 0.020, 1.5
+# Figures this near are equal: a sum of so many floats has lost no more.
+CLOSE = 1e-9
+WARM_UPS = 2
+SETTLE_SECONDS_MAX = 3600
+ANSWER_SECONDS_MAX = 600
+SETTINGS = "[query]\ntimeout_s = 600\n"
+# They show calls, or join a session's calls, so they read calls.
+LOOK_UPS = {"trace_calls", "session_calls", "slow_requests", "likely_hallucinations", "rejected_lines",
+            "top_sessions_by_cost", "ingest_lag_hourly"}
+
+
+class Question:
+    """A named query or a KPI, and how it is asked."""
+
+    def __init__(self, named, start, end, lookup):
+        self.name = named["name"]
+        self.is_lookup = self.name in LOOK_UPS
+        params = {param["name"] for param in named["params"]}
+        asked = {"from": start, "to": end} if "from" in params else {}
+        asked.update({"trace_id": lookup["trace_id"]} if "trace_id" in params else {})
+        asked.update({"session_id": lookup["session_id"]} if "session_id" in params else {})
+        asked.update({"grain": "day", "by": "agent"} if {"grain", "by"} <= params else {})
+        self.asked = asked
+
+    def target(self, rollups):
+        text = urllib.parse.urlencode({**self.asked, "rollups": rollups})
+        return f"/api/v1/queries/{self.name}?{text}"
+
+
+def load(server, seed, days, records):
+    """Generates and posts; rows that were acknowledged and seconds that it took."""
+    binary = served.binary()
+    begun = time.monotonic()
+    made = subprocess.Popen([binary, "generate", "--seed", str(seed), "--start", START, "--days", str(days),
+                             "--rate", str(records / days)], stdout=subprocess.PIPE)
+    address = f"http://{server.address[0]}:{server.address[1]}"
+    subprocess.run([binary, "load", "-", "--url", address], stdin=made.stdout, stdout=subprocess.DEVNULL, check=True)
+    made.stdout.close()
+    if made.wait() != 0:
+        sys.exit("driftline generate failed")
+    return server.status()["books"]["accepted"], time.monotonic() - begun
+
+
+def settle(server):
+    """Waits until all is committed, nothing is due, and all calls have their rollups."""
+    deadline = time.monotonic() + SETTLE_SECONDS_MAX
+    while time.monotonic() < deadline:
+        server.ask("POST", "/api/v1/maintenance", timeout=SETTLE_SECONDS_MAX)
+        due = server.ask("GET", "/api/v1/maintenance").json()["due"]
+        plans = [str(server.rows(f"explain select {key}, count(*) from {table} group by 1"))
+                 for key, table in (("agent_id", "agent_logs"), ("tool", "tool_calls"))]
+        rolled = all("rollup_" in plan and "TableScan: agent_logs" not in plan for plan in plans)
+        if not due and rolled and server.status()["books"]["buffered"] == 0:
+            return
+        time.sleep(2)
+    sys.exit("maintenance and rollups did not come to an end")
+
+
+def same(left, right):
+    if isinstance(left, float) or isinstance(right, float):
+        if left is None or right is None:
+            return left is right
+        return math.isclose(left, right, rel_tol=CLOSE, abs_tol=CLOSE)
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(same, left, right))
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
+    return left == right
+
+
+def difference(question, rolled, raw):
+    """What differs, or None."""
+    if len(rolled) != len(raw):
+        return f"{len(rolled)} rows from rollups, {len(raw)} from the calls"
+    for number, (left, right) in enumerate(zip(rolled, raw)):
+        if not same(left, right):
+            return f"row {number}: {left} from rollups, {right} from the calls"
+    return None
+
+
+def measure(server, question, runs):
+    connection = served.Connection(server.address, ANSWER_SECONDS_MAX)
+    times = []
+    try:
+        for run in range(WARM_UPS + runs):
+            answer = connection.ask("GET", question.target("on"))
+            if answer.status != 200:
+                sys.exit(f"{question.name}: {answer.status} {answer.error()}")
+            if run >= WARM_UPS:
+                times.append(answer.seconds)
+    finally:
+        connection.close()
+    return served.quantile(times, 0.5), answer
+
+
+def one_size(options, records, work, claims):
+    """Seconds by question, and what describes the table."""
+    data = work / f"data-{records}"
+    server = served.Server(data, work, SETTINGS).wait_ready()
+    try:
+        rows, seconds = load(server, options.seed, options.days, records)
+        print(f"{rows:,} calls loaded in {seconds:.0f} s", flush=True)
+        settle(server)
+        server.stop()
+        server = served.Server(data, work, SETTINGS).wait_ready()
+        end = f"{time.strftime('%Y-%m-%d', time.gmtime(1777593600 + options.days * 86400))}T00:00:00Z"
+        lookup = server.rows("select trace_id, session_id from agent_logs where session_id is not null "
+                             "and trace_id is not null limit 1")[0]
+        listed = server.ask("GET", "/api/v1/queries").json()
+        questions = [Question(named, START, end, lookup) for named in listed]
+        found = {}
+        for question in questions:
+            seconds, answer = measure(server, question, options.runs)
+            found[question.name] = {"seconds": seconds, "rows": len(answer.json()), "lookup": question.is_lookup}
+            if records <= options.compare_max and not question.is_lookup:
+                raw = server.ask("GET", question.target("off"), timeout=ANSWER_SECONDS_MAX)
+                differs = difference(question, answer.json(), raw.json())
+                found[question.name]["raw_seconds"] = raw.seconds
+                claims.check(f"{question.name} at {rows:,} calls", differs is None,
+                             differs or f"{len(answer.json())} rows as from the calls")
+        files, size = served.tree(data / "tables" / "agent_logs")
+        print(f"{rows:,} calls: {files} files, {served.mib(size)}, resident {served.mib(server.process.resident())}",
+              flush=True)
+        return rows, found
+    finally:
+        server.kill()
+        if not options.keep:
+            subprocess.run(["rm", "-rf", str(data)], check=False)
+
+
+def table(sizes):
+    """The times, and what is beyond a mark."""
+    first = sizes[0][1]
+    columns = ["question", "rows"] + [f"{rows:,} calls" for rows, _ in sizes] + ["growth", "from the calls"]
+    lines, beyond = [], []
+    for name in sorted(first, key=lambda name: (first[name]["lookup"], name)):
+        times = [found[name]["seconds"] for _, found in sizes]
+        growth = times[-1] / times[0]
+        raw = sizes[-1][1][name].get("raw_seconds")
+        lines.append([name + (" (look-up)" if first[name]["lookup"] else ""), str(sizes[-1][1][name]["rows"])]
+                     + [f"{1000 * seconds:.1f} ms" for seconds in times]
+                     + [f"{growth:.2f}", f"{1000 * raw:.0f} ms" if raw else "–"])
+        if not first[name]["lookup"]:
+            late = [f"{1000 * seconds:.1f} ms at {rows:,}" for (rows, _), seconds in zip(sizes, times)
+                    if seconds > MARK_SECONDS]
+            if len(sizes) > 1 and growth > MARK_GROWTH:
+                late.append(f"{growth:.2f} times")
+            if late:
+                beyond.append(f"{name}: {', '.join(late)}")
+    return served.markdown(lines, columns), beyond
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", default="1000000,10000000")
+    parser.add_argument("--days", type=int, default=91)
+    parser.add_argument("--runs", type=int, default=9)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--dir", help="where the data goes; the system's temporary directory by default")
+    parser.add_argument("--json", help="a file for the figures")
+    parser.add_argument("--compare-max", type=int, default=10_000_000, help="most calls whose answers are compared")
+    parser.add_argument("--keep", action="store_true", help="keeps the data")
+    options = parser.parse_args()
+    claims, sizes = served.Claims(), []
+    print(f"{served.version()}; {served.machine()}; {options.days} days, seed {options.seed}", flush=True)
+    work = pathlib.Path(tempfile.mkdtemp(prefix="driftline-scale-", dir=options.dir))
+    try:
+        for records in map(int, options.sizes.split(",")):
+            sizes.append(one_size(options, records, work, claims))
+    finally:
+        if not options.keep:
+            subprocess.run(["rm", "-rf", str(work)], check=False)
+    lines, beyond = table(sizes)
+    print(f"\n{lines}\n")
+    print(f"beyond {1000 * MARK_SECONDS:.0f} ms or {MARK_GROWTH} times: " + ("; ".join(beyond) or "none"))
+    if options.json:
+        pathlib.Path(options.json).write_text(json.dumps([{"calls": rows, "questions": found} for rows, found in sizes]))
+    return claims.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
