@@ -437,7 +437,7 @@ impl Config {
             buffer: share(self.buffer.bytes_max, 2),
             flush: share(self.buffer.flush_bytes, 1),
             query: share(self.query.memory_bytes_max, 4),
-            lifecycle: share(self.lifecycle.memory_bytes_max, 2),
+            lifecycle: share(self.lifecycle.memory_bytes_max, 1),
             rollup: share(self.rollup.memory_bytes_max, 1),
         };
         if budget.sum() > whole / 8 * 7 {
@@ -550,9 +550,9 @@ mod tests {
             };
             assert_eq!(config.budget().ok().map(mib), expected);
         };
-        check(&|_| (), Some([64, 128, 64, 256, 128, 64]));
-        check(&|config| config.memory.bytes_max = 4 << 30, Some([256, 512, 256, 1024, 512, 256]));
-        check(&|config| config.query.memory_bytes_max = 100 << 20, Some([64, 128, 64, 100, 128, 64]));
+        check(&|_| (), Some([64, 128, 64, 256, 64, 64]));
+        check(&|config| config.memory.bytes_max = 4 << 30, Some([256, 512, 256, 1024, 256, 256]));
+        check(&|config| config.query.memory_bytes_max = 100 << 20, Some([64, 128, 64, 100, 64, 64]));
         check(&|config| config.query.memory_bytes_max = 800 << 20, None);
         check(&|config| config.memory.bytes_max = 128 << 20, None);
     }

@@ -106,7 +106,7 @@ pub struct Engine {
 /// How long a statement waits for its turn.
 const TURN_WAIT: Duration = Duration::from_secs(5);
 /// The footers of this many bytes stay in memory.
-const FOOTER_CACHE_BYTES: usize = 64 * 1024 * 1024;
+const FOOTER_CACHE_BYTES: usize = 32 * 1024 * 1024;
 
 impl Engine {
     /// An engine over the tables; returns what is wrong with SQL files that it leaves out.
