@@ -28,9 +28,9 @@ npm_packages() {
   [[ ! -d $WORK/npm/node_modules/@grafana/data ]] || return 0
   command -v node >/dev/null && command -v npm >/dev/null || return 1
   mkdir -p "$WORK/npm"
-  # Packages that are there already, from an earlier run for instance.
-  if [[ -n ${DRIFTLINE_NODE_MODULES:-} ]]; then
-    ln -s "$(realpath "$DRIFTLINE_NODE_MODULES")" "$WORK/npm/node_modules"
+  # $NODE_MODULES: packages that are there already, from an earlier run for instance.
+  if [[ -n ${NODE_MODULES:-} ]]; then
+    ln -s "$(realpath "$NODE_MODULES")" "$WORK/npm/node_modules"
     return 0
   fi
   echo '{"private": true}' >"$WORK/npm/package.json"
@@ -58,7 +58,6 @@ check_targets() {
   "$BINARY" generate --seed 5 --start "$start" --days "$DAYS" --rate 2000 -o "$WORK/calls.ndjson"
   start_server "$WORK/data"
   "$BINARY" load "$WORK/calls.ndjson" --url "$URL" >"$WORK/load.log" 2>&1 || fail "driftline load: $(tail -n 5 "$WORK/load.log")"
-  echo '{' | fetch -H 'Content-Type: application/x-ndjson' --data-binary @- --output /dev/null "$URL/api/v1/logs"
   cp "$ROOT"/scripts/grafana/*.mjs "$WORK/npm/"
   claims node "$WORK/npm/targets.mjs" "$URL" "$ROOT/dashboards/grafana/driftline"
   stop_server

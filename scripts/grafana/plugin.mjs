@@ -1,6 +1,9 @@
 // What simpod-json-datasource 0.6 does with a dashboard: it puts variables into targets, sends them, and hands each
 // element of the answer to Grafana's toDataFrame.
-import { toDataFrame } from '@grafana/data';
+import { createRequire } from 'node:module';
+
+// The package's ES modules import what Node cannot; its CommonJS is the same code.
+export const { FieldType, toDataFrame } = createRequire(import.meta.url)('@grafana/data');
 
 export const escapeRegex = (value) => value.replace(/[\\^$*+?.()|[\]{}/]/g, '\\$&');
 

@@ -1,9 +1,8 @@
 // Every target and variable of the dashboards, and requests of all forms, against a server: usage targets.mjs URL DIR
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { FieldType } from '@grafana/data';
 
-import { frames, post, replaced, request } from './plugin.mjs';
+import { FieldType, frames, post, replaced, request } from './plugin.mjs';
 
 const [, , url, directory] = process.argv;
 const claim = (name, why) => console.log(why ? `FAIL ${name}: ${why}` : `pass ${name}`);

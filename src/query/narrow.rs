@@ -2,7 +2,11 @@
 //! conditions. A condition is typed and stands on the plan, directly above the stored table, so that it holds below
 //! every view, join and subquery, and rollups answer it where they can. It never becomes a part of a statement's text.
 
-use arrow::datatypes::{DataType, Field};
+use arrow::{
+    array::StringArray,
+    compute::kernels::regexp::regexp_is_match_scalar,
+    datatypes::{DataType, Field},
+};
 use datafusion::{
     common::{
         Column, Result as EngineResult, ScalarValue,
@@ -20,7 +24,7 @@ use super::{
     running::Rows,
 };
 use crate::{
-    error::{Error, Result},
+    error::{Context, Error, Kind, Result},
     named::{NamedSql, ParamKind, ParamValue},
     record::{Table, col},
 };
@@ -274,6 +278,11 @@ impl Engine {
     fn told(&self, condition: &Condition) -> Result<Expr> {
         let value = self.value_of(&condition.subject)?;
         let comparison = &condition.comparison;
+        if let Comparison::Matches(pattern) | Comparison::NotMatches(pattern) = comparison {
+            // Told here, and not when the first row is read.
+            let tried = regexp_is_match_scalar(&StringArray::from(vec![""]), &whole(pattern), None);
+            tried.kind_context(Kind::Invalid, || "a filter's regular expression is wrong".into())?;
+        }
         let Subject::Column(name) = &condition.subject else { return Ok(text_condition(value, comparison)) };
         match Table::AgentLogs.schema().field_with_name(name).map(Field::data_type) {
             Ok(data_type) if data_type.is_numeric() => number_condition(name, value, comparison),
@@ -294,10 +303,14 @@ fn text(value: &str) -> Expr {
     lit(ScalarValue::Utf8View(Some(value.to_owned())))
 }
 
+/// All of a value is matched, as a label of Prometheus is.
+fn whole(pattern: &str) -> String {
+    format!("^(?:{pattern})$")
+}
+
 fn text_condition(value: Expr, comparison: &Comparison) -> Expr {
     let is_absent = || value.clone().is_null();
-    // All of the value, as a label of Prometheus is matched.
-    let whole = |pattern: &str| text(&format!("^(?:{pattern})$"));
+    let whole = |pattern: &str| text(&whole(pattern));
     match comparison {
         Comparison::Equal(wanted) if wanted.is_empty() => is_absent().or(value.clone().eq(text(""))),
         Comparison::Equal(wanted) => value.eq(text(wanted)),

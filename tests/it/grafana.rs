@@ -138,12 +138,18 @@ async fn every_metric_is_listed_and_answers() {
     assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
     let searched = json_of(app.post("/grafana/search").json(&json!({"target": ""}))).await;
     assert_eq!(searched, json!(names));
+    let mut columns = BTreeSet::new();
     for metric in metrics {
         let name = metric["value"].as_str().unwrap();
         let fields = metric["payloads"].as_array().unwrap();
         for field in fields {
             let kinds = ["input", "select", "multi-select", "textarea"];
             assert!(kinds.contains(&field["type"].as_str().unwrap()) && field["name"].is_string(), "{name}: {field}");
+            // What a column may be set to is the same for every metric.
+            let field_name = field["name"].as_str().unwrap();
+            if ["tenant_id", "agent_id", "model"].contains(&field_name) && !columns.insert(field_name) {
+                continue;
+            }
             let body = json!({"metric": name, "payload": {}, "name": field["name"]});
             let options = json_of(app.post("/grafana/metric-payload-options").json(&body)).await;
             for option in options.as_array().unwrap() {
@@ -161,7 +167,9 @@ async fn every_metric_is_listed_and_answers() {
         for format in ["", "table"] {
             let mut payload = payload.clone();
             payload["format"] = format.into();
-            for element in query(&app, &request(json!([target(name, payload)]), json!({}))).await {
+            let body = request(json!([target(name, payload)]), json!({}));
+            let answer = tokio::time::timeout(Duration::from_secs(90), query(&app, &body)).await;
+            for element in answer.unwrap_or_else(|_| panic!("{name} does not end")) {
                 check_element(&element, name);
             }
         }
@@ -394,7 +402,8 @@ async fn what_is_wrong_is_said() {
     check(filtered(json!({"key": "nothing", "operator": "="})), 400, "invalid", "no column to filter by").await;
     check(filtered(json!({"key": "model", "operator": "~"})), 400, "invalid", "operator ~ is none of").await;
     check(filtered(json!({"key": "latency_ms", "value": "x"})), 400, "invalid", "holds numbers, and x is none").await;
-    check(filtered(json!({"key": "model", "operator": "=~", "value": "("})), 400, "invalid", "").await;
+    check(filtered(json!({"key": "model", "operator": "=~", "value": "("})), 400, "invalid", "regular expression")
+        .await;
     check(request(json!([]), json!({"range": {"from": "now", "to": "now-1h"}})), 400, "invalid", "not before").await;
     let response = app.post("/grafana/query").body("{").send().await.unwrap();
     assert_eq!(response.status(), 400);
