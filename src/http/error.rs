@@ -41,25 +41,72 @@ pub fn status_of(kind: Kind) -> StatusCode {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let status = status_of(self.0.kind());
-        // What broke inside is for the log; what the sender did wrong is for the sender.
-        let message = if status == StatusCode::INTERNAL_SERVER_ERROR {
-            tracing::error!(error = self.0.chain(), "request failed");
-            self.0.to_string()
-        } else {
-            self.0.chain()
-        };
-        let mut response = body(status, self.0.kind().code(), &message);
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
-        }
-        response
+        respond(&self.0, body)
     }
+}
+
+/// An error for Grafana, which shows a `message` at the top.
+#[derive(Debug)]
+pub struct GrafanaFailure(pub Error);
+
+impl From<Error> for GrafanaFailure {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+impl IntoResponse for GrafanaFailure {
+    fn into_response(self) -> Response {
+        respond(&self.0, |status, code, message| {
+            (status, Json(json!({ "message": message, "error": { "code": code, "message": message } }))).into_response()
+        })
+    }
+}
+
+/// An error for clients of Jaeger, which read a list of them.
+#[derive(Debug)]
+pub struct JaegerFailure(pub Error);
+
+impl From<Error> for JaegerFailure {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+impl IntoResponse for JaegerFailure {
+    fn into_response(self) -> Response {
+        respond(&self.0, |status, code, message| {
+            let errors = json!([{ "code": status.as_u16(), "msg": message }]);
+            let error = json!({ "code": code, "message": message });
+            (status, Json(json!({ "data": null, "errors": errors, "error": error }))).into_response()
+        })
+    }
+}
+
+fn respond(error: &Error, body: impl FnOnce(StatusCode, &str, &str) -> Response) -> Response {
+    let status = status_of(error.kind());
+    // What broke inside is for the log; what the sender did wrong is for the sender.
+    let message = if status == StatusCode::INTERNAL_SERVER_ERROR {
+        tracing::error!(error = error.chain(), "request failed");
+        error.to_string()
+    } else {
+        error.chain()
+    };
+    let mut response = body(status, error.kind().code(), &message);
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+    }
+    response
 }
 
 /// No such path.
 pub async fn no_route(uri: Uri) -> Response {
-    body(StatusCode::NOT_FOUND, "not_found", &format!("there is nothing at {}", uri.path()))
+    let error = Error::new(Kind::NotFound, format!("there is nothing at {}", uri.path()));
+    match uri.path().split('/').nth(1) {
+        Some("grafana") => GrafanaFailure(error).into_response(),
+        Some("jaeger") => JaegerFailure(error).into_response(),
+        _ => Failure(error).into_response(),
+    }
 }
 
 /// No such method here.

@@ -7,6 +7,8 @@ mod bodies;
 mod coverage;
 mod drift;
 mod error;
+mod grafana;
+mod jaeger;
 mod kpis;
 mod logs;
 mod maintenance;
@@ -25,7 +27,12 @@ use tokio::net::TcpListener;
 use bodies::Bodies;
 
 use crate::{
-    background::Background, backup::Backup, config::Config, ingest::Ingestor, maintain::Maintainer, query::Engine,
+    background::Background,
+    backup::Backup,
+    config::{Config, GrafanaConfig, JaegerConfig},
+    ingest::Ingestor,
+    maintain::Maintainer,
+    query::Engine,
 };
 
 /// What handlers share.
@@ -39,6 +46,8 @@ pub struct App {
     bodies: Arc<Bodies>,
     requests: Arc<metrics::Requests>,
     quotas: Arc<metrics::Quotas>,
+    grafana: Arc<GrafanaConfig>,
+    jaeger: Arc<JaegerConfig>,
 }
 
 /// The rooms behind the routes.
@@ -68,6 +77,8 @@ impl App {
             bodies: Arc::new(Bodies::new(&config.ingest, bodies_bytes_max)),
             requests: Arc::default(),
             quotas: Arc::new(metrics::Quotas::new(&config.metrics)),
+            grafana: Arc::new(config.grafana.clone()),
+            jaeger: Arc::new(config.jaeger.clone()),
         }
     }
 }

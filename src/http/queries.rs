@@ -8,7 +8,10 @@ use axum::{
 };
 
 use super::{App, error::Failure, params::Params, sql};
-use crate::{named::NamedSql, query::LibraryKind};
+use crate::{
+    named::NamedSql,
+    query::{LibraryKind, Page, Question},
+};
 
 /// Lists the named queries and the KPIs with their questions, parameters and columns.
 pub async fn list(State(app): State<App>) -> Json<Vec<NamedSql>> {
@@ -17,7 +20,8 @@ pub async fn list(State(app): State<App>) -> Json<Vec<NamedSql>> {
     Json(kinds.into_iter().flat_map(|kind| library.of(kind)).map(|entry| entry.named.clone()).collect())
 }
 
-/// Runs one; every other field of the query string is a parameter of it.
+/// Runs one; `offset` and `limit` make pages of its rows, and every other field of the query string is a parameter of
+/// it.
 pub async fn run(
     State(app): State<App>,
     Path(name): Path<String>,
@@ -29,8 +33,9 @@ pub async fn run(
     let (format, rollups) = (taken("format"), taken("rollups"));
     let format = sql::format_of(format.as_deref(), &headers)?;
     let options = sql::options_of(rollups.as_deref())?;
-    let arguments = arguments.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let kind = app.engine.library().kind_of(&name)?;
-    let rows = app.engine.named_with(kind, &name, arguments, options).await?;
-    Ok(sql::respond(rows, format).await?)
+    let page = Page::taken(&app.engine.library().get(kind, &name)?.named, &mut arguments)?;
+    let arguments = arguments.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let answer = app.engine.ask(Question::Named { kind, name: &name, arguments }, &[], page, options).await?;
+    Ok(sql::respond(answer.rows, format).await?)
 }

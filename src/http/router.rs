@@ -8,7 +8,10 @@ use axum::{
 };
 use tower_http::{CompressionLevel, catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
-use super::{App, backup, coverage, drift, error, kpis, logs, maintenance, metrics, queries, reports, sql, status};
+use super::{
+    App, backup, coverage, drift, error, grafana, jaeger, kpis, logs, maintenance, metrics, queries, reports, sql,
+    status,
+};
 
 /// Every route.
 pub fn routes(app: App) -> Router {
@@ -30,6 +33,20 @@ pub fn routes(app: App) -> Router {
         .route("/api/v1/forget", post(maintenance::forget))
         .route("/api/v1/backup", post(backup::write))
         .route("/api/v1/status", get(status::status))
+        .route("/grafana", get(grafana::health))
+        .route("/grafana/", get(grafana::health))
+        .route("/grafana/metrics", post(grafana::metrics))
+        .route("/grafana/metric-payload-options", post(grafana::payload_options))
+        .route("/grafana/search", post(grafana::search))
+        .route("/grafana/query", post(grafana::query))
+        .route("/grafana/variable", post(grafana::variable))
+        .route("/grafana/tag-keys", post(grafana::tag_keys))
+        .route("/grafana/tag-values", post(grafana::tag_values))
+        .route("/jaeger/api/services", get(jaeger::services))
+        .route("/jaeger/api/services/{service}/operations", get(jaeger::operations))
+        .route("/jaeger/api/operations", get(jaeger::operations_of))
+        .route("/jaeger/api/traces", get(jaeger::search))
+        .route("/jaeger/api/traces/{id}", get(jaeger::trace))
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::no_method)
         // Handlers bound their bodies themselves, with our own message.

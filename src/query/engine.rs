@@ -306,7 +306,7 @@ impl Engine {
         Ok(())
     }
 
-    async fn plan(&self, text: &str) -> Result<LogicalPlan> {
+    pub(super) async fn plan(&self, text: &str) -> Result<LogicalPlan> {
         let state = self.context.state();
         let dialect = state.config().options().sql_parser.dialect;
         let statement =
@@ -320,7 +320,7 @@ impl Engine {
         Ok(plan)
     }
 
-    async fn turn(&self) -> Result<OwnedSemaphorePermit> {
+    pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit> {
         match timeout(TURN_WAIT, Arc::clone(&self.permits).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(Error::new(
@@ -330,7 +330,7 @@ impl Engine {
         }
     }
 
-    async fn run(&self, plan: LogicalPlan, permit: OwnedSemaphorePermit, options: Options) -> Result<Rows> {
+    pub(super) async fn run(&self, plan: LogicalPlan, permit: OwnedSemaphorePermit, options: Options) -> Result<Rows> {
         let share = self.memory.share();
         let state = self.context.state();
         let pool: Arc<dyn MemoryPool> = Arc::clone(&share) as _;
@@ -403,7 +403,7 @@ fn bind(plan: LogicalPlan, values: ParamValues) -> Result<LogicalPlan> {
     plan.with_param_values(values).map_err(|error| from_engine("cannot bind the parameters", error))
 }
 
-fn bind_named(plan: LogicalPlan, values: Vec<(String, ParamValue)>) -> Result<LogicalPlan> {
+pub(super) fn bind_named(plan: LogicalPlan, values: Vec<(String, ParamValue)>) -> Result<LogicalPlan> {
     if values.is_empty() {
         return Ok(plan);
     }

@@ -41,6 +41,8 @@ const RANKS: &[(&str, u8)] = &[
     ("query", 3),
     ("verify", 3),
     ("backup", 4),
+    ("grafana", 4),
+    ("jaeger", 4),
     ("http", 5),
     ("jobs", 5),
     ("daemon", 6),

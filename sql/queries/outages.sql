@@ -1,0 +1,71 @@
+-- question: When did which agent get no answers, and for how long?
+-- grain: outage
+-- param: from timestamp = now-24h -- start of the range, inclusive
+-- param: to timestamp = now -- end of the range, exclusive
+-- param: tenant_id text = null -- only this tenant
+-- param: agent_id text = null -- only this agent
+-- param: model text = null -- only this model
+-- param: limit int = 1000 -- most rows, the latest ones
+-- column: began time -- minute with which it began, UTC
+-- column: ended time -- minute with which it ended, UTC; null where it has not ended within the range
+-- column: agent_id text -- agent that was down
+-- column: length min -- from the one to the other; null where it has not ended
+-- column: calls count -- calls of its minutes
+-- column: unanswered count -- calls of its minutes that the model did not answer
+
+-- As the KPI time_to_recover counts incidents: an outage begins with a minute of at least 5 calls of which the model
+-- does not answer half or more, and ends with the next minute in which it answers more than half, however few.
+with minutes as (
+  select
+    date_trunc('minute', timestamp) as minute,
+    agent_id,
+    count(*) as calls,
+    count(*) filter (where is_unavailable) as unanswered
+  from agent_logs
+  where timestamp >= $from
+    and timestamp < $to
+    and agent_id is not null
+    and ($tenant_id is null or tenant_id = $tenant_id)
+    and ($agent_id is null or agent_id = $agent_id)
+    and ($model is null or model = $model)
+  group by 1, 2
+),
+judged as (
+  select
+    *,
+    unanswered * 2 >= calls as down,
+    count(*) filter (where unanswered * 2 < calls) over (
+      partition by agent_id order by minute rows between unbounded preceding and current row
+    ) as run
+  from minutes
+  where calls >= 5
+    or unanswered * 2 < calls
+),
+runs as (
+  select
+    agent_id,
+    run,
+    min(minute) filter (where down) as began,
+    min(minute) as first_minute,
+    sum(calls) filter (where down) as calls,
+    sum(unanswered) filter (where down) as unanswered
+  from judged
+  group by agent_id, run
+),
+outages as (
+  select
+    *,
+    lead(first_minute) over (partition by agent_id order by run) as ended
+  from runs
+)
+select
+  began,
+  ended,
+  agent_id,
+  (date_part('epoch', ended) - date_part('epoch', began)) / 60 as length,
+  calls,
+  unanswered
+from outages
+where began is not null
+order by began desc, agent_id
+limit $limit

@@ -1,0 +1,82 @@
+//! `POST /grafana/query`: every target asked and shaped, one after the other. A target that fails fails the request:
+//! the plugin has no place for an error beside answers.
+
+use axum::{Json, body::Body, extract::State};
+use serde_json::Value;
+
+use super::read;
+use crate::{
+    error::{Error, Kind, Result},
+    grafana::{
+        Element, Frame, FrameBuilder, Prepared, QueryRequest, RowsQuestion, Target, card_table, drift_table, shaped,
+        windows_table,
+    },
+    http::{App, error::GrafanaFailure},
+    query::{Options, Page},
+};
+
+/// Answers all targets of a panel.
+pub async fn query(State(app): State<App>, body: Body) -> Result<Json<Vec<Value>>, GrafanaFailure> {
+    let body = read(&app, body).await?;
+    let request = QueryRequest::of(&body, &app.grafana, app.engine.now_us())?;
+    let mut elements = Vec::new();
+    let mut points = 0;
+    for target in &request.targets {
+        let answered = answer(&app, target, &request).await;
+        let of_target = |error: Error| Error::new(error.kind(), format!("target {}", target.ref_id)).with_source(error);
+        for element in answered.map_err(of_target)? {
+            points += element.points;
+            elements.push(element.json);
+        }
+        if points > app.grafana.points_max {
+            let most = app.grafana.points_max;
+            let message = format!("the answer has more than {most} points (grafana.points_max): ask for less at once");
+            return Err(Error::new(Kind::Exhausted, message).into());
+        }
+    }
+    Ok(Json(elements))
+}
+
+async fn answer(app: &App, target: &Target, request: &QueryRequest) -> Result<Vec<Element>> {
+    let mut elements = Vec::new();
+    for prepared in target.questions(request, app.engine.library(), app.engine.now_us())? {
+        let (frame, shape, notices) = match prepared {
+            Prepared::Rows(question) => {
+                let (frame, notices) = rows(app, &question).await?;
+                (frame, question.shape, notices)
+            }
+            Prepared::KpiAlerts { questions, is_all, shape, notices } => {
+                let mut answers = Vec::new();
+                for question in &questions {
+                    let arguments = question.arguments.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+                    answers.push(app.engine.kpi(&question.name, arguments).await?);
+                }
+                (windows_table(&answers, is_all), shape, notices)
+            }
+            Prepared::KpiCard { month, shape, notices } => {
+                (card_table(&app.engine.score_card(month).await?), shape, notices)
+            }
+            Prepared::Drift { request, is_all, shape, notices } => {
+                let current = request.current;
+                (drift_table(&app.engine.drift(request).await?, current, is_all), shape, notices)
+            }
+        };
+        elements.extend(shaped(frame, &shape, notices, &app.grafana)?);
+    }
+    Ok(elements)
+}
+
+/// The rows of a question, and what has to be said about them.
+pub(super) async fn rows(app: &App, question: &RowsQuestion) -> Result<(Frame, Vec<String>)> {
+    let asked = app.engine.ask(question.question(), &question.conditions, Page::default(), Options::default());
+    let mut answer = asked.await?;
+    let mut notices = question.notices.clone();
+    if !answer.is_narrowed {
+        notices.push("it reads no calls, so filters do not hold for it".to_owned());
+    }
+    let mut builder = FrameBuilder::new(&answer.rows.schema(), app.grafana.rows_max);
+    while let Some(batch) = answer.rows.next().await {
+        builder.add(&batch?)?;
+    }
+    Ok((builder.finish(), notices))
+}
