@@ -1,25 +1,20 @@
 //! `GET /api/v1/queries` and `GET /api/v1/queries/{name}`.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-    http::HeaderMap,
-    response::Response,
-};
+use axum::{Json, extract::Path, http::HeaderMap, response::Response};
 
-use super::{App, error::Failure, params::Params, sql};
+use super::{access::CallerEngine, error::Failure, params::Params, sql};
 use crate::{named::NamedSql, query::LibraryKind};
 
 /// Lists the named queries and the KPIs with their questions, parameters and columns.
-pub async fn list(State(app): State<App>) -> Json<Vec<NamedSql>> {
-    let library = app.engine.library();
+pub async fn list(CallerEngine(engine): CallerEngine) -> Json<Vec<NamedSql>> {
+    let library = engine.library();
     let kinds = [LibraryKind::Queries, LibraryKind::Kpis];
     Json(kinds.into_iter().flat_map(|kind| library.of(kind)).map(|entry| entry.named.clone()).collect())
 }
 
 /// Runs one; every other field of the query string is a parameter of it.
 pub async fn run(
-    State(app): State<App>,
+    CallerEngine(engine): CallerEngine,
     Path(name): Path<String>,
     Params(mut arguments): Params<Vec<(String, String)>>,
     headers: HeaderMap,
@@ -30,7 +25,7 @@ pub async fn run(
     let format = sql::format_of(format.as_deref(), &headers)?;
     let options = sql::options_of(rollups.as_deref())?;
     let arguments = arguments.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let kind = app.engine.library().kind_of(&name)?;
-    let rows = app.engine.named_with(kind, &name, arguments, options).await?;
+    let kind = engine.library().kind_of(&name)?;
+    let rows = engine.named_with(kind, &name, arguments, options).await?;
     Ok(sql::respond(rows, format).await?)
 }

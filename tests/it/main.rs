@@ -15,6 +15,7 @@ mod forget;
 mod fuzz;
 mod growth;
 mod ingest;
+mod keys;
 mod kpi;
 mod maintain;
 mod metrics;
