@@ -76,7 +76,8 @@ impl TwoTenants {
             for at in [2 * part, 2 * part + 1] {
                 let second = -90_000 + at * 7_000;
                 let body = call("alpha", second, &at.to_string()) + &call("beta", second, "a-beta-user");
-                sends(&app, &admin, body).await;
+                // And a line that is none, with a tenant's name in it.
+                sends(&app, &admin, body + "no JSON of beta\n").await;
             }
             if part < 2 {
                 app.flush().await;
@@ -87,8 +88,6 @@ impl TwoTenants {
                 while rollups.build_next(engine, std::time::Duration::ZERO).await.unwrap() {}
             }
         }
-        // A line that is none, with a tenant's name in it.
-        sends(&app, &admin, "no JSON of beta\n".to_owned()).await;
         app.daemon.as_ref().unwrap().engine().refresh_gauges(100).await;
         Self { app, admin, alpha, beta }
     }
