@@ -161,7 +161,8 @@ async fn beyond_loopback_keys_are_needed() {
     start(config).await.unwrap().stop().await.unwrap();
 }
 
-#[tokio::test]
+/// The server answers on another thread while this one waits for the command.
+#[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_works_beside_a_server_and_without_one() {
     let mut app = TestApp::start().await;
     let data = app.data().to_owned();
