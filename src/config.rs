@@ -19,6 +19,8 @@ use crate::error::{Context, Error, Kind, Result};
 pub struct Config {
     /// Where the daemon listens and stores.
     pub server: ServerConfig,
+    /// What one key may take.
+    pub access: AccessConfig,
     /// Where the tables are.
     pub storage: StorageConfig,
     /// What all parts may take together.
@@ -49,8 +51,15 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerConfig {
-    /// `DRIFTLINE_SERVER_LISTEN`: address of the main port. Only loopback: there are no keys yet.
+    /// `DRIFTLINE_SERVER_LISTEN`: address of the main port. One beyond loopback needs keys.
     pub listen: SocketAddr,
+    /// `DRIFTLINE_SERVER_ALLOW_ANONYMOUS_NETWORK`: listens beyond loopback although there are no keys: whoever
+    /// reaches the port may do all.
+    pub allow_anonymous_network: bool,
+    /// `DRIFTLINE_SERVER_TLS_CERT`: the certificate with its chain, PEM; TLS where it is given.
+    pub tls_cert: Option<PathBuf>,
+    /// `DRIFTLINE_SERVER_TLS_KEY`: its private key, PEM.
+    pub tls_key: Option<PathBuf>,
     /// `DRIFTLINE_SERVER_DATA`: the data directory.
     pub data: PathBuf,
     /// `DRIFTLINE_SERVER_SHUTDOWN_GRACE_S`: how long a stop waits for open requests, seconds.
@@ -61,9 +70,29 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7717)),
+            allow_anonymous_network: false,
+            tls_cert: None,
+            tls_key: None,
             data: PathBuf::from("driftline-data"),
             shutdown_grace_s: 10,
         }
+    }
+}
+
+/// What one key may take.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AccessConfig {
+    /// `DRIFTLINE_ACCESS_REQUESTS_PER_SECOND`: requests of one key in a second, 429 beyond; 0 is any number.
+    pub requests_per_second: u32,
+    /// `DRIFTLINE_ACCESS_STATEMENTS_MAX`: statements of one key at the same time, 429 beyond; 0 is any number.
+    pub statements_max: usize,
+}
+
+impl Default for AccessConfig {
+    fn default() -> Self {
+        // Half of the statements that run at all: one key alone keeps nobody else waiting.
+        Self { requests_per_second: 500, statements_max: 4 }
     }
 }
 
@@ -460,8 +489,8 @@ impl Default for LifecycleConfig {
 }
 
 const PREFIX: &str = "DRIFTLINE_";
-/// Variables that are no settings: the log filter.
-const NOT_SETTINGS: [&str; 1] = ["DRIFTLINE_LOG"];
+/// Variables that are no settings: the log filter, and the key of the command line's client.
+const NOT_SETTINGS: [&str; 2] = ["DRIFTLINE_LOG", "DRIFTLINE_API_KEY"];
 
 impl Config {
     /// The settings of this process: file, environment, flags. A flag is a dotted name and its value.
@@ -551,15 +580,22 @@ fn setting_names() -> Vec<(String, String)> {
         .filter_map(|(section, fields)| Some((section, fields.as_table()?)))
         .flat_map(|(section, fields)| fields.keys().map(move |field| (section.clone(), field.clone())))
         .collect();
-    let optional = [("query", "sql_directory"), ("storage", "url"), ("storage", "cold_url")];
+    let optional = [
+        ("query", "sql_directory"),
+        ("storage", "url"),
+        ("storage", "cold_url"),
+        ("server", "tls_cert"),
+        ("server", "tls_key"),
+    ];
     names.extend(optional.map(|(section, field)| (section.to_owned(), field.to_owned())));
     names
 }
 
 fn set(table: &mut toml::Table, section: &str, field: &str, text: &str) {
-    let value = match text.parse::<i64>() {
-        Ok(number) => toml::Value::Integer(number),
-        Err(_) => toml::Value::String(text.to_owned()),
+    let value = match (text.parse::<i64>(), text.parse::<bool>()) {
+        (Ok(number), _) => toml::Value::Integer(number),
+        (_, Ok(flag)) => toml::Value::Boolean(flag),
+        _ => toml::Value::String(text.to_owned()),
     };
     let section = table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
     if let Some(section) = section.as_table_mut() {

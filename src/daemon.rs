@@ -1,6 +1,7 @@
 //! The composition root: builds the rooms from the settings, joins them, runs the background jobs,
 //! and takes everything down in order. Nothing else constructs a room.
 
+mod entrance;
 mod settings;
 
 use std::{
@@ -21,11 +22,12 @@ use crate::{
     background::Background,
     backup::{self, Backup, Held},
     buffer::Buffer,
-    catalog::Catalog,
+    catalog::{Catalog, Keys},
     clock::{AgeClock, Clock},
     config::Config,
     disk::{self, Disk, SystemDisk},
     error::{Context, Error, Kind, Result},
+    gate::Gate,
     http::{self, App, Rooms},
     ingest::{Ingestor, Parts},
     jobs,
@@ -38,10 +40,14 @@ use crate::{
     wal::{self, Quarantined},
 };
 
+pub use entrance::keys;
+
 /// What a data directory of this version says of itself.
 const FORMAT: &str = "driftline-data 1\n";
 /// Held by the process that has a data directory open.
 const LOCK: &str = "LOCK";
+/// The state database.
+const CATALOG: &str = "catalog.sqlite";
 /// By this a directory owns tables that are elsewhere.
 const IDENTITY: &str = "IDENTITY";
 /// Whose commits tables that are elsewhere may have.
@@ -59,6 +65,8 @@ pub struct Store {
     pub maintainer: Arc<Maintainer>,
     /// Copies of all of it.
     pub backup: Arc<Backup>,
+    /// Who is let in.
+    pub gate: Arc<Gate>,
     _lock: File,
 }
 
@@ -104,7 +112,9 @@ impl Store {
             hold_tables(disk.as_ref(), data, &mut lake).await?;
         }
         let lake: Vec<_> = lake.into_iter().map(Arc::new).collect();
-        let catalog = Catalog::open(&data.join("catalog.sqlite")).await?;
+        let catalog = Catalog::open(&data.join(CATALOG)).await?;
+        let keys = Keys::open(&data.join(CATALOG), false).await?;
+        let gate = Gate::new(keys, clock.clone(), settings::gate(config));
         let buffer = Arc::new(Buffer::new(budget.buffer));
         let (engine, problems) =
             Engine::new(settings::query(config, &budget, directories.spill), &buffer, &lake, clock.clone()).await?;
@@ -123,6 +133,7 @@ impl Store {
             engine: Arc::new(engine),
             maintainer: Arc::new(maintainer),
             backup: Arc::new(backup),
+            gate: Arc::new(gate),
             _lock: lock,
         };
         store.seed_sessions(config).await?;
@@ -131,7 +142,9 @@ impl Store {
 
     /// Flushes and closes.
     pub async fn close(self) -> Result<()> {
-        self.ingestor.close().await
+        let closed = self.ingestor.close().await;
+        self.gate.close().await;
+        closed
     }
 
     /// Sessions that were active before the start still are.
@@ -162,7 +175,7 @@ pub async fn quarantine(config: &Config) -> Result<Quarantined> {
     let data = &config.server.data;
     must_exist(data)?;
     let _lock = lock(data)?;
-    let catalog = Catalog::open(&data.join("catalog.sqlite")).await?;
+    let catalog = Catalog::open(&data.join(CATALOG)).await?;
     // What is committed and counted is not missed.
     let after_seq = catalog.totals().await?.map_or(0, |totals| totals.seq);
     catalog.close().await;
@@ -223,19 +236,19 @@ impl Daemon {
     /// The same beside others in one process, with a disk for what must last.
     pub async fn start_on(config: &Config, clock: Clock, disk: Arc<dyn Disk>) -> Result<Self> {
         let listen = config.server.listen;
-        if !listen.ip().is_loopback() {
-            return Err(Error::invalid(format!(
-                "listening on {listen} would show every tenant's records to everybody: there are no keys yet, so only \
-                 loopback addresses are served"
-            )));
-        }
+        let tls = entrance::tls(&config.server)?;
         let listener =
             TcpListener::bind(listen).await.kind_context(Kind::Conflict, || format!("cannot listen on {listen}"))?;
         let address = listener.local_addr().context("cannot tell the address")?;
         let store = Store::open_on(config, clock, disk).await?;
+        if let Err(refused) = entrance::check(&config.server, tls.is_some(), &store.gate).await {
+            store.close().await?;
+            return Err(refused);
+        }
         let (stop, stopped) = watch::channel(false);
         let background = Background::default();
         let rooms = Rooms {
+            gate: Arc::clone(&store.gate),
             ingestor: Arc::clone(&store.ingestor),
             engine: Arc::clone(&store.engine),
             maintainer: Arc::clone(&store.maintainer),
@@ -243,7 +256,7 @@ impl Daemon {
             background: background.clone(),
         };
         let app = App::new(config, config.budget()?.bodies, rooms);
-        let server = tokio::spawn(http::serve(listener, app, wait(stopped.clone())));
+        let server = tokio::spawn(http::serve(listener, tls, app, wait(stopped.clone())));
         let interval = Duration::from_millis(config.buffer.flush_interval_ms.max(1));
         let (ingestor, stopping) = (Arc::clone(&store.ingestor), stopped.clone());
         let joined_by = (config.lifecycle.interval_s > 0).then(|| Arc::clone(&store.maintainer));
@@ -292,6 +305,11 @@ impl Daemon {
     /// The loops that run beside requests, for those in the same process.
     pub fn background(&self) -> &Background {
         &self.background
+    }
+
+    /// Who is let in, for those in the same process.
+    pub fn gate(&self) -> &Arc<Gate> {
+        &self.store.gate
     }
 
     /// The way in, for those in the same process.

@@ -9,6 +9,12 @@ use std::{error::Error as StdError, fmt};
 pub enum Kind {
     /// The request is wrong; sending it again cannot help.
     Invalid,
+    /// Nobody knows who asks: send a key that is valid.
+    Unauthenticated,
+    /// Who asks is known and may not: another key can.
+    Forbidden,
+    /// This sender asks too often: slow down.
+    TooMany,
     /// The thing that was named does not exist.
     NotFound,
     /// The request is larger than the configured limit.
@@ -36,6 +42,9 @@ impl Kind {
     pub fn code(self) -> &'static str {
         match self {
             Kind::Invalid => "invalid",
+            Kind::Unauthenticated => "unauthenticated",
+            Kind::Forbidden => "forbidden",
+            Kind::TooMany => "too_many_requests",
             Kind::NotFound => "not_found",
             Kind::TooLarge => "too_large",
             Kind::KeyReused => "idempotency_key_reused",

@@ -2,6 +2,7 @@
 //!
 //! The rooms and what may know what are described in `ARCHITECTURE.md`.
 
+pub mod access;
 pub mod background;
 pub mod backup;
 pub mod buffer;
@@ -14,6 +15,7 @@ pub mod decode;
 pub mod disk;
 pub mod error;
 pub mod finding;
+pub mod gate;
 pub mod grafana;
 pub mod http;
 pub mod ingest;

@@ -1,6 +1,7 @@
-//! The small state that mutates, in SQLite: batch receipts, and the totals that belong to a WAL seq.
+//! The small state that mutates, in SQLite: batch receipts, the totals that belong to a WAL seq, and keys.
 //! The only room that speaks SQLx. It never decides what is a duplicate; it remembers.
 
+mod keys;
 mod look;
 
 use std::{path::Path, time::Duration};
@@ -16,6 +17,7 @@ use crate::{
     record::Digest,
 };
 
+pub use keys::Keys;
 pub use look::Look;
 
 /// The database's shape, as the migrations of this version make it.
@@ -103,27 +105,12 @@ impl Catalog {
     ///
     /// [`Kind::Conflict`] when a newer version wrote it.
     pub async fn open(path: &Path) -> Result<Self> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // Full: a receipt that was reported as written survives power loss.
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(10));
         let pool = SqlitePoolOptions::new()
             .max_connections(CONNECTIONS_MAX)
-            .connect_with(options)
+            .connect_with(connection(path).create_if_missing(true))
             .await
             .context(format!("cannot open {}", path.display()))?;
-        MIGRATOR.run(&pool).await.map_err(|error| {
-            let path = path.display();
-            match error {
-                sqlx::migrate::MigrateError::VersionMissing(_) => {
-                    Error::new(Kind::Conflict, format!("a newer version wrote {path}: start that version"))
-                }
-                error => Error::new(Kind::Internal, format!("cannot migrate {path}")).with_source(error),
-            }
-        })?;
+        migrate(&pool, path).await?;
         Ok(Self { pool })
     }
 
@@ -223,6 +210,29 @@ impl Catalog {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// How every connection is made.
+fn connection(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        // Full: a receipt that was reported as written survives power loss.
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(Duration::from_secs(10))
+}
+
+/// Brings the database to this version's shape.
+async fn migrate(pool: &SqlitePool, path: &Path) -> Result<()> {
+    MIGRATOR.run(pool).await.map_err(|error| {
+        let path = path.display();
+        match error {
+            sqlx::migrate::MigrateError::VersionMissing(_) => {
+                Error::new(Kind::Conflict, format!("a newer version wrote {path}: start that version"))
+            }
+            error => Error::new(Kind::Internal, format!("cannot migrate {path}")).with_source(error),
+        }
+    })
 }
 
 #[cfg(test)]
@@ -328,5 +338,6 @@ mod tests {
         catalog.save(&totals, &[(key, with_body)], Forget::default()).await.unwrap();
         assert_eq!(catalog.receipt(&key, 0).await.unwrap(), Some(with_body));
         catalog.close().await;
+        assert!(!Keys::open(&path, false).await.unwrap().any().await.unwrap());
     }
 }

@@ -47,7 +47,7 @@ pub async fn run(args: BackupArgs) -> Result<ExitCode> {
 
 async fn ask(source: &Source, directory: &Path) -> Result<Done> {
     let url = format!("{}/api/v1/backup", source.url());
-    let request = client::client(source.url())?.post(url).timeout(WAIT_MAX).json(&json!({ "directory": directory }));
+    let request = source.client()?.post(url).timeout(WAIT_MAX).json(&json!({ "directory": directory }));
     client::send(request).await?.json().await.context("the server's answer is not as expected")
 }
 

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, RequestBuilder, Response, StatusCode, header::RETRY_AFTER};
+use reqwest::{
+    Client, RequestBuilder, Response, StatusCode,
+    header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER},
+};
 
 use crate::error::{Context, Error, Kind, Result};
 
@@ -11,10 +14,20 @@ const TRIES_MAX: u32 = 8;
 /// Longest pause between two tries.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// A client with the command line's time limits. A server on this machine is never asked through a
+/// A client with the command line's time limits and its key. A server on this machine is never asked through a
 /// proxy, whatever the environment says.
-pub fn client(url: &str) -> Result<Client> {
-    let builder = Client::builder().connect_timeout(Duration::from_secs(5)).timeout(Duration::from_secs(300));
+pub fn client(url: &str, key: Option<&str>) -> Result<Client> {
+    let mut headers = HeaderMap::new();
+    if let Some(key) = key {
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", key.trim()))
+            .kind_context(Kind::Invalid, || "the key is no text that a header can carry".into())?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    let builder = Client::builder()
+        .default_headers(headers)
+        .connect_timeout(Duration::from_secs(5))
+        .timeout(Duration::from_secs(300));
     let builder = if is_local(url) { builder.no_proxy() } else { builder };
     builder.build().context("cannot set up the HTTP client")
 }

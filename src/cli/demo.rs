@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::serve::until_signal;
 use crate::{
+    access::Scope,
     clock::Clock,
     config::Config,
     daemon::Daemon,
@@ -89,8 +90,13 @@ fn batch_until(traffic: &mut std::iter::Peekable<Traffic>, until_us: i64) -> Opt
 }
 
 async fn ingest(ingestor: &Ingestor, batch: Vec<u8>) -> Result<u64> {
-    let request =
-        Request { body: batch.into(), encoding: Encoding::Identity, shape: Shape::Lines, idempotency_key: None };
+    let request = Request {
+        body: batch.into(),
+        encoding: Encoding::Identity,
+        shape: Shape::Lines,
+        idempotency_key: None,
+        scope: Scope::Everybody,
+    };
     Ok(ingestor.ingest(request).await?.accepted)
 }
 

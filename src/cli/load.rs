@@ -17,6 +17,7 @@ use reqwest::{Client, header::CONTENT_TYPE};
 
 use super::{Source, client};
 use crate::{
+    access::Scope,
     background::Background,
     clock::Clock,
     daemon::Store,
@@ -62,7 +63,7 @@ pub async fn run(args: LoadArgs) -> Result<ExitCode> {
             (Target::Directory(Arc::clone(&store.ingestor)), Some(store))
         }
         None => {
-            let client = client::client(args.source.url())?;
+            let client = args.source.client()?;
             (Target::Server { client, url: format!("{}/api/v1/logs", args.source.url()) }, None)
         }
     };
@@ -163,6 +164,7 @@ async fn send(target: &Target, batch: Batch) -> Result<Outcome> {
                 encoding: Encoding::Identity,
                 shape: batch.shape,
                 idempotency_key: Some(batch.identity),
+                scope: Scope::Everybody,
             };
             let answer = ingestor.ingest(request).await?;
             let rejects = answer.rejected.into_iter().map(|reject| (to_file_line(reject.line), reject.reason));

@@ -7,6 +7,7 @@ mod client;
 mod demo;
 mod forget;
 mod generate;
+mod key;
 mod load;
 mod maintain;
 mod query;
@@ -39,6 +40,9 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Loads log files (NDJSON or JSON; plain, gzip or zstd; - is standard input)
     Load(load::LoadArgs),
+    /// Makes, lists and revokes the keys that callers need
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// Runs SQL and prints the rows
     Query(query::QueryArgs),
     /// Prints a report
@@ -70,6 +74,9 @@ struct Source {
     /// Settings as TOML; see docs/driftline.toml
     #[arg(long)]
     config: Option<PathBuf>,
+    /// The key for a running server. The variable keeps it out of the list of processes
+    #[arg(long, env = "DRIFTLINE_API_KEY", hide_env_values = true)]
+    api_key: Option<String>,
 }
 
 const DEFAULT_URL: &str = "http://127.0.0.1:7717";
@@ -77,6 +84,11 @@ const DEFAULT_URL: &str = "http://127.0.0.1:7717";
 impl Source {
     fn url(&self) -> &str {
         self.url.as_deref().unwrap_or(DEFAULT_URL).trim_end_matches('/')
+    }
+
+    /// A client of the server, with its key.
+    fn client(&self) -> Result<reqwest::Client> {
+        client::client(self.url(), self.api_key.as_deref())
     }
 
     /// The settings for the data directory, when there is one.
@@ -93,6 +105,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Serve(args) => serve::run(args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Load(args) => load::run(args).await,
+        Command::Key(command) => key::run(command).await,
         Command::Query(args) => query::run(args).await,
         Command::Report(command) => report::run(command).await,
         Command::Check(args) => check::run(args).await,

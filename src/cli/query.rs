@@ -60,8 +60,7 @@ pub async fn run(args: QueryArgs) -> Result<ExitCode> {
         }
         None => {
             let body = json!({ "q": args.sql, "params": params, "format": "arrow" });
-            let request =
-                client::client(args.source.url())?.post(format!("{}/api/v1/sql", args.source.url())).json(&body);
+            let request = args.source.client()?.post(format!("{}/api/v1/sql", args.source.url())).json(&body);
             let bytes = client::send(request).await?.bytes().await.context("the result broke off")?;
             let reader = StreamReader::try_new(bytes.as_ref(), None).context("the result is not Arrow")?;
             let empty = RecordBatch::new_empty(reader.schema());

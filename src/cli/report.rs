@@ -57,7 +57,9 @@ pub async fn run(command: ReportCommand) -> Result<ExitCode> {
             (body, format!("{:?}", report.verdict()))
         }
         None => {
-            let request = client::client(args.source.url())?
+            let request = args
+                .source
+                .client()?
                 .get(format!("{}/api/v1/reports/cost", args.source.url()))
                 .query(&[("day", day.to_string()), ("format", args.format.to_string())]);
             let response = client::send(request).await?;

@@ -33,7 +33,7 @@ pub struct VerifyArgs {
 
 /// Exit code 1 where something is wrong, or was lost.
 pub async fn run(args: VerifyArgs) -> Result<ExitCode> {
-    let source = Source { url: None, data: Some(args.data), config: args.config };
+    let source = Source { url: None, data: Some(args.data), config: args.config, api_key: None };
     let config = source.directory()?.ok_or_else(|| Error::invalid("name a data directory with --data"))?;
     if args.quarantine { quarantine(&config).await } else { verify(&config, args.content, args.json).await }
 }

@@ -53,7 +53,7 @@ impl Clock {
     }
 
     /// µs since some moment, which no step of the clock changes. Time that the machine sleeps may be missing.
-    fn monotonic_us(&self) -> i64 {
+    pub fn monotonic_us(&self) -> i64 {
         match self {
             Clock::System => i64::try_from(FIRST_LOOK.elapsed().as_micros()).unwrap_or(i64::MAX),
             Clock::Manual(hands) => hands.monotonic_us.load(Ordering::SeqCst),

@@ -4,13 +4,18 @@ use std::{path::PathBuf, time::Duration};
 
 use super::{HOUR_US, MINUTE_US};
 use crate::{
-    config::{Budget, Config, TenantLifecycleConfig},
-    ingest,
+    config::{AccessConfig, Budget, Config, TenantLifecycleConfig},
+    gate, ingest,
     lifecycle::{Policy, TenantPolicy},
     maintain,
     metrics::Limits,
     query,
 };
+
+pub(super) fn gate(config: &Config) -> gate::Settings {
+    let AccessConfig { requests_per_second, statements_max } = config.access;
+    gate::Settings { requests_per_second, statements_max }
+}
 
 pub(super) fn ingest(config: &Config, budget: &Budget) -> ingest::Settings {
     ingest::Settings {

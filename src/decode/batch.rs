@@ -119,6 +119,14 @@ impl Column {
         }
     }
 
+    /// Appends a text; other columns get null.
+    pub fn append_text(&mut self, value: &str) {
+        match self {
+            Self::Text(builder) => builder.append_value(value),
+            other => other.append_null(),
+        }
+    }
+
     /// Appends the JSON text of an object made of these fields; of no fields, null.
     pub fn append_attributes(&mut self, attributes: &[(Cow<'_, str>, &str)]) {
         let Self::Text(builder) = self else { return self.append_null() };

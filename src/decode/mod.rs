@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 
 use arrow::array::RecordBatch;
 
-use crate::error::Result;
+use crate::{access::Scope, error::Result};
 
 pub use compress::{Encoding, decompress};
 pub use lines::{Shape, count};
@@ -38,6 +38,9 @@ pub struct Options {
     pub oldest: Oldest,
     /// How the records stand in the body.
     pub shape: Shape,
+    /// Whose records the sender may send. Others are rejected; of a sender with one tenant, records that name none
+    /// are that tenant's.
+    pub scope: Scope,
 }
 
 /// The least times that records may have, µs since the epoch, UTC; none where any may be kept.

@@ -131,12 +131,32 @@ impl Sink {
     }
 
     /// The least time that a record of this tenant may have.
-    fn oldest_us(&self, tenant: Option<&Given<'_>>) -> Option<i64> {
+    fn oldest_us(&self, given: Option<&str>, sent: Option<&Given<'_>>) -> Option<i64> {
         let oldest = &self.options.oldest;
         if oldest.is_none() {
             return None;
         }
-        oldest.of(tenant.and_then(|given| cast::text(given.raw)).as_deref())
+        match given {
+            Some(tenant) => oldest.of(Some(tenant)),
+            None => oldest.of(sent.and_then(|sent| cast::text(sent.raw)).as_deref()),
+        }
+    }
+
+    /// The tenant that a record gets because its sender has but one.
+    ///
+    /// # Errors
+    ///
+    /// Why the sender may not send the record.
+    fn given_tenant(&self, sent: Option<&Given<'_>>) -> Result<Option<String>, String> {
+        let Some(tenants) = self.options.scope.tenants() else { return Ok(None) };
+        match sent {
+            Some(sent) if cast::text(sent.raw).is_some_and(|tenant| tenants.has(&tenant)) => Ok(None),
+            Some(sent) => Err(format!("{} is none of the tenants that the key may write for", sent.path)),
+            None => match tenants.only() {
+                Some(tenant) => Ok(Some(tenant.to_owned())),
+                None => Err("tenant_id is missing, and the key may write for several tenants".to_owned()),
+            },
+        }
     }
 
     fn append(&mut self, mut row: Row<'_>) -> Result<(), String> {
@@ -144,6 +164,7 @@ impl Sink {
             return Err("an object without fields is no record".to_owned());
         }
         let places = &self.places;
+        let given_tenant = self.given_tenant(row.given[places.tenant_id].as_ref())?;
         let sent_time = row.given[places.timestamp].take();
         let parsed_time = sent_time.as_ref().and_then(|given| timestamp(given.raw));
         let timestamp_us = parsed_time.unwrap_or(self.options.received_at_us);
@@ -154,7 +175,7 @@ impl Sink {
                 self.options.future_max_us / 3_600_000_000
             ));
         }
-        if let Some(oldest_us) = self.oldest_us(row.given[places.tenant_id].as_ref())
+        if let Some(oldest_us) = self.oldest_us(given_tenant.as_deref(), row.given[places.tenant_id].as_ref())
             && timestamp_us < oldest_us
         {
             let path = sent_time.map_or(Cow::Borrowed(col::TIMESTAMP), |given| given.path);
@@ -193,6 +214,8 @@ impl Sink {
                 column.append_int(self.options.received_at_us);
             } else if index == places.attributes {
                 column.append_attributes(&attributes);
+            } else if let (true, Some(tenant)) = (index == places.tenant_id, &given_tenant) {
+                column.append_text(tenant);
             } else if let Some(given) = given {
                 if column.append(&given) != Fit::Whole {
                     attributes.push((given.path, given.raw));

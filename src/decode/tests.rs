@@ -29,7 +29,13 @@ const RECORDS: &str = include_str!("../../testdata/decode/records.ndjson");
 const RECORDS_DECODED: &str = include_str!("../../testdata/decode/records.txt");
 
 fn options(shape: Shape) -> Options {
-    Options { received_at_us: RECEIVED_AT_US, future_max_us: HOUR_US, oldest: Oldest::default(), shape }
+    Options {
+        received_at_us: RECEIVED_AT_US,
+        future_max_us: HOUR_US,
+        oldest: Oldest::default(),
+        shape,
+        scope: Scope::Everybody,
+    }
 }
 
 fn decode_lines(body: impl AsRef<[u8]>) -> Result<Decoded> {
@@ -695,4 +701,30 @@ fn only_durations_have_units_of_their_own() {
             assert_eq!(unit == Unit::Seconds, in_seconds && column.ends_with("_ms"), "{spelling}");
         }
     }
+}
+
+#[test]
+fn a_bound_sender_writes_for_its_own_tenants_only() {
+    let check = |tenants: &[&str], body: &str, expected: &[Result<&str, &str>]| {
+        let scope = Scope::of(tenants.iter().map(|tenant| (*tenant).to_owned()));
+        let decoded = decode(body.as_bytes(), Options { scope, ..options(Shape::Lines) }).unwrap();
+        let stored = decoded.records.column_by_name(col::TENANT_ID).unwrap().as_string_view().clone();
+        let found: Vec<&str> = stored.iter().map(Option::unwrap_or_default).collect();
+        let wanted: Vec<&str> = expected.iter().filter_map(|expected| expected.ok()).collect();
+        assert_eq!(found, wanted, "{body}");
+        let reasons: Vec<&str> = expected.iter().filter_map(|expected| expected.err()).collect();
+        assert_eq!(decoded.rejects.len(), reasons.len(), "{:?}", decoded.rejects);
+        for (reject, reason) in decoded.rejects.iter().zip(reasons) {
+            assert!(reject.reason.contains(reason), "{reject:?}");
+        }
+    };
+    let body = r#"{"agent_id":"x"}
+{"agent_id":"x","tenant_id":"a"}
+{"agent_id":"x","tenant_id":"b"}
+{"agent_id":"x","tenant_id":{"a":1}}
+{"agent_id":"x","tenant_id":null}"#;
+    let (other, missing) = ("tenant_id is none of the tenants", "tenant_id is missing");
+    check(&["a"], body, &[Ok("a"), Ok("a"), Err(other), Err(other), Ok("a")]);
+    check(&["a", "b"], body, &[Err(missing), Ok("a"), Ok("b"), Err(other), Err(missing)]);
+    check(&[], body, &[Ok(""), Ok("a"), Ok("b"), Ok(""), Ok("")]);
 }

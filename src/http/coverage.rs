@@ -1,9 +1,9 @@
 //! `GET /api/v1/coverage?from=…&to=…`.
 
-use axum::{Json, extract::State};
+use axum::Json;
 use serde::Deserialize;
 
-use super::{App, error::Failure, params::Params};
+use super::{access::CallerEngine, error::Failure, params::Params};
 use crate::{
     error::{Error, Result},
     kpi::Coverage,
@@ -21,10 +21,10 @@ pub struct CoverageQuery {
 
 /// Which fields each agent's calls carry, and what is blind for it; the last 7 days unless others are named.
 pub async fn of_agents(
-    State(app): State<App>,
+    CallerEngine(engine): CallerEngine,
     Params(query): Params<CoverageQuery>,
 ) -> Result<Json<Coverage>, Failure> {
-    let now_us = app.engine.now_us();
+    let now_us = engine.now_us();
     let time = |name: &str, text: Option<&str>, default: &str| {
         parse_time(text.filter(|text| !text.is_empty()).unwrap_or(default), now_us)
             .map_err(|reason| Error::invalid(format!("{name}: {reason}")))
@@ -33,5 +33,5 @@ pub async fn of_agents(
         from_us: time("from", query.from.as_deref(), "now-7d")?,
         to_us: time("to", query.to.as_deref(), "now")?,
     };
-    Ok(Json(app.engine.coverage(range).await?))
+    Ok(Json(engine.coverage(range).await?))
 }

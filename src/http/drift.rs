@@ -1,9 +1,9 @@
 //! `GET /api/v1/drift?column=…&reference=FROM/TO&current=FROM/TO&by=…`.
 
-use axum::{Json, extract::State};
+use axum::Json;
 use serde::Deserialize;
 
-use super::{App, error::Failure, params::Params};
+use super::{access::CallerEngine, error::Failure, params::Params};
 use crate::{
     error::{Error, Result},
     named::parse_time,
@@ -21,15 +21,18 @@ pub struct DriftQuery {
 }
 
 /// Compares a column between two ranges.
-pub async fn compare(State(app): State<App>, Params(query): Params<DriftQuery>) -> Result<Json<DriftAnswer>, Failure> {
-    let now_us = app.engine.now_us();
+pub async fn compare(
+    CallerEngine(engine): CallerEngine,
+    Params(query): Params<DriftQuery>,
+) -> Result<Json<DriftAnswer>, Failure> {
+    let now_us = engine.now_us();
     let request = DriftRequest {
         column: query.column.ok_or_else(|| Error::invalid("column is missing: a column of agent_logs"))?,
         reference: range("reference", query.reference.as_deref().unwrap_or("now-8d/now-1d"), now_us)?,
         current: range("current", query.current.as_deref().unwrap_or("now-1d/now"), now_us)?,
         by: query.by,
     };
-    Ok(Json(app.engine.drift(request).await?))
+    Ok(Json(engine.drift(request).await?))
 }
 
 fn range(name: &str, text: &str, now_us: i64) -> Result<Range> {

@@ -4,15 +4,20 @@ use std::any::Any;
 
 use axum::{
     Json,
-    http::{HeaderValue, Method, StatusCode, Uri, header::RETRY_AFTER},
+    http::{
+        HeaderValue, Method, StatusCode, Uri,
+        header::{RETRY_AFTER, WWW_AUTHENTICATE},
+    },
     response::{IntoResponse, Response},
 };
 use serde_json::json;
 
 use crate::error::{Error, Kind};
 
-/// Seconds after which a busy server is worth another try.
+/// Seconds after which a busy server is worth another try, and a key that was used too often is full again.
 const RETRY_AFTER_S: &str = "1";
+/// How a key may be sent; a browser asks for it where it knows the second.
+const CHALLENGES: [&str; 2] = ["Bearer realm=\"driftline\"", "Basic realm=\"driftline\", charset=\"UTF-8\""];
 
 /// An error on its way out.
 #[derive(Debug)]
@@ -28,6 +33,9 @@ impl From<Error> for Failure {
 pub fn status_of(kind: Kind) -> StatusCode {
     match kind {
         Kind::Invalid => StatusCode::BAD_REQUEST,
+        Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Kind::Forbidden => StatusCode::FORBIDDEN,
+        Kind::TooMany => StatusCode::TOO_MANY_REQUESTS,
         Kind::NotFound => StatusCode::NOT_FOUND,
         Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Kind::UnsupportedMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -93,8 +101,17 @@ fn respond(error: &Error, body: impl FnOnce(StatusCode, &str, &str) -> Response)
         error.chain()
     };
     let mut response = body(status, error.kind().code(), &message);
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+    let headers = response.headers_mut();
+    match status {
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+        }
+        StatusCode::UNAUTHORIZED => {
+            for scheme in CHALLENGES {
+                headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+            }
+        }
+        _ => {}
     }
     response
 }

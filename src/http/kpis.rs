@@ -1,13 +1,10 @@
 //! `GET /api/v1/kpis?month=YYYY-MM` and `GET /api/v1/kpis/{name}`.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::Path};
 use chrono::{DateTime, Datelike, NaiveDate};
 use serde::Deserialize;
 
-use super::{App, error::Failure, params::Params};
+use super::{access::CallerEngine, error::Failure, params::Params};
 use crate::{
     error::{Context, Error, Kind, Result},
     kpi::ScoreCard,
@@ -22,22 +19,25 @@ pub struct CardQuery {
 }
 
 /// The score card of a month; the running one (UTC) unless another is named.
-pub async fn card(State(app): State<App>, Params(query): Params<CardQuery>) -> Result<Json<ScoreCard>, Failure> {
+pub async fn card(
+    CallerEngine(engine): CallerEngine,
+    Params(query): Params<CardQuery>,
+) -> Result<Json<ScoreCard>, Failure> {
     let first = match query.month.as_deref().filter(|month| !month.is_empty()) {
         Some(text) => parse_month(text)?,
-        None => this_month(app.engine.now_us())?,
+        None => this_month(engine.now_us())?,
     };
-    Ok(Json(app.engine.score_card(first).await?))
+    Ok(Json(engine.score_card(first).await?))
 }
 
 /// One KPI, each window judged. The query string is that of the named query.
 pub async fn one(
-    State(app): State<App>,
+    CallerEngine(engine): CallerEngine,
     Path(name): Path<String>,
     Params(arguments): Params<Vec<(String, String)>>,
 ) -> Result<Json<KpiAnswer>, Failure> {
     let arguments = arguments.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    Ok(Json(app.engine.kpi(&name, arguments).await?))
+    Ok(Json(engine.kpi(&name, arguments).await?))
 }
 
 /// The first day of a month.

@@ -11,7 +11,7 @@ use axum::{
 };
 use serde::Serialize;
 
-use super::{App, error::Failure};
+use super::{App, access::CallerScope, error::Failure};
 use crate::{
     decode::{Encoding, Shape},
     error::{Context, Error, Kind, Result},
@@ -42,7 +42,12 @@ struct RejectedLine {
 }
 
 /// Takes a batch; the answer comes when it is durable and can be queried.
-pub async fn ingest(State(app): State<App>, headers: HeaderMap, body: Body) -> Result<Json<LogsAnswer>, Failure> {
+pub async fn ingest(
+    State(app): State<App>,
+    CallerScope(scope): CallerScope,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<LogsAnswer>, Failure> {
     let shape = shape_of(&headers)?;
     let encoding = encoding_of(&headers)?;
     let idempotency_key = match headers.get("idempotency-key") {
@@ -56,7 +61,8 @@ pub async fn ingest(State(app): State<App>, headers: HeaderMap, body: Body) -> R
         None => None,
     };
     let read = app.bodies.read(&headers, body).await?;
-    let answer = app.ingestor.ingest(Request { body: read.bytes.clone(), encoding, shape, idempotency_key }).await?;
+    let request = Request { body: read.bytes.clone(), encoding, shape, idempotency_key, scope };
+    let answer = app.ingestor.ingest(request).await?;
     Ok(Json(LogsAnswer::from(answer)))
 }
 

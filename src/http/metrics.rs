@@ -15,7 +15,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::App;
+use super::{App, access::CallerScope};
 use crate::{
     config::MetricsConfig,
     metrics::{Family, Format, encode},
@@ -54,12 +54,15 @@ pub async fn count(State(app): State<App>, path: Option<MatchedPath>, request: R
 
 /// All families in the format that the scraper prefers. Never runs SQL: those of SQL files are as they were last
 /// asked for.
-pub async fn scrape(State(app): State<App>, headers: HeaderMap) -> Response {
+pub async fn scrape(State(app): State<App>, CallerScope(scope): CallerScope, headers: HeaderMap) -> Response {
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
     let format = Format::negotiate(accept);
     let mut families = app.ingestor.live_families();
     families.extend(own_families(&app));
-    families.extend(app.engine.gauges().families().iter().cloned());
+    families.extend(app.engine_of_everybody.gauges().families().iter().cloned());
+    if let Some(tenants) = scope.tenants() {
+        families = families.into_iter().filter_map(|family| family.of_tenants(|name| tenants.has(name))).collect();
+    }
     ([(CONTENT_TYPE, format.content_type())], encode(&families, format)).into_response()
 }
 
@@ -78,6 +81,10 @@ fn own_families(app: &App) -> Vec<Family> {
     for (table, count, size) in app.maintainer.sizes() {
         files = files.with(&[("table", table.name())], count as f64);
         bytes = bytes.with(&[("table", table.name())], size as f64);
+    }
+    let mut denied = Family::counter("driftline_http_denied_total", "Requests that were turned away, by why.");
+    for (reason, count) in app.gate.denied() {
+        denied = denied.with(&[("reason", reason)], count as f64);
     }
     let mut panics =
         Family::counter("driftline_job_panics_total", "Panics of background jobs since start, each a bug.");
@@ -152,6 +159,7 @@ fn own_families(app: &App) -> Vec<Family> {
         files,
         bytes,
         requests,
+        denied,
         panics,
         Family::gauge("driftline_build_info", "The running version.")
             .with(&[("version", env!("CARGO_PKG_VERSION"))], 1.0),

@@ -1,6 +1,7 @@
 //! The main port. `router.rs` is the whole URL map; each noun has a file with its handlers; the only
 //! map from error kinds to status codes is in `error.rs`. Handlers translate; they decide nothing.
 
+mod access;
 mod asked;
 mod backup;
 mod bodies;
@@ -9,6 +10,7 @@ mod drift;
 mod error;
 mod grafana;
 mod jaeger;
+mod keys;
 mod kpis;
 mod logs;
 mod maintenance;
@@ -19,17 +21,20 @@ mod reports;
 mod router;
 mod sql;
 mod status;
+mod tls;
 
 use std::{future::Future, sync::Arc};
 
 use tokio::net::TcpListener;
 
 use bodies::Bodies;
+pub use tls::Tls;
 
 use crate::{
     background::Background,
     backup::Backup,
     config::{Config, GrafanaConfig, JaegerConfig},
+    gate::Gate,
     ingest::Ingestor,
     maintain::Maintainer,
     query::Engine,
@@ -38,8 +43,10 @@ use crate::{
 /// What handlers share.
 #[derive(Clone)]
 pub struct App {
+    gate: Arc<Gate>,
     ingestor: Arc<Ingestor>,
-    engine: Arc<Engine>,
+    /// For those only whose answers are of nobody's rows: handlers take the engine of their caller.
+    engine_of_everybody: Arc<Engine>,
     maintainer: Arc<Maintainer>,
     backup: Arc<Backup>,
     background: Background,
@@ -52,6 +59,8 @@ pub struct App {
 
 /// The rooms behind the routes.
 pub struct Rooms {
+    /// Who is let in.
+    pub gate: Arc<Gate>,
     /// The way in.
     pub ingestor: Arc<Ingestor>,
     /// The way out.
@@ -67,10 +76,11 @@ pub struct Rooms {
 impl App {
     /// Joins the rooms; with how many bytes of bodies may be held.
     pub fn new(config: &Config, bodies_bytes_max: usize, rooms: Rooms) -> Self {
-        let Rooms { ingestor, engine, maintainer, backup, background } = rooms;
+        let Rooms { gate, ingestor, engine, maintainer, backup, background } = rooms;
         Self {
+            gate,
             ingestor,
-            engine,
+            engine_of_everybody: engine,
             maintainer,
             backup,
             background,
@@ -90,8 +100,13 @@ impl App {
 /// When the listener fails.
 pub async fn serve(
     listener: TcpListener,
+    tls: Option<Tls>,
     app: App,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router::routes(app)).with_graceful_shutdown(stop).await
+    let routes = router::routes(app);
+    match tls {
+        Some(tls) => axum::serve(tls.listen(listener)?, routes).with_graceful_shutdown(stop).await,
+        None => axum::serve(listener, routes).with_graceful_shutdown(stop).await,
+    }
 }

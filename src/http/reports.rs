@@ -1,14 +1,13 @@
 //! `GET /api/v1/reports/cost?day=YYYY-MM-DD&format=text|md|html|json|csv`.
 
 use axum::{
-    extract::State,
     http::header::CONTENT_TYPE,
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, Days, NaiveDate};
 use serde::Deserialize;
 
-use super::{App, error::Failure, params::Params};
+use super::{access::CallerEngine, error::Failure, params::Params};
 use crate::{
     error::{Context, Error, Kind, Result},
     report::Format,
@@ -23,10 +22,10 @@ pub struct CostQuery {
 }
 
 /// The cost report of a day; yesterday (UTC) unless one is named.
-pub async fn cost(State(app): State<App>, Params(query): Params<CostQuery>) -> Result<Response, Failure> {
+pub async fn cost(CallerEngine(engine): CallerEngine, Params(query): Params<CostQuery>) -> Result<Response, Failure> {
     let day = match query.day {
         Some(text) => parse_day(&text)?,
-        None => yesterday(app.engine.now_us())?,
+        None => yesterday(engine.now_us())?,
     };
     let format: Format = query
         .format
@@ -34,7 +33,7 @@ pub async fn cost(State(app): State<App>, Params(query): Params<CostQuery>) -> R
         .unwrap_or("json")
         .parse()
         .kind_context(Kind::Invalid, || "format is not one of text, md, html, json, csv".into())?;
-    let report = app.engine.cost_report(day).await?;
+    let report = engine.cost_report(day).await?;
     let body = report.render(format).context("cannot render the report")?;
     let verdict = format!("{:?}", report.verdict()).to_ascii_lowercase();
     Ok(([(CONTENT_TYPE.as_str(), content_type(format)), ("x-report-verdict", &verdict)], body).into_response())

@@ -2,7 +2,6 @@
 
 use axum::{
     body::{Body, Bytes},
-    extract::State,
     http::{
         HeaderMap, HeaderName, HeaderValue,
         header::{ACCEPT, CONTENT_TYPE},
@@ -12,10 +11,10 @@ use axum::{
 use futures::stream;
 use serde::Deserialize;
 
-use super::{App, error::Failure, params::Params};
+use super::{access::CallerEngine, error::Failure, params::Params};
 use crate::{
     error::{Context, Error, Kind, Result},
-    query::{Format, Options, Output, QueryParams, Rows},
+    query::{Engine, Format, Options, Output, QueryParams, Rows},
 };
 
 /// Most bytes of a statement with its parameters.
@@ -48,7 +47,7 @@ pub struct SqlQuery {
 
 /// Runs the statement in `q`.
 pub async fn get(
-    State(app): State<App>,
+    CallerEngine(engine): CallerEngine,
     Params(query): Params<SqlQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
@@ -57,12 +56,12 @@ pub async fn get(
         None => None,
     };
     let q = query.q.ok_or_else(|| Error::invalid("q is missing: the statement goes there"))?;
-    run(&app, SqlRequest { q, params, format: query.format, rollups: query.rollups }, &headers).await
+    run(&engine, SqlRequest { q, params, format: query.format, rollups: query.rollups }, &headers).await
 }
 
 /// Runs the statement in the body: JSON `{q, params, format}`, or the statement itself as text.
 pub async fn post(
-    State(app): State<App>,
+    CallerEngine(engine): CallerEngine,
     Params(query): Params<SqlQuery>,
     headers: HeaderMap,
     body: Body,
@@ -79,10 +78,10 @@ pub async fn post(
     } else {
         SqlRequest { q: text.to_owned(), params: None, format: query.format, rollups: query.rollups }
     };
-    run(&app, request, &headers).await
+    run(&engine, request, &headers).await
 }
 
-async fn run(app: &App, request: SqlRequest, headers: &HeaderMap) -> Result<Response, Failure> {
+async fn run(engine: &Engine, request: SqlRequest, headers: &HeaderMap) -> Result<Response, Failure> {
     let format = format_of(request.format.as_deref(), headers)?;
     let params = match request.params {
         None | Some(serde_json::Value::Null) => QueryParams::None,
@@ -93,7 +92,7 @@ async fn run(app: &App, request: SqlRequest, headers: &HeaderMap) -> Result<Resp
         }
     };
     let options = options_of(request.rollups.as_deref())?;
-    let rows = app.engine.sql_with(&request.q, params, options).await?;
+    let rows = engine.sql_with(&request.q, params, options).await?;
     Ok(respond(rows, format).await?)
 }
 

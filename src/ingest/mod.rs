@@ -25,6 +25,7 @@ use tokio::{
 };
 
 use crate::{
+    access::Scope,
     buffer::Buffer,
     catalog::{Books, Catalog, Forget, Stored, Totals},
     clock::{AgeClock, Clock},
@@ -77,6 +78,8 @@ pub struct Request {
     pub shape: Shape,
     /// The identity the sender gives the batch.
     pub idempotency_key: Option<String>,
+    /// Whose records the sender may send.
+    pub scope: Scope,
 }
 
 /// The answer to one request.
@@ -236,6 +239,7 @@ impl Ingestor {
             future_max_us: self.settings.future_max_us,
             oldest: oldest(&self.settings.retention, self.parts.ages.now_us()),
             shape: request.shape,
+            scope: request.scope,
         };
         let key: Option<Arc<str>> = request.idempotency_key.map(Arc::from);
         let keyed = key.clone();
@@ -469,10 +473,14 @@ struct Prepared {
 impl Prepared {
     fn new(plain: bytes::Bytes, options: Options, key: Option<&str>) -> Result<Self> {
         let received_at_us = options.received_at_us;
+        let scope = identity_of(&options.scope);
         let Decoded { records, rejects, identified } = decode::decode(&plain, options)?;
         let receipt = match key {
-            Some(key) => Some(Receipt { identity: digest(&[b"key\0", key.as_bytes()]), body: Some(digest(&[&plain])) }),
-            None if identified => Some(Receipt { identity: digest(&[b"content\0", &plain]), body: None }),
+            Some(key) => {
+                let identity = digest(&[&scope, b"key\0", key.as_bytes()]);
+                Some(Receipt { identity, body: Some(digest(&[&plain])) })
+            }
+            None if identified => Some(Receipt { identity: digest(&[&scope, b"content\0", &plain]), body: None }),
             None => None,
         };
         // The frame is as long as this.
@@ -492,6 +500,15 @@ impl Prepared {
         let frame = Frame { received_at_us, receipt, accepted, rejected, sections };
         let pending = Pending::new(&frame)?;
         Ok(Self { frame, pending, rejects })
+    }
+}
+
+/// What a batch's identity starts with, so that senders of one scope learn nothing of batches of another and take
+/// none of them away. Of unbound senders it is empty, as it always was: their receipts stay what they are.
+fn identity_of(scope: &Scope) -> Vec<u8> {
+    match scope.tenants() {
+        None => Vec::new(),
+        Some(tenants) => [b"scope\0".as_slice(), blake3::hash(&tenants.identity()).as_bytes()].concat(),
     }
 }
 

@@ -4,7 +4,8 @@
 
 use std::borrow::Cow;
 
-use super::series::clip_label;
+use super::series::{LABEL_BYTES_MAX, OTHER, clip_label};
+use crate::record::col;
 
 /// One metric family: everything that shares a name.
 #[derive(Debug, Clone, PartialEq)]
@@ -114,6 +115,15 @@ impl Family {
         debug_assert_eq!(value.counts.len(), value.bounds.len() + 1);
         self.samples.push(Sample::new(labels, Value::Histogram(value)));
         self
+    }
+
+    /// The series of some tenants; none where the family has none of them, or does not tell tenants apart. What is
+    /// counted under [`OTHER`] or a name that may have been cut is of several tenants, and so of none of these.
+    pub fn of_tenants(mut self, is_own: impl Fn(&str) -> bool) -> Option<Self> {
+        let is_own = |name: &str| name != OTHER && name.len() + 4 <= LABEL_BYTES_MAX && is_own(name);
+        self.samples
+            .retain(|sample| sample.labels.iter().any(|(label, value)| label == col::TENANT_ID && is_own(value)));
+        (!self.samples.is_empty()).then_some(self)
     }
 
     pub(super) fn new(name: impl Into<Cow<'static, str>>, kind: Kind, help: impl Into<Cow<'static, str>>) -> Self {

@@ -16,7 +16,7 @@ use super::totals::{CellTotals, Exact, FamilyTotals, SeriesTotals};
 pub(super) const OTHER: &str = "__other__";
 
 /// Longest label value, in bytes; the rest is cut off.
-const LABEL_BYTES_MAX: usize = 128;
+pub(super) const LABEL_BYTES_MAX: usize = 128;
 
 /// All series of one family.
 #[derive(Debug)]

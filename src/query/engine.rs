@@ -4,24 +4,21 @@
 use std::{
     collections::{BTreeMap, HashMap},
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
 use datafusion::{
-    catalog::{MemorySchemaProvider, view::ViewTable},
+    catalog::view::ViewTable,
     common::{ParamValues, ScalarValue},
     error::DataFusionError,
     execution::{
-        FunctionRegistry, SessionStateBuilder,
+        SessionStateBuilder,
         context::{SQLOptions, SessionContext},
-        disk_manager::{DiskManagerBuilder, DiskManagerMode},
         memory_pool::MemoryPool,
-        runtime_env::RuntimeEnvBuilder,
+        runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
     },
     logical_expr::LogicalPlan,
-    optimizer::{Analyzer, Optimizer},
-    prelude::SessionConfig,
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -30,21 +27,18 @@ use tokio::{
 
 use super::{
     error::from_engine,
-    functions,
     gauges::{self, Gauges},
-    growing, guard, kpi,
-    late::LateMaterialisation,
+    guard,
     library::{Entry, Kind as LibraryKind, Library, Problem},
     memory::{Bounds, Memory},
     options::Options,
     provider::StoredTable,
     rollup::{Rollups, UseRollups, load as load_rollups},
     running::{Rows, Statement, Workers},
-    series::{self, FillGaps},
-    sketches,
-    yielding::YieldingJoins,
+    session,
 };
 use crate::{
+    access::{Scope, Tenants},
     buffer::Buffer,
     clock::Clock,
     error::{Error, Kind, Result},
@@ -90,9 +84,18 @@ pub enum QueryParams {
     Named(serde_json::Map<String, serde_json::Value>),
 }
 
-/// The query engine.
+/// The query engine, over the rows of one scope. That of everybody makes all others, which share its bounds and
+/// see their own rows only: nothing that a statement says reaches beyond its engine.
 pub struct Engine {
     context: SessionContext,
+    shared: Arc<Shared>,
+    gauges: Gauges,
+    /// The engines of other scopes, those asked for last at the end.
+    scoped: Mutex<Vec<(Tenants, Arc<Engine>)>>,
+}
+
+/// What the engines of all scopes have in common.
+struct Shared {
     library: Library,
     settings: Settings,
     clock: Clock,
@@ -100,13 +103,15 @@ pub struct Engine {
     rollups: Arc<OnceLock<Arc<Rollups>>>,
     memory: Arc<Memory>,
     workers: Workers,
-    gauges: Gauges,
+    runtime: Arc<RuntimeEnv>,
+    tables: Vec<Arc<StoredTable>>,
 }
+
+/// Engines of other scopes that stay: each holds its plans of the views.
+const SCOPED_MAX: usize = 64;
 
 /// How long a statement waits for its turn.
 const TURN_WAIT: Duration = Duration::from_secs(5);
-/// The footers of this many bytes stay in memory.
-const FOOTER_CACHE_BYTES: usize = 32 * 1024 * 1024;
 
 impl Engine {
     /// An engine over the tables; returns what is wrong with SQL files that it leaves out.
@@ -117,54 +122,77 @@ impl Engine {
         clock: Clock,
     ) -> Result<(Self, Vec<Problem>)> {
         let (library, mut problems) = Library::load(settings.sql_directory.as_deref())?;
-        let rollups = Arc::new(OnceLock::new());
         let memory = Memory::new(settings.memory_bytes_max, Bounds::within(settings.process_bytes_max));
-        let context = session(&settings, UseRollups::new(Arc::clone(&rollups)))?;
-        let stored = Arc::new(MemorySchemaProvider::new());
-        let catalog =
-            context.catalog(CATALOG).ok_or_else(|| Error::new(Kind::Internal, "the session has no default catalog"))?;
-        catalog
-            .register_schema("stored", stored)
-            .map_err(|error| from_engine("cannot register the stored tables", error))?;
-        let mut calls = None;
-        for table in lake {
-            let provider = Arc::new(StoredTable::new(Arc::clone(buffer), Arc::clone(table)));
-            if table.table() == Table::AgentLogs {
-                calls = Some((Arc::clone(&provider), Arc::clone(table)));
-            }
-            for schema in ["stored", "public"] {
-                context
-                    .register_table(format!("{CATALOG}.{schema}.{}", table.table().name()), Arc::clone(&provider) as _)
-                    .map_err(|error| from_engine("cannot register a stored table", error))?;
-            }
-        }
-        let values = kpi::task_values(&settings.task_values_usd)
-            .map_err(|error| from_engine("cannot make the table of tasks' values", error))?;
-        context
-            .register_table(format!("{CATALOG}.public.{}", kpi::TASK_VALUES), values)
-            .map_err(|error| from_engine("cannot register the table of tasks' values", error))?;
-        let permits = Arc::new(Semaphore::new(settings.concurrency.max(1)));
-        let workers = Workers::start()?;
-        let engine =
-            Self { context, library, settings, clock, permits, rollups, memory, workers, gauges: Gauges::default() };
-        problems.extend(engine.create_views().await);
+        let tables: Vec<_> =
+            lake.iter().map(|table| Arc::new(StoredTable::new(Arc::clone(buffer), Arc::clone(table)))).collect();
+        let shared = Shared {
+            library,
+            clock,
+            permits: Arc::new(Semaphore::new(settings.concurrency.max(1))),
+            rollups: Arc::default(),
+            memory,
+            workers: Workers::start()?,
+            runtime: session::runtime(&settings)?,
+            tables: tables.clone(),
+            settings,
+        };
+        let (engine, wrong) = Self::over(Arc::new(shared), &Scope::Everybody).await?;
+        problems.extend(wrong);
+        let calls = tables.into_iter().zip(lake).find(|(table, _)| table.table() == Table::AgentLogs);
         if let Some((table, lake)) = calls {
-            let (definitions, wrong) = load_rollups(&engine.context.state(), &engine.library).await;
+            let (definitions, wrong) = load_rollups(&engine.context.state(), engine.library()).await;
             problems.extend(wrong);
-            let rollups = Rollups::open(table, lake, definitions, engine.settings.rollup_bytes_max).await?;
-            engine.rollups.get_or_init(|| Arc::new(rollups));
+            let held_bytes_max = engine.shared.settings.rollup_bytes_max;
+            let rollups = Rollups::open(table, Arc::clone(lake), definitions, held_bytes_max).await?;
+            engine.shared.rollups.get_or_init(|| Arc::new(rollups));
         }
         Ok((engine, problems))
     }
 
+    /// The engine over the rows of a scope, with what is wrong with views in it.
+    async fn over(shared: Arc<Shared>, scope: &Scope) -> Result<(Self, Vec<Problem>)> {
+        let use_rollups = UseRollups::new(Arc::clone(&shared.rollups));
+        let context = session::context(&shared.runtime, use_rollups, scope)?;
+        let tables = shared.tables.iter().filter_map(|table| table.scoped(scope));
+        session::register(&context, tables, &shared.settings.task_values_usd, scope)?;
+        let engine = Self { context, shared, gauges: Gauges::default(), scoped: Mutex::default() };
+        let problems = engine.create_views().await;
+        Ok((engine, problems))
+    }
+
+    /// The engine that sees what the scope may see.
+    pub async fn scoped(self: &Arc<Self>, scope: &Scope) -> Result<Arc<Self>> {
+        let Scope::Tenants(tenants) = scope else { return Ok(Arc::clone(self)) };
+        if let Some(found) = self.known(tenants) {
+            return Ok(found);
+        }
+        // Files that need what a tenant does not see are not there for it: no problem of theirs.
+        let (made, _) = Self::over(Arc::clone(&self.shared), scope).await?;
+        let made = Arc::new(made);
+        let mut known = self.scoped.lock().unwrap_or_else(PoisonError::into_inner);
+        known.push((tenants.clone(), Arc::clone(&made)));
+        let too_many = known.len().saturating_sub(SCOPED_MAX);
+        known.drain(..too_many);
+        Ok(made)
+    }
+
+    fn known(&self, tenants: &Tenants) -> Option<Arc<Self>> {
+        let mut known = self.scoped.lock().unwrap_or_else(PoisonError::into_inner);
+        let position = known.iter().position(|(other, _)| other == tenants)?;
+        let found = known.remove(position);
+        let engine = Arc::clone(&found.1);
+        known.push(found);
+        Some(engine)
+    }
+
     /// The named SQL files.
     pub fn library(&self) -> &Library {
-        &self.library
+        &self.shared.library
     }
 
     /// Now, µs since the epoch, UTC.
     pub fn now_us(&self) -> i64 {
-        self.clock.now_us()
+        self.shared.clock.now_us()
     }
 
     /// Runs a statement that reads.
@@ -214,10 +242,10 @@ impl Engine {
         arguments: impl IntoIterator<Item = (&'a str, &'a str)>,
         options: Options,
     ) -> Result<Rows> {
-        let entry = self.library.get(kind, name)?;
+        let entry = self.shared.library.get(kind, name)?;
         let values = entry
             .named
-            .bind(arguments, self.clock.now_us())
+            .bind(arguments, self.shared.clock.now_us())
             .map_err(|error| Error::invalid(format!("query {name}: {error}")))?;
         let permit = self.turn().await?;
         let plan = self.plan(&entry.named.sql).await?;
@@ -238,12 +266,12 @@ impl Engine {
     /// Plans every named file and says what is wrong with which.
     pub async fn check(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        for (kind, entry) in self.library.all().filter(|(kind, _)| *kind != LibraryKind::Rollups) {
+        for (kind, entry) in self.shared.library.all().filter(|(kind, _)| *kind != LibraryKind::Rollups) {
             if let Err(problem) = self.check_entry(kind, entry).await {
                 problems.push(problem);
             }
         }
-        problems.extend(load_rollups(&self.context.state(), &self.library).await.1);
+        problems.extend(load_rollups(&self.context.state(), &self.shared.library).await.1);
         problems
     }
 
@@ -265,7 +293,7 @@ impl Engine {
 
     /// What statements hold.
     pub fn memory(&self) -> &Arc<Memory> {
-        &self.memory
+        &self.shared.memory
     }
 
     /// The gauges that SQL files ask for.
@@ -275,12 +303,12 @@ impl Engine {
 
     /// The rollups of the calls.
     pub fn rollups(&self) -> Option<&Arc<Rollups>> {
-        self.rollups.get()
+        self.shared.rollups.get()
     }
 
     async fn create_views(&self) -> Vec<Problem> {
         // Views may stand on views; those that plan come first, until no more do.
-        let mut waiting: Vec<&Entry> = self.library.of(LibraryKind::Views).collect();
+        let mut waiting: Vec<&Entry> = self.shared.library.of(LibraryKind::Views).collect();
         loop {
             let mut failed = Vec::new();
             let before = waiting.len();
@@ -321,17 +349,17 @@ impl Engine {
     }
 
     pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit> {
-        match timeout(TURN_WAIT, Arc::clone(&self.permits).acquire_owned()).await {
+        match timeout(TURN_WAIT, Arc::clone(&self.shared.permits).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(Error::new(
                 Kind::Busy,
-                format!("{} statements are running: try again in a moment", self.settings.concurrency),
+                format!("{} statements are running: try again in a moment", self.shared.settings.concurrency),
             )),
         }
     }
 
     pub(super) async fn run(&self, plan: LogicalPlan, permit: OwnedSemaphorePermit, options: Options) -> Result<Rows> {
-        let share = self.memory.share();
+        let share = self.shared.memory.share();
         let state = self.context.state();
         let pool: Arc<dyn MemoryPool> = Arc::clone(&share) as _;
         let runtime = RuntimeEnvBuilder::from_runtime_env(state.runtime_env())
@@ -340,63 +368,15 @@ impl Engine {
             .map_err(|error| from_engine("cannot set up the statement", error))?;
         let mut state = SessionStateBuilder::new_from_existing(state).with_runtime_env(runtime).build();
         state.config_mut().options_mut().extensions.insert(options);
-        let (timeout, rows_max) = (self.settings.timeout, self.settings.rows_max);
-        self.workers.run(Statement { plan, state, share, permit, timeout, rows_max }).await
+        let (timeout, rows_max) = (self.shared.settings.timeout, self.shared.settings.rows_max);
+        self.shared.workers.run(Statement { plan, state, share, permit, timeout, rows_max }).await
     }
 }
-
-const CATALOG: &str = "driftline";
 
 /// Nothing that changes anything: the second lock behind the guard.
 #[allow(non_snake_case)] // it stands for a constant whose constructor is not const
 fn SQL_OPTIONS() -> SQLOptions {
     SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
-}
-
-fn session(settings: &Settings, use_rollups: UseRollups) -> Result<SessionContext> {
-    let disk = DiskManagerBuilder::default()
-        .with_mode(DiskManagerMode::Directories(vec![settings.spill_directory.clone()]))
-        .with_max_temp_directory_size(settings.spill_bytes_max);
-    let runtime = RuntimeEnvBuilder::new()
-        .with_disk_manager_builder(disk)
-        .with_metadata_cache_limit(FOOTER_CACHE_BYTES)
-        .build_arc()
-        .map_err(|error| from_engine("cannot set up the query engine", error))?;
-    let mut config = SessionConfig::new()
-        .with_default_catalog_and_schema(CATALOG, "public")
-        .with_information_schema(true)
-        .with_collect_statistics(false);
-    config.options_mut().sql_parser.collect_spans = true;
-    config.options_mut().execution.parquet.pushdown_filters = false;
-    config.options_mut().extensions.insert(Options::default());
-    let mut rules = Optimizer::new().rules;
-    // Once expressions are simple, and before plans are turned inside out.
-    let simplified = rules.iter().position(|rule| rule.name() == "simplify_expressions").map_or(0, |found| found + 1);
-    rules.insert(simplified, Arc::new(use_rollups));
-    let mut analyzer = Analyzer::new().rules;
-    analyzer.insert(0, Arc::new(FillGaps));
-    let mut state = SessionStateBuilder::new()
-        .with_config(config)
-        .with_runtime_env(runtime)
-        .with_default_features()
-        .with_analyzer_rules(analyzer)
-        .with_optimizer_rules(rules)
-        .with_physical_optimizer_rule(Arc::new(LateMaterialisation))
-        .with_physical_optimizer_rule(Arc::new(YieldingJoins))
-        .build();
-    datafusion_functions_json::register_all(&mut state)
-        .map_err(|error| from_engine("cannot register the JSON functions", error))?;
-    state
-        .register_expr_planner(series::planner())
-        .map_err(|error| from_engine("cannot register the names of functions", error))?;
-    let context = SessionContext::new_with_state(state);
-    let aggregates = functions::aggregates().into_iter().chain(sketches::aggregates()).chain(series::aggregates());
-    aggregates.for_each(|aggregate| context.register_udaf(aggregate));
-    let bounded = growing::functions(&context.state())
-        .map_err(|error| from_engine("cannot bound the functions that make much", error))?;
-    let functions = sketches::functions().into_iter().chain(series::functions()).chain(bounded);
-    functions.for_each(|function| context.register_udf(function));
-    Ok(context)
 }
 
 fn bind(plan: LogicalPlan, values: ParamValues) -> Result<LogicalPlan> {

@@ -20,24 +20,41 @@ use datafusion::{
     physical_plan::{ExecutionPlan, union::UnionExec},
 };
 
+use super::scoped::{self, Request};
 use crate::{
+    access::Scope,
     buffer::Buffer,
     lake::{DataFile, LakeTable, Scan, Snapshot, query_schema},
     record::{Table, col},
 };
 
-/// One stored table.
+/// One stored table, as far as a scope sees it.
 pub struct StoredTable {
     buffer: Arc<Buffer>,
     lake: Arc<LakeTable>,
     schema: SchemaRef,
+    scope: Scope,
 }
 
 impl StoredTable {
     /// The table over its buffer and its files.
     pub fn new(buffer: Arc<Buffer>, lake: Arc<LakeTable>) -> Self {
         let schema = query_schema(lake.table());
-        Self { buffer, lake, schema }
+        Self { buffer, lake, schema, scope: Scope::Everybody }
+    }
+
+    /// The table as a scope sees it; none where it tells no tenants apart and the scope is bound to some.
+    pub fn scoped(&self, scope: &Scope) -> Option<Arc<Self>> {
+        if scope.tenants().is_some() && self.schema.index_of(col::TENANT_ID).is_err() {
+            return None;
+        }
+        let (buffer, lake, schema) = (Arc::clone(&self.buffer), Arc::clone(&self.lake), Arc::clone(&self.schema));
+        Some(Arc::new(Self { buffer, lake, schema, scope: scope.clone() }))
+    }
+
+    /// Whose rows it shows.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     /// What the table is called.
@@ -54,14 +71,15 @@ impl StoredTable {
             .filter(|rows| rows.through_seq > snapshot.committed_seq)
             .flat_map(|rows| rows.batches)
             .collect();
-        let files = snapshot.files.clone();
-        TableRows { table: self.table(), schema: Arc::clone(&self.schema), snapshot, files, waiting }
+        let files = scoped::files_of(&self.scope, snapshot.files.clone(), &self.schema);
+        let (schema, scope) = (Arc::clone(&self.schema), self.scope.clone());
+        TableRows { table: self.table(), schema, scope, snapshot, files, waiting }
     }
 
     /// The rows of some files of a snapshot.
     pub fn rows_of(&self, snapshot: &Arc<Snapshot>, files: Vec<DataFile>) -> TableRows {
-        let (schema, snapshot) = (Arc::clone(&self.schema), Arc::clone(snapshot));
-        TableRows { table: self.table(), schema, snapshot, files, waiting: Vec::new() }
+        let (schema, scope, snapshot) = (Arc::clone(&self.schema), self.scope.clone(), Arc::clone(snapshot));
+        TableRows { table: self.table(), schema, scope, snapshot, files, waiting: Vec::new() }
     }
 }
 
@@ -101,6 +119,7 @@ impl TableProvider for StoredTable {
 pub struct TableRows {
     table: Table,
     schema: SchemaRef,
+    scope: Scope,
     /// The snapshot.
     pub snapshot: Arc<Snapshot>,
     /// Files of the snapshot.
@@ -117,32 +136,12 @@ impl TableRows {
 
     /// Other rows of the same snapshot.
     pub fn with(&self, files: Vec<DataFile>, waiting: Vec<RecordBatch>) -> Self {
-        let (schema, snapshot) = (Arc::clone(&self.schema), Arc::clone(&self.snapshot));
-        Self { table: self.table, schema, snapshot, files, waiting }
-    }
-}
-
-impl fmt::Debug for TableRows {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TableRows({}, {} files)", self.table.name(), self.files.len())
-    }
-}
-
-#[async_trait::async_trait]
-impl TableProvider for TableRows {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
+        let (schema, scope, snapshot) = (Arc::clone(&self.schema), self.scope.clone(), Arc::clone(&self.snapshot));
+        Self { table: self.table, schema, scope, snapshot, files, waiting }
     }
 
-    fn table_type(&self) -> TableType {
-        TableType::Base
-    }
-
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
-    }
-
-    async fn scan(
+    /// All rows, whosever they are.
+    fn plan(
         &self,
         state: &dyn Session,
         projection: Option<&Vec<usize>>,
@@ -182,6 +181,44 @@ impl TableProvider for TableRows {
     }
 }
 
+impl fmt::Debug for TableRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TableRows({}, {} files)", self.table.name(), self.files.len())
+    }
+}
+
+#[async_trait::async_trait]
+impl TableProvider for TableRows {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        match self.scope.tenants() {
+            None => self.plan(state, projection, filters, limit),
+            Some(tenants) => {
+                let request = Request { state, schema: &self.schema, tenant: col::TENANT_ID, projection, filters };
+                // A limit is of the rows that are seen, and not of those that are read.
+                request.fenced(tenants, |projection, filters| self.plan(state, Some(projection), filters, None))
+            }
+        }
+    }
+}
+
 /// Whether a filter keeps so few rows that the reader should apply it itself, before it decodes the
 /// other columns: one value of a column that has very many. For ranges, thresholds and groups that
 /// large parts of a table fall in, that order costs more than it saves.
@@ -196,7 +233,7 @@ pub(super) const LOOKED_UP: [&str; 6] =
     [col::TRACE_ID, col::SPAN_ID, col::SESSION_ID, col::REQUEST_ID, col::CORRELATION_ID, col::USER_ID];
 
 /// The files whose statistics do not rule the predicate out.
-fn prune(files: Vec<DataFile>, predicate: &Arc<dyn PhysicalExpr>, schema: &SchemaRef) -> Vec<DataFile> {
+pub(super) fn prune(files: Vec<DataFile>, predicate: &Arc<dyn PhysicalExpr>, schema: &SchemaRef) -> Vec<DataFile> {
     let Ok(pruning) =
         PruningPredicateBuilder::new().with_file_schema(Arc::clone(schema)).try_build(Arc::clone(predicate))
     else {

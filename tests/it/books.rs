@@ -28,7 +28,13 @@ async fn write(ingestor: &Ingestor, writer: usize) {
         let body = record(0, &format!("{writer}-{batch}"), "rag", 1.0) + "no record\n";
         for is_repeat in [false, true] {
             let body = Bytes::from(body.clone());
-            let request = Request { body, encoding: Encoding::Identity, shape: Shape::Lines, idempotency_key: None };
+            let request = Request {
+                body,
+                encoding: Encoding::Identity,
+                shape: Shape::Lines,
+                idempotency_key: None,
+                scope: Default::default(),
+            };
             assert_eq!(ingestor.ingest(request).await.unwrap().duplicate, is_repeat);
         }
     }

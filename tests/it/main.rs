@@ -17,6 +17,7 @@ mod grafana;
 mod growth;
 mod ingest;
 mod jaeger;
+mod keys;
 mod kpi;
 mod maintain;
 mod metrics;

@@ -80,7 +80,13 @@ pub fn clock() -> Clock {
 
 pub async fn send(store: &Store, number: usize) -> Result<Answer> {
     let body = Bytes::from(batch(number));
-    let request = Request { body, encoding: Encoding::Identity, shape: Shape::Lines, idempotency_key: None };
+    let request = Request {
+        body,
+        encoding: Encoding::Identity,
+        shape: Shape::Lines,
+        idempotency_key: None,
+        scope: Default::default(),
+    };
     store.ingestor.ingest(request).await
 }
 

@@ -126,7 +126,13 @@ impl Open {
             body += "no record\n";
         }
         let body = Bytes::from(body);
-        let request = Request { body, encoding: Encoding::Identity, shape: Shape::Lines, idempotency_key: None };
+        let request = Request {
+            body,
+            encoding: Encoding::Identity,
+            shape: Shape::Lines,
+            idempotency_key: None,
+            scope: Default::default(),
+        };
         self.store.ingestor.ingest(request).await.unwrap();
         self.sent += 1;
     }

@@ -79,8 +79,13 @@ fn batch(commit: u64, note_bytes: usize) -> RecordBatch {
         format!("{{\"timestamp\":{timestamp},\"request_id\":\"{id}\",{}\n", &attributes[1..])
     };
     let body: String = rows(commit, note_bytes).enumerate().map(line).collect();
-    let options =
-        Options { received_at_us: TODAY_US, future_max_us: 0, oldest: Default::default(), shape: Shape::Lines };
+    let options = Options {
+        received_at_us: TODAY_US,
+        future_max_us: 0,
+        oldest: Default::default(),
+        shape: Shape::Lines,
+        scope: Default::default(),
+    };
     let records = decode(body.as_bytes(), options).unwrap().records;
     let seqs: ArrayRef = Arc::new(Int64Array::from_value(commit as i64, records.num_rows()));
     let schema: &SchemaRef = Table::AgentLogs.schema();

@@ -15,6 +15,7 @@ use source::{Source, identifier, is_word, names_below, occurrences, sources, use
 
 /// A room imports rooms of a strictly lower rank; siblings never meet.
 const RANKS: &[(&str, u8)] = &[
+    ("access", 0),
     ("error", 0),
     ("background", 0),
     ("clock", 0),
@@ -36,6 +37,7 @@ const RANKS: &[(&str, u8)] = &[
     ("buffer", 2),
     ("lake", 2),
     ("catalog", 2),
+    ("gate", 3),
     ("ingest", 3),
     ("maintain", 3),
     ("query", 3),
@@ -65,6 +67,8 @@ struct Confined {
 const CONFINED: &[Confined] = &[
     Confined { path: "axum", places: &["http"], reason: "HTTP is a translation at the edge" },
     Confined { path: "tower_http", places: &["http"], reason: "HTTP is a translation at the edge" },
+    Confined { path: "tokio_rustls", places: &["http"], reason: "TLS is a translation at the edge" },
+    Confined { path: "getrandom", places: &["gate"], reason: "secrets are made in one place" },
     Confined { path: "sqlx", places: &["catalog"], reason: "one room knows the state database" },
     Confined { path: "deltalake_core", places: &["lake"], reason: "one room knows the Delta log" },
     Confined {

@@ -14,7 +14,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::{App, error::GrafanaFailure};
+use super::{App, access::CallerEngine, error::GrafanaFailure};
 use crate::{
     error::{Context, Error, Kind, Result},
     grafana::{self, Options},
@@ -27,28 +27,32 @@ pub async fn health() -> Json<Value> {
 }
 
 /// Every metric with what it takes.
-pub async fn metrics(State(app): State<App>) -> Json<Vec<Value>> {
-    Json(grafana::metrics(app.engine.library()))
+pub async fn metrics(CallerEngine(engine): CallerEngine) -> Json<Vec<Value>> {
+    Json(grafana::metrics(engine.library()))
 }
 
 /// The names of all metrics, as versions before 0.5 ask for them.
-pub async fn search(State(app): State<App>) -> Json<Vec<Value>> {
-    let metrics = grafana::metrics(app.engine.library());
+pub async fn search(CallerEngine(engine): CallerEngine) -> Json<Vec<Value>> {
+    let metrics = grafana::metrics(engine.library());
     Json(metrics.into_iter().filter_map(|mut metric| metric.get_mut("value").map(Value::take)).collect())
 }
 
 /// What a field of a metric's payload may be set to.
-pub async fn payload_options(State(app): State<App>, body: Body) -> Result<Json<Vec<Value>>, GrafanaFailure> {
+pub async fn payload_options(
+    State(app): State<App>,
+    CallerEngine(engine): CallerEngine,
+    body: Body,
+) -> Result<Json<Vec<Value>>, GrafanaFailure> {
     let body = read(&app, body).await?;
     let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let options = grafana::options_of(app.engine.library(), &text("metric"), &text("name"))?;
+    let options = grafana::options_of(engine.library(), &text("metric"), &text("name"))?;
     let values = match options {
         Options::Listed(values) => values,
         Options::Values(subject) => {
-            let to_us = app.engine.now_us();
+            let to_us = engine.now_us();
             let range_us = i64::from(app.grafana.values_days) * 86_400_000_000;
             let range = Range { from_us: to_us.saturating_sub(range_us), to_us };
-            app.engine.values_of(&subject, range, &[], app.grafana.values_max).await?
+            engine.values_of(&subject, range, &[], app.grafana.values_max).await?
         }
     };
     Ok(Json(values.into_iter().map(|value| json!({ "label": value, "value": value })).collect()))

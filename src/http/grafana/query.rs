@@ -11,18 +11,22 @@ use crate::{
         Element, Frame, FrameBuilder, Prepared, QueryRequest, RowsQuestion, Target, card_table, drift_table, shaped,
         windows_table,
     },
-    http::{App, error::GrafanaFailure},
-    query::{Options, Page},
+    http::{App, access::CallerEngine, error::GrafanaFailure},
+    query::{Engine, Options, Page},
 };
 
 /// Answers all targets of a panel.
-pub async fn query(State(app): State<App>, body: Body) -> Result<Json<Vec<Value>>, GrafanaFailure> {
+pub async fn query(
+    State(app): State<App>,
+    CallerEngine(engine): CallerEngine,
+    body: Body,
+) -> Result<Json<Vec<Value>>, GrafanaFailure> {
     let body = read(&app, body).await?;
-    let request = QueryRequest::of(&body, &app.grafana, app.engine.now_us())?;
+    let request = QueryRequest::of(&body, &app.grafana, engine.now_us())?;
     let mut elements = Vec::new();
     let mut points = 0;
     for target in &request.targets {
-        let answered = answer(&app, target, &request).await;
+        let answered = answer(&app, &engine, target, &request).await;
         let of_target = |error: Error| Error::new(error.kind(), format!("target {}", target.ref_id)).with_source(error);
         for element in answered.map_err(of_target)? {
             points += element.points;
@@ -37,28 +41,28 @@ pub async fn query(State(app): State<App>, body: Body) -> Result<Json<Vec<Value>
     Ok(Json(elements))
 }
 
-async fn answer(app: &App, target: &Target, request: &QueryRequest) -> Result<Vec<Element>> {
+async fn answer(app: &App, engine: &Engine, target: &Target, request: &QueryRequest) -> Result<Vec<Element>> {
     let mut elements = Vec::new();
-    for prepared in target.questions(request, app.engine.library(), app.engine.now_us())? {
+    for prepared in target.questions(request, engine.library(), engine.now_us())? {
         let (frame, shape, notices) = match prepared {
             Prepared::Rows(question) => {
-                let (frame, notices) = rows(app, &question).await?;
+                let (frame, notices) = rows(app, engine, &question).await?;
                 (frame, question.shape, notices)
             }
             Prepared::KpiAlerts { questions, is_all, shape, notices } => {
                 let mut answers = Vec::new();
                 for question in &questions {
                     let arguments = question.arguments.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-                    answers.push(app.engine.kpi(&question.name, arguments).await?);
+                    answers.push(engine.kpi(&question.name, arguments).await?);
                 }
                 (windows_table(&answers, is_all), shape, notices)
             }
             Prepared::KpiCard { month, shape, notices } => {
-                (card_table(&app.engine.score_card(month).await?), shape, notices)
+                (card_table(&engine.score_card(month).await?), shape, notices)
             }
             Prepared::Drift { request, is_all, shape, notices } => {
                 let current = request.current;
-                (drift_table(&app.engine.drift(request).await?, current, is_all), shape, notices)
+                (drift_table(&engine.drift(request).await?, current, is_all), shape, notices)
             }
         };
         elements.extend(shaped(frame, &shape, notices, &app.grafana)?);
@@ -67,8 +71,8 @@ async fn answer(app: &App, target: &Target, request: &QueryRequest) -> Result<Ve
 }
 
 /// The rows of a question, and what has to be said about them.
-pub(super) async fn rows(app: &App, question: &RowsQuestion) -> Result<(Frame, Vec<String>)> {
-    let asked = app.engine.ask(question.question(), &question.conditions, Page::default(), Options::default());
+pub(super) async fn rows(app: &App, engine: &Engine, question: &RowsQuestion) -> Result<(Frame, Vec<String>)> {
+    let asked = engine.ask(question.question(), &question.conditions, Page::default(), Options::default());
     let mut answer = asked.await?;
     let mut notices = question.notices.clone();
     if !answer.is_narrowed {

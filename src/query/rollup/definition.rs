@@ -157,6 +157,12 @@ impl Definition {
         (self.dimensions.iter().map(named).collect(), self.measures.iter().map(named).collect())
     }
 
+    /// What it calls a column of the calls that it groups by, if it does.
+    pub fn column_of(&self, name: &str) -> Option<String> {
+        let wanted = Expr::Column(Column::new_unqualified(name));
+        self.dimensions.iter().find(|kept| kept.expr == wanted).map(|kept| kept.name.clone())
+    }
+
     /// The column of the window's start.
     pub fn window(&self) -> Expr {
         column(&self.window)

@@ -32,10 +32,15 @@ use datafusion::{
     physical_plan::ExecutionPlan,
 };
 
-use super::provider::{StoredTable, TableRows};
+use super::{
+    provider::{StoredTable, TableRows},
+    scoped::Request,
+};
 use crate::{
+    access::{Scope, Tenants},
     error::Result,
     lake::{DataFile, LakeTable, Sidecar, SidecarScan, Sidecars, Snapshot},
+    record::col,
 };
 
 pub use definition::Definition;
@@ -90,9 +95,9 @@ impl Rollups {
         table.table() == self.table.table()
     }
 
-    /// The calls, as one statement sees them.
-    fn view(&self) -> TableRows {
-        self.table.rows()
+    /// The calls, as one statement of a scope sees them; none where the scope sees none of the table.
+    fn view(&self, scope: &Scope) -> Option<TableRows> {
+        Some(self.table.scoped(scope)?.rows())
     }
 }
 
@@ -102,10 +107,28 @@ impl Level {
     }
 
     /// The rollup's rows of these files.
-    fn rows(self: &Arc<Self>, snapshot: &Arc<Snapshot>, files: &[&DataFile]) -> RollupRows {
+    fn rows(self: &Arc<Self>, snapshot: &Arc<Snapshot>, files: &[&DataFile], fence: Option<Fence>) -> RollupRows {
         let sidecars = files.iter().filter_map(|file| self.sidecars.of(file)).collect();
-        RollupRows { level: Arc::clone(self), snapshot: Arc::clone(snapshot), sidecars }
+        RollupRows { level: Arc::clone(self), snapshot: Arc::clone(snapshot), sidecars, fence }
     }
+
+    /// How a scope is kept to its own rows of the rollup; an error where the rollup does not tell tenants apart.
+    fn fence(&self, scope: &Scope) -> std::result::Result<Option<Fence>, NoTenants> {
+        let Some(tenants) = scope.tenants() else { return Ok(None) };
+        let tenant = self.definition.column_of(col::TENANT_ID).ok_or(NoTenants)?;
+        Ok(Some(Fence { tenants: tenants.clone(), tenant }))
+    }
+}
+
+/// The rollup has figures of several tenants in one row.
+#[derive(Debug, Clone, Copy)]
+struct NoTenants;
+
+/// The only tenants whose rows of a rollup are seen, and the column that names them.
+#[derive(Debug, Clone)]
+pub struct Fence {
+    tenants: Tenants,
+    tenant: String,
 }
 
 /// A rollup's rows of some files of one snapshot.
@@ -113,6 +136,7 @@ pub struct RollupRows {
     level: Arc<Level>,
     snapshot: Arc<Snapshot>,
     sidecars: Vec<Sidecar>,
+    fence: Option<Fence>,
 }
 
 impl fmt::Debug for RollupRows {
@@ -138,6 +162,17 @@ impl TableProvider for RollupRows {
         _: &[Expr],
         _: Option<usize>,
     ) -> EngineResult<Arc<dyn ExecutionPlan>> {
+        let Some(fence) = &self.fence else { return self.plan(state, projection).await };
+        let schema = self.schema();
+        let request = Request { state, schema: &schema, tenant: &fence.tenant, projection, filters: &[] };
+        let read = self.plan(state, Some(&request.columns()?)).await?;
+        request.fenced(&fence.tenants, |_, _| Ok(read))
+    }
+}
+
+impl RollupRows {
+    /// All rows, whosever they are.
+    async fn plan(&self, state: &dyn Session, projection: Option<&Vec<usize>>) -> EngineResult<Arc<dyn ExecutionPlan>> {
         let workers = state.config().target_partitions().max(1);
         let held =
             self.level.sidecars.read(&self.sidecars, &self.level.definition.schema, projection.map(Vec::as_slice));

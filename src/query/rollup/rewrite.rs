@@ -28,12 +28,13 @@ use datafusion::{
 };
 
 use super::{
-    Level, Rollups,
+    Fence, Level, Rollups,
     cover::{Cover, Range, cover},
     definition::{Merge, merge_of, plain},
-    source::{Question, rows_of},
+    source::{Question, Source, rows_of},
 };
 use crate::{
+    access::Scope,
     query::{options::Options, provider::TableRows, sketches},
     record::{PARTITION, col},
 };
@@ -87,6 +88,8 @@ enum Finish {
 
 /// What a statement asks, in parts that can be put together.
 struct Asked {
+    /// Whose rows it sees.
+    scope: Scope,
     /// The list of calls whose elements it asks about, if not the calls themselves.
     unnested: Option<String>,
     groups: Vec<Expr>,
@@ -105,6 +108,7 @@ struct Usable<'a> {
     groups: Vec<Expr>,
     parts: Vec<Expr>,
     conditions: Vec<Expr>,
+    fence: Option<Fence>,
 }
 
 fn answer(rollups: &Arc<Rollups>, aggregate: &Aggregate) -> Result<Option<LogicalPlan>> {
@@ -128,7 +132,7 @@ fn branches(
     usable: &[Usable<'_>],
     cover: &Cover,
 ) -> Result<Option<Vec<LogicalPlan>>> {
-    let view = rollups.view();
+    let Some(view) = rollups.view(&asked.scope) else { return Ok(None) };
     let wanted = view.files.iter().filter(|file| {
         let (first_us, last_us) = file.times();
         asked.range.meets(first_us, last_us)
@@ -150,7 +154,7 @@ fn branches(
             })
             .collect();
         if !files.is_empty() {
-            inputs.push(usable.branch(usable.level.rows(&view.snapshot, &files), *windows)?);
+            inputs.push(usable.branch(usable.level.rows(&view.snapshot, &files, usable.fence.clone()), *windows)?);
         }
     }
     for range in &cover.rest {
@@ -193,7 +197,7 @@ impl Asked {
             };
             finishes.push(finish);
         }
-        let (unnested, conditions) = (question.source.unnested, question.source.filters);
+        let Source { unnested, filters: conditions, scope, .. } = question.source;
         let mut range = Range::ALL;
         let mut others = Vec::new();
         for condition in &conditions {
@@ -202,7 +206,7 @@ impl Asked {
                 None => others.push(condition.clone()),
             }
         }
-        Some(Self { unnested, groups: question.groups, parts, finishes, conditions, range, others })
+        Some(Self { scope, unnested, groups: question.groups, parts, finishes, conditions, range, others })
     }
 
     /// Parts made of calls.
@@ -219,7 +223,8 @@ impl<'a> Usable<'a> {
         let conditions = beyond.into_iter().map(|condition| definition.of_row(condition)).collect::<Option<_>>()?;
         let groups = asked.groups.iter().map(|group| definition.of_row(group)).collect::<Option<_>>()?;
         let parts = asked.parts.iter().map(|part| definition.of_rows(part)).collect::<Option<_>>()?;
-        Some(Self { level, groups, parts, conditions })
+        let fence = level.fence(&asked.scope).ok()?;
+        Some(Self { level, groups, parts, conditions, fence })
     }
 
     /// Parts that the rollup holds.

@@ -17,6 +17,7 @@ use datafusion::{
 };
 
 use super::super::provider::{StoredTable, TableRows};
+use crate::access::Scope;
 
 /// Rows of the stored calls, in terms of the table's columns, which are unqualified.
 pub struct Source {
@@ -24,6 +25,8 @@ pub struct Source {
     pub unnested: Option<String>,
     /// Conditions that a row fulfils, all of them.
     pub filters: Vec<Expr>,
+    /// Whose rows they are.
+    pub scope: Scope,
     /// What the plan's columns are.
     columns: HashMap<Column, Expr>,
 }
@@ -43,7 +46,8 @@ impl Source {
                     let own = Expr::Column(Column::new_unqualified(column.name.clone()));
                     (column, own)
                 });
-                Some(Self { unnested: None, filters: Vec::new(), columns: columns.collect() })
+                let scope = table.scope().clone();
+                Some(Self { unnested: None, filters: Vec::new(), scope, columns: columns.collect() })
             }
             LogicalPlan::SubqueryAlias(alias) => {
                 let inner = Self::of(&alias.input, is_table)?;
@@ -94,7 +98,7 @@ impl Source {
                 false => Some((column, self.columns.get(&inputs[*from])?.clone())),
             })
             .collect::<Option<_>>()?;
-        Some(Self { unnested: Some(name.clone()), filters: self.filters, columns })
+        Some(Self { unnested: Some(name.clone()), columns, ..self })
     }
 
     /// An expression of the plan in terms of the table's columns; none if it is more than a function of

@@ -37,7 +37,13 @@ pub fn check(body: &[u8], random: &mut Random) {
         _ => Oldest::default(),
     };
     let decode = |body: &[u8], shape| {
-        let options = Options { received_at_us: NOW_US, future_max_us: HOUR_US, oldest: oldest.clone(), shape };
+        let options = Options {
+            received_at_us: NOW_US,
+            future_max_us: HOUR_US,
+            oldest: oldest.clone(),
+            shape,
+            scope: Default::default(),
+        };
         decode(body, options)
     };
     let as_lines = decode(body, Shape::Lines);

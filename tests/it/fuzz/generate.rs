@@ -182,7 +182,13 @@ fn request(mark: &str) -> Frame {
 }
 
 fn records() -> RecordBatch {
-    let options = Options { received_at_us: NOW_US, future_max_us: 0, oldest: Oldest::default(), shape: Shape::Lines };
+    let options = Options {
+        received_at_us: NOW_US,
+        future_max_us: 0,
+        oldest: Oldest::default(),
+        shape: Shape::Lines,
+        scope: Default::default(),
+    };
     decode(format!("{RECORD}\n{{\"a\":null}}\n").as_bytes(), options).unwrap().records
 }
 

@@ -1,0 +1,155 @@
+//! Who calls: the key of a request, and the caller that the gate makes of it. Every route but the two probes stands
+//! behind it; handlers take the engine of their caller, and never that of everybody.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context as TaskContext, Poll},
+};
+
+use axum::{
+    body::{Body, Bytes, HttpBody},
+    extract::{FromRequestParts, MatchedPath, Request, State},
+    http::{HeaderMap, header::AUTHORIZATION, request::Parts},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http_body::{Frame, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{App, error::Failure};
+use crate::{
+    access::{Permission, Scope},
+    error::{Error, Kind},
+    gate::Caller,
+    query::Engine,
+};
+
+/// What a group of routes needs of its callers.
+#[derive(Debug, Clone, Copy)]
+pub struct Needs {
+    /// The scope of the key.
+    pub permission: Permission,
+    /// Whether a request is a statement, of which a key may run only so many.
+    pub is_statement: bool,
+}
+
+/// Lets a request through to its handler, or answers it.
+pub async fn admit(
+    State((app, needs)): State<(App, Needs)>,
+    path: Option<MatchedPath>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let what = path.map_or_else(|| "other".to_owned(), |path| path.as_str().to_owned());
+    let key = key_of(request.headers());
+    let admitted = app.gate.admit(key.as_deref(), needs.permission, &what).await;
+    let turn = admitted.and_then(|caller| {
+        let turn = if needs.is_statement { app.gate.statement(&caller, &what)? } else { None };
+        Ok((caller, turn))
+    });
+    let (caller, turn) = match turn {
+        Ok(admitted) => admitted,
+        Err(error) => return Failure(error).into_response(),
+    };
+    request.extensions_mut().insert(caller);
+    let response = next.run(request).await;
+    match turn {
+        Some(turn) => response.map(|body| Body::new(Held { body, _turn: turn })),
+        None => response,
+    }
+}
+
+/// The key that a request carries.
+fn key_of(headers: &HeaderMap) -> Option<String> {
+    if let Some(value) = headers.get(AUTHORIZATION) {
+        let (scheme, rest) = value.to_str().ok()?.split_once(' ')?;
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Some(rest.trim().to_owned());
+        }
+        if scheme.eq_ignore_ascii_case("basic") {
+            let pair = String::from_utf8(STANDARD.decode(rest.trim()).ok()?).ok()?;
+            // The user's name says nothing: Grafana and Prometheus want one.
+            return pair.split_once(':').map(|(_, password)| password.to_owned());
+        }
+        return None;
+    }
+    headers.get("x-api-key")?.to_str().ok().map(|key| key.trim().to_owned())
+}
+
+/// The scope of the caller.
+pub struct CallerScope(pub Scope);
+
+impl<S: Send + Sync> FromRequestParts<S> for CallerScope {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        // A route that forgot to stand behind the gate answers nobody.
+        let caller = parts.extensions.get::<Caller>();
+        let caller = caller.ok_or_else(|| Error::new(Kind::Internal, "a request came around the gate"))?;
+        Ok(Self(caller.scope().clone()))
+    }
+}
+
+/// The engine that sees what the caller may see.
+pub struct CallerEngine(pub Arc<Engine>);
+
+impl FromRequestParts<App> for CallerEngine {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+        let CallerScope(scope) = CallerScope::from_request_parts(parts, app).await?;
+        Ok(Self(app.engine_of_everybody.scoped(&scope).await?))
+    }
+}
+
+/// A body that keeps a statement's turn until it was sent.
+struct Held {
+    body: Body,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl HttpBody for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_comes_in_three_ways() {
+        let check = |name: &'static str, value: &str, expected: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, value.parse().unwrap());
+            assert_eq!(key_of(&headers).as_deref(), expected, "{name}: {value}");
+        };
+        check("authorization", "Bearer dl_a_b", Some("dl_a_b"));
+        check("authorization", "bearer  dl_a_b ", Some("dl_a_b"));
+        check("authorization", &format!("Basic {}", STANDARD.encode("grafana:dl_a_b")), Some("dl_a_b"));
+        check("authorization", &format!("Basic {}", STANDARD.encode(":dl_a_b")), Some("dl_a_b"));
+        check("authorization", &format!("Basic {}", STANDARD.encode("dl_a_b")), None);
+        check("authorization", "Basic %%%", None);
+        check("authorization", "Digest dl_a_b", None);
+        check("authorization", "dl_a_b", None);
+        check("x-api-key", "dl_a_b", Some("dl_a_b"));
+    }
+}

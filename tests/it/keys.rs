@@ -1,0 +1,241 @@
+//! Who may call what, and who sees whose rows: keys, scopes, limits, tenants.
+
+mod doors;
+mod escape;
+
+use driftline::access::NewKey;
+use reqwest::RequestBuilder;
+use serde_json::{Value, json};
+
+use crate::app::{NOW_US, TestApp, json as answer};
+
+/// Makes a key in the running daemon.
+async fn key(app: &TestApp, scopes: &str, tenants: &[&str]) -> String {
+    key_until(app, scopes, tenants, None).await
+}
+
+async fn key_until(app: &TestApp, scopes: &str, tenants: &[&str], expires_at_us: Option<i64>) -> String {
+    let tenants = tenants.iter().map(|tenant| (*tenant).to_owned()).collect();
+    let key = NewKey::new("a test's", scopes, tenants, expires_at_us).unwrap();
+    app.daemon.as_ref().unwrap().gate().create(&key).await.unwrap().reveal()
+}
+
+/// Status and body.
+async fn said(request: RequestBuilder) -> (u16, String) {
+    let response = request.send().await.unwrap();
+    (response.status().as_u16(), response.text().await.unwrap())
+}
+
+/// Status and body of a statement.
+async fn asked(app: &TestApp, key: &str, statement: &str) -> (u16, String) {
+    said(app.get("/api/v1/sql").query(&[("q", statement)]).bearer_auth(key)).await
+}
+
+/// Rows of a statement that must succeed.
+async fn rows(app: &TestApp, key: &str, statement: &str) -> Value {
+    answer(app.get("/api/v1/sql").query(&[("q", statement)]).bearer_auth(key)).await
+}
+
+async fn sends(app: &TestApp, key: &str, body: String) -> Value {
+    answer(app.post("/api/v1/logs").bearer_auth(key).body(body)).await
+}
+
+/// A call of a tenant; what only this tenant may see has its name in it.
+fn call(tenant: &str, second: i64, user: &str) -> String {
+    let time = chrono::DateTime::from_timestamp_micros(NOW_US + second * 1_000_000).unwrap().to_rfc3339();
+    json!({
+        "timestamp": time, "tenant_id": tenant, "agent_id": format!("agent-{tenant}"), "model": format!("m-{tenant}"),
+        "request_id": format!("{tenant}{second}"), "session_id": format!("s-{tenant}"), "user_id": user,
+        "trace_id": format!("trace-{tenant}"), "operation": "chat", "prompt_tokens": 100, "completion_tokens": 20,
+        "cost_usd": 1.0, "latency_ms": 500, "guardrail_status": "passed", "hallucination_probability": 0.1,
+        "tool_calls": [{"name": format!("tool-{tenant}"), "latency_ms": 5, "status": "ok"}],
+        "secret_of": tenant,
+    })
+    .to_string()
+        + "\n"
+}
+
+/// Two tenants' calls, in files with rollups, in files without, and in the buffer; and the keys of both.
+/// Users of the first are numbers, those of the second are not.
+struct TwoTenants {
+    app: TestApp,
+    admin: String,
+    alpha: String,
+    beta: String,
+}
+
+/// Calls of each tenant.
+const CALLS: i64 = 6;
+
+impl TwoTenants {
+    async fn start() -> Self {
+        let app = TestApp::start().await;
+        let admin = key(&app, "ingest,query,admin", &[]).await;
+        let (alpha, beta) = (key(&app, "ingest,query", &["alpha"]).await, key(&app, "ingest,query", &["beta"]).await);
+        for part in 0..3 {
+            for at in [2 * part, 2 * part + 1] {
+                let second = -90_000 + at * 7_000;
+                let body = call("alpha", second, &at.to_string()) + &call("beta", second, "a-beta-user");
+                // And a line that is none, with a tenant's name in it.
+                sends(&app, &admin, body + "no JSON of beta\n").await;
+            }
+            if part < 2 {
+                app.flush().await;
+            }
+            if part == 0 {
+                let engine = app.daemon.as_ref().unwrap().engine();
+                let rollups = engine.rollups().unwrap();
+                while rollups.build_next(engine, std::time::Duration::ZERO).await.unwrap() {}
+            }
+        }
+        app.daemon.as_ref().unwrap().engine().refresh_gauges(100).await;
+        Self { app, admin, alpha, beta }
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_sees_its_own_in_every_surface() {
+    let two = TwoTenants::start().await;
+    let at = "from=2026-05-12&to=2026-05-15";
+    let mut paths = vec![
+        "/metrics".to_owned(),
+        "/api/v1/status".to_owned(),
+        "/api/v1/queries".to_owned(),
+        "/api/v1/kpis".to_owned(),
+        format!("/api/v1/coverage?{at}"),
+        "/api/v1/reports/cost?day=2026-05-14&format=text".to_owned(),
+        "/api/v1/reports/cost?day=2026-05-13&format=json".to_owned(),
+        "/api/v1/drift?column=latency_ms&by=agent_id".to_owned(),
+        "/api/v1/drift?column=model&by=tenant_id".to_owned(),
+    ];
+    let engine = two.app.daemon.as_ref().unwrap().engine();
+    let named = engine.library().all().map(|(kind, entry)| (kind.directory(), entry.named.name.clone()));
+    for (directory, name) in named {
+        match directory {
+            "queries" => paths.push(format!("/api/v1/queries/{name}?{at}")),
+            "kpis" => {
+                paths.push(format!("/api/v1/queries/{name}?{at}"));
+                paths.push(format!("/api/v1/kpis/{name}?{at}&by=tenant"));
+                paths.push(format!("/api/v1/kpis/{name}?{at}&by=agent"));
+            }
+            _ => {}
+        }
+    }
+    let (mut of_alpha, mut of_all) = (0, 0);
+    for path in &paths {
+        let (_, text) = said(two.app.get(path).bearer_auth(&two.alpha)).await;
+        assert!(!text.contains("beta"), "{path}: {text}");
+        of_alpha += usize::from(text.contains("alpha"));
+        let (_, text) = said(two.app.get(path).bearer_auth(&two.admin)).await;
+        of_all += usize::from(text.contains("beta") && text.contains("alpha"));
+    }
+    // The test looks where there is something to see.
+    assert!(of_all > 20 && of_alpha > 20, "{of_alpha} of {of_all} of {}", paths.len());
+}
+
+#[tokio::test]
+async fn figures_are_of_the_tenant_alone_with_rollups_and_without() {
+    let two = TwoTenants::start().await;
+    let all = "select count(*) as calls, sum(cost_usd) as cost, count(distinct tenant_id) as tenants from agent_logs";
+    let by_day = "select date_trunc('day', timestamp) as day, count(*) as calls, sum(cost_usd) as cost from agent_logs
+         group by 1 order by 1";
+    for tenant in [&two.alpha, &two.beta] {
+        assert_eq!(rows(&two.app, tenant, all).await, json!([{"calls": CALLS, "cost": CALLS as f64, "tenants": 1}]));
+        let shown = rows(&two.app, tenant, by_day).await;
+        let off = two.app.get("/api/v1/sql").query(&[("q", by_day), ("rollups", "off")]).bearer_auth(tenant);
+        assert_eq!(answer(off).await, shown);
+        let calls: i64 = shown.as_array().unwrap().iter().map(|row| row["calls"].as_i64().unwrap()).sum();
+        assert_eq!(calls, CALLS);
+        let (_, plan) = asked(&two.app, tenant, &format!("explain {by_day}")).await;
+        assert!(plan.contains("rollup_calls"), "{plan}");
+        for statement in ["select count(*) as n from agent_logs", "select count(1) as n from stored.agent_logs"] {
+            assert_eq!(rows(&two.app, tenant, statement).await, json!([{"n": CALLS}]));
+        }
+        let few = rows(&two.app, tenant, "select request_id from agent_logs order by timestamp limit 3").await;
+        assert_eq!(few.as_array().unwrap().len(), 3);
+        let any = rows(&two.app, tenant, "select 1 as one from agent_logs limit 5").await;
+        assert_eq!(any.as_array().unwrap().len(), 5);
+    }
+    assert_eq!(
+        rows(&two.app, &two.admin, all).await,
+        json!([{"calls": 2 * CALLS, "cost": 2.0 * CALLS as f64, "tenants": 2}])
+    );
+    let both = key(&two.app, "query", &["alpha", "beta", "gamma"]).await;
+    assert_eq!(
+        rows(&two.app, &both, all).await,
+        json!([{"calls": 2 * CALLS, "cost": 2.0 * CALLS as f64, "tenants": 2}])
+    );
+    let none = key(&two.app, "query", &["gamma"]).await;
+    assert_eq!(rows(&two.app, &none, all).await, json!([{"calls": 0, "cost": null, "tenants": 0}]));
+    // Trace and session look-ups, which readers of files filter themselves.
+    let trace = "select count(*) as n from agent_logs where trace_id = 'trace-beta' or session_id = 's-beta'";
+    assert_eq!(rows(&two.app, &two.alpha, trace).await, json!([{"n": 0}]));
+    let trace = "select count(*) as n from agent_logs where trace_id = 'trace-beta'";
+    assert_eq!(rows(&two.app, &two.alpha, trace).await, json!([{"n": 0}]));
+    assert_eq!(rows(&two.app, &two.beta, trace).await, json!([{"n": CALLS}]));
+}
+
+#[tokio::test]
+async fn metrics_of_a_tenant_are_series_of_the_tenant() {
+    let two = TwoTenants::start().await;
+    sends(&two.app, &two.alpha, call("alpha", -5, "1")).await;
+    sends(&two.app, &two.beta, call("beta", -5, "x")).await;
+    let (_, text) = said(two.app.get("/metrics").bearer_auth(&two.alpha)).await;
+    let own = r#"llm_requests_total{agent_id="agent-alpha",model="m-alpha",tenant_id="alpha"} 1"#;
+    assert!(text.lines().any(|line| line == own), "{text}");
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        assert!(line.contains(r#"tenant_id="alpha""#), "{line}");
+    }
+    let (_, text) = said(two.app.get("/metrics").bearer_auth(&two.admin)).await;
+    assert!(text.contains("agent-beta") && text.contains("driftline_wal_bytes"), "{text}");
+}
+
+#[tokio::test]
+async fn a_tenant_writes_for_itself_only() {
+    let app = TestApp::start().await;
+    let admin = key(&app, "query,admin", &[]).await;
+    let alpha = key(&app, "ingest", &["alpha"]).await;
+    let both = key(&app, "ingest", &["alpha", "beta"]).await;
+    let unnamed = "{\"request_id\":\"u\"}\n".to_owned();
+    let done = sends(&app, &alpha, call("alpha", 0, "1") + &call("beta", 0, "2") + &unnamed).await;
+    assert_eq!((&done["accepted"], &done["rejected"][0]["line"]), (&json!(2), &json!(2)));
+    assert!(done["rejected"][0]["reason"].as_str().unwrap().contains("none of the tenants that the key"), "{done}");
+    let done = sends(&app, &both, call("beta", 1, "2") + &unnamed).await;
+    assert_eq!(done["accepted"], 1);
+    assert!(done["rejected"][0]["reason"].as_str().unwrap().contains("tenant_id is missing"), "{done}");
+    let stored = rows(&app, &admin, "select tenant_id, count(*) as n from agent_logs group by 1 order by 1").await;
+    assert_eq!(stored, json!([{"tenant_id": "alpha", "n": 2}, {"tenant_id": "beta", "n": 1}]));
+    let lines = rows(&app, &admin, "select count(*) as n from rejected_logs").await;
+    assert_eq!(lines, json!([{"n": 2}]));
+    let (_, text) = said(app.get("/metrics").bearer_auth(&admin)).await;
+    assert!(text.contains(r#"driftline_ingest_records_total{outcome="rejected"} 2"#), "{text}");
+}
+
+#[tokio::test]
+async fn batches_of_one_tenant_are_none_of_another_s() {
+    let app = TestApp::start().await;
+    let admin = key(&app, "ingest,query", &[]).await;
+    let (alpha, beta) = (key(&app, "ingest", &["alpha"]).await, key(&app, "ingest", &["beta"]).await);
+    let again = key(&app, "ingest", &["alpha"]).await;
+    let send = async |key: &str, body: &str| {
+        let request = app.post("/api/v1/logs").bearer_auth(key).header("Idempotency-Key", "batch-1");
+        let response = request.body(body.to_owned()).send().await.unwrap();
+        (response.status().as_u16(), response.json::<Value>().await.unwrap())
+    };
+    let body = "{\"request_id\":\"r\"}\n";
+    for (key, duplicate) in [(&alpha, false), (&beta, false), (&admin, false), (&alpha, true), (&again, true)] {
+        let (status, done) = send(key, body).await;
+        assert_eq!((status, done["duplicate"] == true), (200, duplicate), "{done}");
+    }
+    // Another's body under the key says nothing; one's own is refused.
+    assert_eq!(send(&beta, "{\"request_id\":\"other\"}\n").await.0, 422);
+    // The same by content alone.
+    let content = "{\"timestamp\":\"2026-05-14T11:00:00Z\",\"request_id\":\"c\"}\n";
+    for (key, duplicate) in [(&alpha, false), (&beta, false), (&alpha, true)] {
+        let done = sends(&app, key, content.to_owned()).await;
+        assert_eq!(done["duplicate"] == true, duplicate, "{done}");
+    }
+    let stored = "select tenant_id, count(*) as n from agent_logs where tenant_id is not null group by 1 order by 1";
+    let stored = rows(&app, &admin, stored).await;
+    assert_eq!(stored, json!([{"tenant_id": "alpha", "n": 2}, {"tenant_id": "beta", "n": 2}]));
+}

@@ -1,0 +1,230 @@
+//! The door itself: which key opens what, how it is sent, when it ends, how often it may be used, and TLS.
+
+use std::process::Command;
+
+use driftline::{clock::Clock, daemon::Daemon};
+use serde_json::{Value, json};
+
+use super::{asked, key, key_until, said};
+use crate::app::{NOW_US, TestApp, failure, json as answer, record};
+
+#[tokio::test]
+async fn without_keys_loopback_is_open_and_with_one_it_is_shut() {
+    let app = TestApp::start().await;
+    assert_eq!(said(app.get("/api/v1/status")).await.0, 200);
+    let key = key(&app, "query", &[]).await;
+    for path in ["/", "/metrics", "/api/v1/status", "/api/v1/sql?q=select%201", "/api/v1/keys", "/api/v1/maintenance"] {
+        let response = app.get(path).send().await.unwrap();
+        assert_eq!(response.status(), 401, "{path}");
+        let schemes: Vec<_> = response.headers().get_all("www-authenticate").iter().collect();
+        assert_eq!(schemes.len(), 2, "{schemes:?}");
+        let body: Value = response.json().await.unwrap();
+        assert_eq!(body["error"]["code"], "unauthenticated");
+    }
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(said(app.get(path)).await.0, 200, "{path}");
+    }
+    assert_eq!(said(app.post("/api/v1/logs").body(record(0, "a", "rag", 0.5))).await.0, 401);
+    let sql = || app.get("/api/v1/sql?q=select%201");
+    for request in [sql().bearer_auth(&key), sql().header("x-api-key", &key), sql().basic_auth("grafana", Some(&key))] {
+        assert_eq!(said(request).await.0, 200);
+    }
+    for wrong in [key.replace("dl_", "dl-"), key[..key.len() - 1].to_owned() + "x", key[..20].to_owned(), String::new()]
+    {
+        assert_eq!(said(sql().bearer_auth(&wrong)).await.0, 401, "{wrong}");
+    }
+    // The right id with another secret.
+    let other = format!("{}{}", &key[..20], "0".repeat(64));
+    assert_eq!(said(sql().bearer_auth(&other)).await.0, 401);
+}
+
+#[tokio::test]
+async fn each_scope_opens_its_own() {
+    let app = TestApp::start().await;
+    let keys = [key(&app, "ingest", &[]).await, key(&app, "query", &[]).await, key(&app, "admin", &[]).await];
+    let gets = ["/", "/metrics", "/api/v1/status", "/api/v1/sql?q=select%201", "/api/v1/queries", "/api/v1/kpis"];
+    for (at, key) in keys.iter().enumerate() {
+        for path in gets {
+            let expected = if at == 1 { 200 } else { 403 };
+            assert_eq!(said(app.get(path).bearer_auth(key)).await.0, expected, "{path}");
+        }
+        let expected = if at == 0 { 200 } else { 403 };
+        let sent = app.post("/api/v1/logs").bearer_auth(key).body(record(0, "a", "rag", 0.5));
+        assert_eq!(said(sent).await.0, expected);
+        for path in ["/api/v1/maintenance", "/api/v1/keys"] {
+            let expected = if at == 2 { 200 } else { 403 };
+            assert_eq!(said(app.get(path).bearer_auth(key)).await.0, expected, "{path}");
+        }
+        for path in ["/api/v1/forget", "/api/v1/backup", "/api/v1/keys"] {
+            let expected = if at == 2 { 400 } else { 403 };
+            assert_eq!(said(app.post(path).bearer_auth(key).json(&json!({}))).await.0, expected, "{path}");
+        }
+    }
+    let (status, message) = failure(app.get("/metrics").bearer_auth(&keys[0])).await;
+    assert_eq!((status, message.as_str()), (403, "the key lacks the scope query; it has ingest"));
+}
+
+#[tokio::test]
+async fn keys_are_made_and_ended_over_http() {
+    let app = TestApp::start().await;
+    let create = |body: Value| app.post("/api/v1/keys").json(&body);
+    // The first is made where the door is open.
+    let admin = answer(create(json!({"name": "operator", "scopes": "admin"}))).await;
+    let admin = admin["key"].as_str().unwrap();
+    let made = create(json!({"name": "agents", "scopes": "query", "tenants": ["a"], "expires_in_days": 2}));
+    let made = answer(made.bearer_auth(admin)).await;
+    let (id, key) = (made["id"].as_str().unwrap(), made["key"].as_str().unwrap());
+    assert_eq!(asked(&app, key, "select 1").await.0, 200);
+    let listed = app.get("/api/v1/keys").bearer_auth(admin);
+    let text = answer(listed).await.to_string();
+    assert!(text.contains(id) && text.contains("agents") && !text.contains(&key[20..]), "{text}");
+    let url = app.url(&format!("/api/v1/keys/{id}"));
+    let revoke = reqwest::Client::new().delete(url).bearer_auth(admin);
+    assert_eq!(said(revoke).await.0, 200);
+    let (status, message) = failure(app.get("/api/v1/status").bearer_auth(key)).await;
+    assert_eq!((status, message.as_str()), (401, "the key was revoked"));
+    let wrong = create(json!({"name": "x", "scopes": "admin", "tenants": ["a"]})).bearer_auth(admin);
+    let (status, message) = failure(wrong).await;
+    assert!(status == 400 && message.contains("cannot be bound"), "{message}");
+}
+
+#[tokio::test]
+async fn a_key_ends_at_its_time_and_the_last_one_opens_nothing() {
+    let mut app = TestApp::start().await;
+    let key = key_until(&app, "query", &[], Some(NOW_US + 1_000_000)).await;
+    assert_eq!(asked(&app, &key, "select 1").await.0, 200);
+    app.clock.set(NOW_US + 1_000_000);
+    let (status, message) = failure(app.get("/api/v1/status").bearer_auth(&key)).await;
+    assert_eq!((status, message.as_str()), (401, "the key has expired"));
+    assert_eq!(said(app.get("/api/v1/status")).await.0, 401);
+    app.restart().await;
+    assert_eq!(said(app.get("/api/v1/status")).await.0, 401);
+    let used = app.daemon.as_ref().unwrap().gate().list().await.unwrap()[0].used_at_us;
+    assert_eq!(used, Some(NOW_US));
+}
+
+#[tokio::test]
+async fn a_key_has_its_limits() {
+    let app = TestApp::start_with(|config| {
+        config.access.requests_per_second = 5;
+        config.access.statements_max = 1;
+    })
+    .await;
+    let (busy, calm) = (key(&app, "query", &[]).await, key(&app, "query", &[]).await);
+    let mut statuses = Vec::new();
+    for _ in 0..7 {
+        statuses.push(said(app.get("/api/v1/status").bearer_auth(&busy)).await.0);
+    }
+    assert_eq!(statuses, [200, 200, 200, 200, 200, 429, 429]);
+    let response = app.get("/api/v1/status").bearer_auth(&busy).send().await.unwrap();
+    assert_eq!(response.headers()["retry-after"], "1");
+    assert_eq!(response.json::<Value>().await.unwrap()["error"]["code"], "too_many_requests");
+    assert_eq!(said(app.get("/api/v1/status").bearer_auth(&calm)).await.0, 200);
+    app.clock.set(NOW_US + 1_000_000);
+    assert_eq!(said(app.get("/api/v1/status").bearer_auth(&busy)).await.0, 200);
+    // A result that is not read yet is a statement that runs.
+    let long = "select a.value, repeat('x', 1000) as x from generate_series(1, 100000) as a";
+    let running = app.get("/api/v1/sql").query(&[("q", long)]).bearer_auth(&calm).send().await.unwrap();
+    assert_eq!(running.status(), 200);
+    let (status, message) = failure(app.get("/api/v1/sql?q=select%201").bearer_auth(&calm)).await;
+    assert!(status == 429 && message.contains("1 statements of the key"), "{message}");
+    drop(running);
+    let text = said(app.get("/metrics").bearer_auth(&calm)).await.1;
+    for line in
+        [r#"driftline_http_denied_total{reason="rate"} 3"#, r#"driftline_http_denied_total{reason="statements"} 1"#]
+    {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn beyond_loopback_keys_are_needed() {
+    let app = TestApp::start_with(|config| config.server.allow_anonymous_network = true).await;
+    let mut config = app.config.clone();
+    let other = tempfile::tempdir().unwrap();
+    config.server.data = other.path().join("data");
+    config.server.listen = "0.0.0.0:0".parse().unwrap();
+    let start = async |config| {
+        Daemon::start_on(&config, Clock::manual(NOW_US), std::sync::Arc::new(driftline::disk::SystemDisk)).await
+    };
+    start(config.clone()).await.unwrap().stop().await.unwrap();
+    config.server.allow_anonymous_network = false;
+    let refused = start(config.clone()).await.err().unwrap();
+    assert!(refused.to_string().contains("make a key first"), "{refused}");
+    let made = Command::new(env!("CARGO_BIN_EXE_driftline"))
+        .args(["key", "create", "--name", "operator", "--scope", "admin", "--data"])
+        .arg(&config.server.data)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    assert!(String::from_utf8(made.stdout).unwrap().starts_with("dl_"));
+    start(config).await.unwrap().stop().await.unwrap();
+}
+
+/// The server answers on another thread while this one waits for the command.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_works_beside_a_server_and_without_one() {
+    let mut app = TestApp::start().await;
+    let data = app.data().to_owned();
+    let run = move |words: &[&str]| {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_driftline")).args(words).arg("--data").arg(&data).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let key = run(&["key", "create", "--name", "beside"]).trim().to_owned();
+    assert_eq!(asked(&app, &key, "select 1").await.0, 200);
+    assert_eq!(said(app.get("/api/v1/status")).await.0, 401);
+    let listed = run(&["key", "list"]);
+    assert!(listed.contains("beside") && listed.contains("ingest,query") && !listed.contains(&key[20..]), "{listed}");
+    let id = &key[3..19];
+    run(&["key", "revoke", id]);
+    assert_eq!(asked(&app, &key, "select 1").await.0, 401);
+    app.daemon.take().unwrap().stop().await.unwrap();
+    let second = run(&["key", "create", "--name", "alone", "--tenant", "a", "--tenant", "b"]).trim().to_owned();
+    assert!(run(&["key", "list"]).contains("a, b"));
+    app.reopen().await;
+    assert_eq!(asked(&app, &second, "select 1").await.0, 200);
+    let url = app.url("");
+    let query = Command::new(env!("CARGO_BIN_EXE_driftline"))
+        .args(["query", "select 1 as one", "--url", &url])
+        .env("DRIFTLINE_API_KEY", &second)
+        .output()
+        .unwrap();
+    assert!(query.status.success(), "{}", String::from_utf8_lossy(&query.stderr));
+}
+
+#[tokio::test]
+async fn tls_is_spoken_with_a_certificate() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/tls");
+    let app = TestApp::start_with(|config| {
+        config.server.tls_cert = Some(format!("{directory}/cert.pem").into());
+        config.server.tls_key = Some(format!("{directory}/key.pem").into());
+    })
+    .await;
+    let root = std::fs::read(format!("{directory}/cert.pem")).unwrap();
+    let root = reqwest::Certificate::from_pem(&root).unwrap();
+    let client = reqwest::Client::builder().tls_certs_only([root]).build().unwrap();
+    let port = app.daemon.as_ref().unwrap().address().port();
+    let response = client.get(format!("https://localhost:{port}/healthz")).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert!(app.get("/healthz").send().await.is_err(), "plain text was answered");
+    // A client that says nothing keeps nobody waiting.
+    let _silent = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let response = client.get(format!("https://localhost:{port}/readyz")).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+
+    let check = async |certificate: &str, key: &str, expected: &str| {
+        let mut config = app.config.clone();
+        config.server.tls_cert = Some(format!("{directory}/{certificate}").into());
+        config.server.tls_key = Some(format!("{directory}/{key}").into());
+        let refused =
+            Daemon::start_on(&config, Clock::manual(NOW_US), std::sync::Arc::new(driftline::disk::SystemDisk)).await;
+        let message = refused.err().unwrap().chain();
+        assert!(message.contains(expected), "{message}");
+    };
+    check("none.pem", "key.pem", "cannot read").await;
+    check("key.pem", "key.pem", "holds no PEM certificate").await;
+    check("cert.pem", "cert.pem", "holds no PEM private key").await;
+    check("cert.pem", "other-key.pem", "do not belong together").await;
+}
