@@ -2,6 +2,8 @@
 //! `DRIFTLINE_…` variables, then from flags; the later wins. The only place that reads the
 //! environment.
 
+mod surfaces;
+
 use std::{
     collections::BTreeMap,
     fmt, fs,
@@ -12,6 +14,8 @@ use std::{
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Context, Error, Kind, Result};
+
+pub use surfaces::{GrafanaConfig, JaegerConfig};
 
 /// All settings. `docs/driftline.toml` shows each with its default.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -366,58 +370,6 @@ fn amount_usd<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result
         return Ok(amount);
     }
     Err(serde::de::Error::custom(format!("{amount} is no amount of USD: a number, 0 or more")))
-}
-
-/// What Grafana's JSON datasource is answered.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct GrafanaConfig {
-    /// `DRIFTLINE_GRAFANA_BODY_BYTES_MAX`: most bytes of a request.
-    pub body_bytes_max: usize,
-    /// `DRIFTLINE_GRAFANA_TARGETS_MAX`: targets of a request.
-    pub targets_max: usize,
-    /// `DRIFTLINE_GRAFANA_ROWS_MAX`: rows of a target's answer, before they become series.
-    pub rows_max: usize,
-    /// `DRIFTLINE_GRAFANA_SERIES_MAX`: series of a target.
-    pub series_max: usize,
-    /// `DRIFTLINE_GRAFANA_POINTS_MAX`: points and table rows of an answer, all targets together.
-    pub points_max: usize,
-    /// `DRIFTLINE_GRAFANA_VALUES_MAX`: values of a variable or a filter's key, the most frequent ones.
-    pub values_max: usize,
-    /// `DRIFTLINE_GRAFANA_VALUES_DAYS`: values are those of calls of so many days where no range is sent.
-    pub values_days: u32,
-}
-
-impl Default for GrafanaConfig {
-    fn default() -> Self {
-        Self {
-            body_bytes_max: 1 << 20,
-            targets_max: 100,
-            rows_max: 100_000,
-            series_max: 1_000,
-            points_max: 500_000,
-            values_max: 1_000,
-            values_days: 7,
-        }
-    }
-}
-
-/// What Jaeger's clients are answered.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct JaegerConfig {
-    /// `DRIFTLINE_JAEGER_TRACES_MAX`: traces of a search; a greater limit is taken as this.
-    pub traces_max: usize,
-    /// `DRIFTLINE_JAEGER_CALLS_MAX`: calls of an answer, all traces together.
-    pub calls_max: usize,
-    /// `DRIFTLINE_JAEGER_SERVICES_DAYS`: services are the agents of so many days.
-    pub services_days: u32,
-}
-
-impl Default for JaegerConfig {
-    fn default() -> Self {
-        Self { traces_max: 1_000, calls_max: 20_000, services_days: 7 }
-    }
 }
 
 /// What becomes of committed files.

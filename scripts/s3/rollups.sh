@@ -3,7 +3,8 @@
 # Sourced by check-s3.sh.
 
 ROLLED_UP_SECONDS_MAX=120
-ROLLUPS_A_FILE=2
+# Three rollups by hour and by day.
+ROLLUPS_A_FILE=6
 ROLLUP_QUERIES=(cost_by_agent_daily cost_by_model_hourly cost_by_tenant_daily token_usage_by_model_daily
   error_rate_by_agent_hourly quality_by_agent_daily guardrail_decisions)
 BY_DAY="select date_trunc('day', timestamp) as day, model, count(*) as calls, sum(prompt_tokens) as tokens,
@@ -49,7 +50,7 @@ check_same_answers() {
 }
 
 uses_rollups() {
-  sql "explain $BY_DAY" 2>/dev/null | grep -q rollup_daily
+  sql "explain $BY_DAY" 2>/dev/null | grep -q rollup_calls_day
 }
 
 check_rollups() {

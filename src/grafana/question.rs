@@ -125,7 +125,7 @@ pub enum Variable {
     /// The values of a column.
     Values(Subject, Vec<Condition>),
     /// A column of rows; the first of texts where none is named.
-    Rows(RowsQuestion, Option<String>),
+    Rows(Box<RowsQuestion>, Option<String>),
 }
 
 impl RowsQuestion {
@@ -491,7 +491,7 @@ pub fn variable(request: &ValuesRequest, library: &Library, now_us: i64) -> Resu
         let target =
             Target { ref_id: String::new(), metric: target, payload: Payload::of(Some(&payload)), is_table: true };
         let asking = Asking { target: &target, request: &query, library, now_us };
-        return Ok(Variable::Rows(asking.named(&target.metric)?, request.payload.text("text")));
+        return Ok(Variable::Rows(Box::new(asking.named(&target.metric)?), request.payload.text("text")));
     };
     conditions.extend(filter::written_out(&request.payload)?);
     for name in request.payload.names().filter(|name| Subject::of(name).is_ok()) {

@@ -49,7 +49,7 @@ impl Step {
     pub fn grain(self) -> Grain {
         match self.0 / SECOND_US {
             ..=3_600 => Grain::Hour,
-            ..=86_400 => Grain::Day,
+            3_601..=86_400 => Grain::Day,
             _ => Grain::Month,
         }
     }

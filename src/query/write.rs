@@ -82,7 +82,19 @@ enum Encoder {
 
 impl Output {
     /// Starts a result with these columns.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::error::Kind::Invalid`] that names a column which the format has no place for.
     pub fn new(format: Format, schema: &SchemaRef) -> Result<Self> {
+        let odd = schema.fields().iter().find(|field| matches!(field.data_type(), DataType::Union(..)));
+        if let Some(field) = odd.filter(|_| format != Format::Arrow) {
+            return Err(Error::invalid(format!(
+                "the column {} holds JSON values of any kind: say which, by json_get_str, json_get_int, json_get_float \
+                 or json_get_bool, or take json_as_text",
+                field.name()
+            )));
+        }
         let encoder = match format {
             Format::Json => Encoder::Json { bytes: b"[".to_vec(), first: true },
             Format::JsonLines => Encoder::JsonLines(Vec::new()),

@@ -143,6 +143,20 @@ async fn statements_end_at_their_time_whatever_they_do() {
 }
 
 #[tokio::test]
+async fn a_value_of_any_kind_has_to_be_told() {
+    let app = app_with_rows().await;
+    for format in ["json", "jsonl", "csv", "parquet"] {
+        let query = [("q", "select json_get(attributes, 'a') as odd from agent_logs"), ("format", format)];
+        let (status, message) = failure(app.get("/api/v1/sql").query(&query)).await;
+        assert!(status == 400 && message.contains("odd") && message.contains("json_as_text"), "{status} {message}");
+    }
+    assert_eq!(
+        app.sql("select json_as_text(attributes, 'a') as a from agent_logs limit 1").await,
+        json!([{"a": null}])
+    );
+}
+
+#[tokio::test]
 async fn what_one_step_makes_is_bounded() {
     let app = app_with_rows().await;
     for (much, name) in [

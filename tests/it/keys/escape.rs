@@ -121,7 +121,7 @@ const ATTEMPTS: &[&str] = &[
     "use driftline",
     "select 1; select * from stored.agent_logs",
     "table agent_logs",
-    "values (1), ((select max(agent_id) from stored.agent_logs))",
+    "select 'x' union all select max(agent_id) from stored.agent_logs",
 ];
 
 #[tokio::test]

@@ -1,0 +1,55 @@
+//! Settings of what other tools are answered.
+
+use serde::{Deserialize, Serialize};
+
+/// What Grafana's JSON datasource is answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GrafanaConfig {
+    /// `DRIFTLINE_GRAFANA_BODY_BYTES_MAX`: most bytes of a request.
+    pub body_bytes_max: usize,
+    /// `DRIFTLINE_GRAFANA_TARGETS_MAX`: targets of a request.
+    pub targets_max: usize,
+    /// `DRIFTLINE_GRAFANA_ROWS_MAX`: rows of a target's answer, before they become series.
+    pub rows_max: usize,
+    /// `DRIFTLINE_GRAFANA_SERIES_MAX`: series of a target.
+    pub series_max: usize,
+    /// `DRIFTLINE_GRAFANA_POINTS_MAX`: points and table rows of an answer, all targets together.
+    pub points_max: usize,
+    /// `DRIFTLINE_GRAFANA_VALUES_MAX`: values of a variable or a filter's key, the most frequent ones.
+    pub values_max: usize,
+    /// `DRIFTLINE_GRAFANA_VALUES_DAYS`: values are those of calls of so many days where no range is sent.
+    pub values_days: u32,
+}
+
+impl Default for GrafanaConfig {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 1 << 20,
+            targets_max: 100,
+            rows_max: 100_000,
+            series_max: 1_000,
+            points_max: 500_000,
+            values_max: 1_000,
+            values_days: 7,
+        }
+    }
+}
+
+/// What Jaeger's clients are answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JaegerConfig {
+    /// `DRIFTLINE_JAEGER_TRACES_MAX`: traces of a search; a greater limit is taken as this.
+    pub traces_max: usize,
+    /// `DRIFTLINE_JAEGER_CALLS_MAX`: calls of an answer, all traces together.
+    pub calls_max: usize,
+    /// `DRIFTLINE_JAEGER_SERVICES_DAYS`: services are the agents of so many days.
+    pub services_days: u32,
+}
+
+impl Default for JaegerConfig {
+    fn default() -> Self {
+        Self { traces_max: 1_000, calls_max: 20_000, services_days: 7 }
+    }
+}
