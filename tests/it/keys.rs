@@ -2,6 +2,7 @@
 
 mod doors;
 mod escape;
+mod tools;
 
 use driftline::access::NewKey;
 use reqwest::RequestBuilder;
