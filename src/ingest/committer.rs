@@ -159,7 +159,7 @@ impl Committer {
         answer.await.map_err(|_| stopped())
     }
 
-    /// Lets the WAL forget what is committed.
+    /// Lets the WAL forget what is committed and saved.
     pub async fn forget_through(&self, seq: u64) -> Result<()> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Forget(seq, reply)).await.map_err(|_| stopped())?;
@@ -263,6 +263,7 @@ impl Worker {
                     let _ = reply.send(self.mark());
                 }
                 Command::Forget(seq, reply) => {
+                    self.recent.saved(seq);
                     let forgotten = self.writer.forget_through(seq);
                     self.show();
                     let _ = reply.send(forgotten);
@@ -384,7 +385,8 @@ impl Worker {
         let generation = self.buffer.seal()?;
         let books = lock(&self.state).books;
         let metrics = lock(&self.live).totals();
-        Some(Sealed { generation, receipts: self.recent.seal(), books, metrics })
+        let receipts = self.recent.seal(generation.through_seq());
+        Some(Sealed { generation, receipts, books, metrics })
     }
 
     fn take(&mut self, what: Taken) -> Option<Sealed> {

@@ -1,7 +1,7 @@
 //! The receipts of batches that SQLite does not have yet, or has only just got.
 //! Pure bookkeeping: what counts as the same batch is the caller's rule.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use crate::{
     catalog::Stored,
@@ -48,12 +48,13 @@ pub fn key_reused(key: &str, first: &Stored) -> Error {
 /// Letters of a key that an error shows.
 const KEY_SHOWN_MAX: usize = 100;
 
-/// Receipts since the last flush but one. The generation before the current one is kept although it
-/// is being saved: a request may have asked SQLite just before and arrive here just after.
+/// Receipts that are not saved, and those that were saved last: a request may have asked SQLite just before and
+/// arrive here just after.
 #[derive(Debug, Default)]
 pub struct Recent {
     current: HashMap<Digest, Stored>,
-    before: HashMap<Digest, Stored>,
+    /// Generations that have ended, each with its last seq, the oldest first.
+    ended: VecDeque<(u64, HashMap<Digest, Stored>)>,
 }
 
 impl Recent {
@@ -73,13 +74,62 @@ impl Recent {
 
     /// What the batch is to the one that was stored under its receipt, if there is one.
     pub fn find(&self, receipt: &Receipt) -> Option<Known> {
-        let stored = self.current.get(&receipt.identity).or_else(|| self.before.get(&receipt.identity))?;
+        let mut generations = self.ended.iter().rev().map(|(_, receipts)| receipts);
+        let stored = std::iter::once(&self.current).chain(&mut generations).find_map(|of| of.get(&receipt.identity))?;
         Some(Known::new(*stored, receipt))
     }
 
-    /// Starts a new generation; returns the receipts of the one that ends.
-    pub fn seal(&mut self) -> Vec<(Digest, Stored)> {
-        self.before = std::mem::take(&mut self.current);
-        self.before.iter().map(|(identity, stored)| (*identity, *stored)).collect()
+    /// Starts a new generation; returns the receipts of the one that ends, with this seq.
+    pub fn seal(&mut self, through_seq: u64) -> Vec<(Digest, Stored)> {
+        let ended = std::mem::take(&mut self.current);
+        let receipts = ended.iter().map(|(identity, stored)| (*identity, *stored)).collect();
+        self.ended.push_back((through_seq, ended));
+        receipts
+    }
+
+    /// SQLite has all receipts through this seq: of their generations the last one stays.
+    pub fn saved(&mut self, through_seq: u64) {
+        while self.ended.get(1).is_some_and(|(seq, _)| *seq <= through_seq) {
+            self.ended.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receipts_stay_until_they_are_saved() {
+        let receipt = |seq: u64| Receipt { identity: [seq as u8; 16], body: None };
+        let mut recent = Recent::default();
+        let end = |recent: &mut Recent, seqs: std::ops::RangeInclusive<u64>| {
+            let through_seq = *seqs.end();
+            let sent = seqs.count();
+            for seq in through_seq + 1 - sent as u64..=through_seq {
+                let frame = Frame {
+                    received_at_us: 0,
+                    receipt: Some(receipt(seq)),
+                    accepted: 1,
+                    rejected: 0,
+                    sections: Vec::new(),
+                };
+                recent.note(seq, &frame);
+            }
+            assert_eq!(recent.seal(through_seq).len(), sent);
+        };
+        // However many generations wait to be saved.
+        for seqs in [1..=2, 3..=4, 5..=5, 6..=9] {
+            end(&mut recent, seqs);
+        }
+        let known = |recent: &Recent| (1..=9).filter(|seq| recent.find(&receipt(*seq)).is_some()).collect::<Vec<_>>();
+        assert_eq!(known(&recent), (1..=9).collect::<Vec<_>>());
+        recent.saved(2);
+        assert_eq!(known(&recent), (1..=9).collect::<Vec<_>>());
+        recent.saved(4);
+        assert_eq!(known(&recent), (3..=9).collect::<Vec<_>>());
+        recent.saved(9);
+        assert_eq!(known(&recent), (6..=9).collect::<Vec<_>>());
     }
 }
