@@ -1,8 +1,8 @@
 //! The memory of statements. They share one pool, whose parts are fair and which refuses what is beyond it;
 //! what is refused spills or ends. The pool knows what operators say they hold, and they do not say all:
 //! what a Parquet reader decodes, what a sort copies while it spills. So the process's resident memory is
-//! looked at as well: near its bound statements get nothing more, and at the bound the largest of them is
-//! stopped, so that ingest goes on.
+//! looked at as well: near its bound no statement gets more than a small part, which the questions of
+//! dashboards do with, and at the bound the largest of them is stopped, so that ingest goes on.
 
 use std::{
     fmt,
@@ -24,11 +24,17 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How long a stopped statement has to give back what it held, before another is stopped.
 const GIVE_BACK: Duration = Duration::from_millis(500);
 
+/// Each statement gets this part of the pool however near to its bound the process is: one question of a
+/// dashboard takes a few MiB, and must be answered just when ingest is at its fullest.
+const ALWAYS_ONE_OF: usize = 32;
+
 /// What all statements share.
 #[derive(Debug)]
 pub struct Memory {
     pool: FairSpillPool,
     bounds: Bounds,
+    /// What a statement gets in any case while the pool has it, bytes.
+    always: usize,
     /// As it was when it was last looked at, bytes.
     resident: AtomicUsize,
     running: Mutex<Vec<Weak<Share>>>,
@@ -39,7 +45,7 @@ pub struct Memory {
 /// Bounds of the process's resident memory, bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// Statements get nothing more above it.
+    /// Above it, statements get nothing more than the small part that each may always have.
     pub refuse: usize,
     /// The largest statement is stopped above it.
     pub stop: usize,
@@ -67,6 +73,7 @@ impl Memory {
         Arc::new(Self {
             pool: FairSpillPool::new(bytes_max),
             bounds,
+            always: bytes_max / ALWAYS_ONE_OF,
             resident: AtomicUsize::new(0),
             running: Mutex::default(),
             began: Notify::new(),
@@ -171,7 +178,8 @@ impl MemoryPool for Share {
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
-        if self.memory.is_full() {
+        let beyond = self.reserved().saturating_add(additional) > self.memory.always;
+        if beyond && self.memory.is_full() {
             return Err(resources_datafusion_err!(
                 "{} wants {additional} bytes more, and the process is near its memory.bytes_max",
                 reservation.consumer().name()
@@ -206,14 +214,18 @@ mod tests {
     }
 
     #[test]
-    fn statements_share_one_pool_and_get_nothing_near_the_bound() {
+    fn statements_share_one_pool_and_get_little_near_the_bound() {
         let memory = Memory::new(100, BOUNDS);
         let (one, other) = (memory.share(), memory.share());
         let held = reserve(&one, 60).unwrap();
         assert_eq!((one.reserved(), other.reserved()), (60, 0));
         assert!(reserve(&other, 50).is_err());
         memory.resident.store(801, Ordering::Relaxed);
-        assert!(reserve(&other, 1).unwrap_err().to_string().contains("memory.bytes_max"));
+        assert!(reserve(&one, 1).unwrap_err().to_string().contains("memory.bytes_max"));
+        // A thirty-second of 100 is 3, and no more.
+        let small = reserve(&other, 2).unwrap();
+        assert!(reserve(&other, 2).is_err());
+        drop((reserve(&other, 1).unwrap(), small));
         memory.resident.store(800, Ordering::Relaxed);
         drop(held);
         reserve(&other, 50).unwrap();
