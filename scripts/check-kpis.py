@@ -293,13 +293,12 @@ class Question:
         return self.compared(1, distinct("user_id"), compare)
 
     def sessions(self):
-        day = datetime.timedelta(days=1)
         found = collections.defaultdict(list)
         for call in self.calls:
-            if self.begin - day <= call.time < self.end + day and call["session_id"] is not None:
-                found[call.tenant, call["session_id"]].append(call)
+            if call["session_id"] is not None:
+                found[call.tenant, call["session_id"], call.time.date()].append(call)
         groups = collections.defaultdict(list)
-        for (tenant, _), calls in found.items():
+        for (tenant, _, _), calls in found.items():
             calls.sort(key=lambda call: call.time)
             first = lambda read: next(iter(present(calls, read)), None)
             key = {"all": "all", "tenant": tenant, "agent": first(lambda c: c.agent), "model": first(lambda c: c.model)}

@@ -22,13 +22,11 @@
 -- An incident of priority 1 begins with a minute in which an agent is down: at least 5 calls, and the model does not
 -- answer half of them or more. It ends with the next minute in which it answers more than half, however few, and
 -- belongs to the window in which it began. An incident that has not ended has no length yet.
-with minutes as (
+with agents as (
   select
-    date_trunc('minute', timestamp) as minute,
     case $by when 'agent' then agent_id when 'tenant' then tenant_id when 'model' then model else 'all' end as key,
     agent_id,
-    count(*) as calls,
-    count(*) filter (where is_unavailable) as unanswered
+    minute_sketch(timestamp, is_unavailable) as minutes
   from agent_logs
   where timestamp >= $from
     and timestamp < $to
@@ -36,45 +34,27 @@ with minutes as (
     and ($tenant_id is null or tenant_id = $tenant_id)
     and ($agent_id is null or agent_id = $agent_id)
     and ($model is null or model = $model)
-  group by 1, 2, 3
-),
-judged as (
-  select
-    *,
-    unanswered * 2 >= calls as down,
-    count(*) filter (where unanswered * 2 < calls) over (
-      partition by key, agent_id order by minute rows between unbounded preceding and current row
-    ) as run
-  from minutes
-  where calls >= 5
-    or unanswered * 2 < calls
-),
-runs as (
-  select
-    key,
-    agent_id,
-    run,
-    min(minute) filter (where down) as began,
-    min(minute) as first_minute
-  from judged
-  group by key, agent_id, run
+  group by 1, 2
 ),
 incidents as (
+  select key, unnest(outages_of(minutes, 5)) as incident
+  from agents
+),
+lengths as (
   select
+    incident['began'] as began,
     key,
-    began,
-    lead(first_minute) over (partition by key, agent_id order by run) as ended
-  from runs
+    (date_part('epoch', incident['ended']) - date_part('epoch', incident['began'])) / 60 as length
+  from incidents
+  where incident['ended'] is not null
 )
 select
   date_trunc($grain, began) as window_start,
   key,
-  avg((date_part('epoch', ended) - date_part('epoch', began)) / 60) as value,
+  avg(length) as value,
   count(*) as samples,
-  sum((date_part('epoch', ended) - date_part('epoch', began)) / 60) as numerator,
+  sum(length) as numerator,
   count(*) as denominator
-from incidents
-where began is not null
-  and ended is not null
+from lengths
 group by 1, 2
 order by window_start, key

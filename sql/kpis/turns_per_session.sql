@@ -19,11 +19,12 @@
 -- column: numerator count -- turns
 -- column: denominator count -- sessions
 
--- A session belongs to the window of its first call, and to the agent and the model of the first call that names one.
--- It is followed for a day beyond the range, so that one that began shortly before its end, or before its start, is
--- told whole; the view sessions would read all that was ever stored.
+-- A session is counted once for each UTC day on which it has calls, with that day's calls; it belongs to the window of
+-- the first of them, and to the agent and the model of the first that names one. So what a day had stays what it is,
+-- however long sessions go on, and is kept. Days are read whole, so that a session is told whole at the ends of the range.
 with found as (
   select
+    date,
     tenant_id,
     session_id,
     min(timestamp) as started_at,
@@ -31,11 +32,13 @@ with found as (
     first_value(model order by timestamp) filter (where model is not null) as model,
     cast(approx_distinct(trace_id) as bigint) + count(*) filter (where trace_id is null) as turns
   from agent_logs
-  where timestamp >= $from - interval '1 day'
-    and timestamp < $to + interval '1 day'
+  where timestamp >= date_trunc('day', $from)
+    and timestamp < date_trunc('day', $to) + interval '1 day'
     and session_id is not null
     and ($tenant_id is null or tenant_id = $tenant_id)
-  group by tenant_id, session_id
+  group by date, tenant_id, session_id
+  having min(timestamp) >= $from
+    and min(timestamp) < $to
 )
 select
   date_trunc($grain, started_at) as window_start,
@@ -45,9 +48,7 @@ select
   sum(turns) as numerator,
   count(*) as denominator
 from found
-where started_at >= $from
-  and started_at < $to
-  and ($agent_id is null or agent_id = $agent_id)
+where ($agent_id is null or agent_id = $agent_id)
   and ($model is null or model = $model)
 group by 1, 2
 order by window_start, key

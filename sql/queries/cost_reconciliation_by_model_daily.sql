@@ -27,8 +27,8 @@ select
   sum(cost_computed_usd - cost_usd) as difference_usd,
   sum(cost_computed_usd - cost_usd)
     / nullif(sum(cost_usd) filter (where cost_computed_usd is not null), 0) as difference_ratio,
-  count(*) filter (where cost_usd is not null and cost_computed_usd is null) as calls_only_reported,
-  count(*) filter (where cost_usd is null and cost_computed_usd is not null) as calls_only_computed,
+  count(cost_usd) - count(cost_computed_usd - cost_usd) as calls_only_reported,
+  count(cost_computed_usd) - count(cost_computed_usd - cost_usd) as calls_only_computed,
   count(*) filter (where cost is null) as calls_without_cost
 from agent_logs
 where timestamp >= $from

@@ -11,16 +11,17 @@
 -- column: calls_per_user ratio -- calls that name a user / active_users
 -- column: calls_without_user count -- calls that name no user
 
--- Grouping twice spreads over all cores where count(distinct user_id) does not.
+-- Grouping twice spreads over all cores where count(distinct user_id) does not. By date, so that what a whole day had is
+-- kept.
 with users as (
-  select date_trunc('day', timestamp) as day, user_id, count(*) as calls
+  select date, date_trunc('day', timestamp) as day, user_id, count(*) as calls
   from agent_logs
   where timestamp >= $from
     and timestamp < $to
     and ($tenant_id is null or tenant_id = $tenant_id)
     and ($agent_id is null or agent_id = $agent_id)
     and ($model is null or model = $model)
-  group by 1, user_id
+  group by date, 2, user_id
 )
 select
   day,

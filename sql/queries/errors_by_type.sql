@@ -24,7 +24,7 @@ with errors as (
     sum(cost) as cost_usd,
     min(timestamp) as first_seen,
     max(timestamp) as last_seen,
-    last_value(error order by timestamp) filter (where error is not null) as latest_error
+    max(named_struct('at', timestamp, 'message', error)) filter (where error is not null) as latest
   from agent_logs
   where timestamp >= $from
     and timestamp < $to
@@ -43,7 +43,7 @@ select
   cost_usd,
   first_seen,
   last_seen,
-  latest_error
+  latest['message'] as latest_error
 from errors
 order by errors desc, error_type, http_status
 limit $limit

@@ -15,12 +15,8 @@
 
 -- As the KPI time_to_recover counts incidents: an outage begins with a minute of at least 5 calls of which the model
 -- does not answer half or more, and ends with the next minute in which it answers more than half, however few.
-with minutes as (
-  select
-    date_trunc('minute', timestamp) as minute,
-    agent_id,
-    count(*) as calls,
-    count(*) filter (where is_unavailable) as unanswered
+with agents as (
+  select agent_id, minute_sketch(timestamp, is_unavailable) as minutes
   from agent_logs
   where timestamp >= $from
     and timestamp < $to
@@ -28,44 +24,19 @@ with minutes as (
     and ($tenant_id is null or tenant_id = $tenant_id)
     and ($agent_id is null or agent_id = $agent_id)
     and ($model is null or model = $model)
-  group by 1, 2
-),
-judged as (
-  select
-    *,
-    unanswered * 2 >= calls as down,
-    count(*) filter (where unanswered * 2 < calls) over (
-      partition by agent_id order by minute rows between unbounded preceding and current row
-    ) as run
-  from minutes
-  where calls >= 5
-    or unanswered * 2 < calls
-),
-runs as (
-  select
-    agent_id,
-    run,
-    min(minute) filter (where down) as began,
-    min(minute) as first_minute,
-    sum(calls) filter (where down) as calls,
-    sum(unanswered) filter (where down) as unanswered
-  from judged
-  group by agent_id, run
+  group by agent_id
 ),
 outages as (
-  select
-    *,
-    lead(first_minute) over (partition by agent_id order by run) as ended
-  from runs
+  select agent_id, unnest(outages_of(minutes, 5)) as outage
+  from agents
 )
 select
-  began,
-  ended,
+  outage['began'] as began,
+  outage['ended'] as ended,
   agent_id,
-  (date_part('epoch', ended) - date_part('epoch', began)) / 60 as length,
-  calls,
-  unanswered
+  (date_part('epoch', outage['ended']) - date_part('epoch', outage['began'])) / 60 as length,
+  outage['calls'] as calls,
+  outage['unanswered'] as unanswered
 from outages
-where began is not null
 order by began desc, agent_id
 limit $limit

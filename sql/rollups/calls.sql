@@ -53,9 +53,13 @@
 -- column: calls_computed count -- calls with a computed cost
 -- column: cost_difference USD -- computed less reported, of calls that have both
 -- column: calls_compared count -- calls that have both
+-- column: compared_reported_cost USD -- reported cost of calls that have both
+-- column: compared_computed_cost USD -- computed cost of calls that have both
 -- column: latency_sum ms -- time to the full answer, added up
 -- column: latency_samples count -- calls that report it
 -- column: latency_max ms -- the longest
+-- column: timed_tokens tokens -- tokens answered by calls that report latency_ms
+-- column: timed_tokens_latency ms -- the latency_ms of calls that report tokens answered, added up
 -- column: ttft_max ms -- the longest
 -- column: ttft_sum ms -- time to the first token, added up
 -- column: ttft_samples count -- calls that report it
@@ -82,6 +86,7 @@
 -- column: queue_wait_histogram sketch -- queue_wait_ms, for histogram_of
 -- column: users sketch -- user_id, for distinct_of
 -- column: sessions sketch -- session_id, for distinct_of
+-- column: minutes sketch -- calls by the minute, and how many of them is_unavailable, for outages_of
 -- column: first_call time -- the first call, UTC
 -- column: last_call time -- the last call, UTC
 
@@ -138,9 +143,13 @@ select
   count(cost_computed_usd) as calls_computed,
   sum(cost_computed_usd - cost_usd) as cost_difference,
   count(cost_computed_usd - cost_usd) as calls_compared,
+  sum(cost_usd) filter (where cost_computed_usd is not null) as compared_reported_cost,
+  sum(cost_computed_usd) filter (where cost_usd is not null) as compared_computed_cost,
   sum(latency_ms) as latency_sum,
   count(latency_ms) as latency_samples,
   max(latency_ms) as latency_max,
+  sum(completion_tokens) filter (where latency_ms is not null) as timed_tokens,
+  sum(latency_ms) filter (where completion_tokens is not null) as timed_tokens_latency,
   max(ttft_ms) as ttft_max,
   sum(ttft_ms) as ttft_sum,
   count(ttft_ms) as ttft_samples,
@@ -167,6 +176,7 @@ select
   histogram_sketch(queue_wait_ms, 'latency_ms') as queue_wait_histogram,
   distinct_sketch(user_id) as users,
   distinct_sketch(session_id) as sessions,
+  minute_sketch(timestamp, is_unavailable) as minutes,
   min(timestamp) as first_call,
   max(timestamp) as last_call
 from agent_logs

@@ -23,6 +23,7 @@
 -- column: sessions sketch -- session_id, for distinct_of
 -- column: first_error time -- the first, UTC
 -- column: last_error time -- the last, UTC
+-- column: latest struct -- at, when the last error with a message was, and message, what it says
 
 -- Error types are the clients' own words: kept apart from the calls' rollup, so that however many there are,
 -- what is asked of all calls stays small.
@@ -48,7 +49,8 @@ select
   distinct_sketch(user_id) as users,
   distinct_sketch(session_id) as sessions,
   min(timestamp) as first_error,
-  max(timestamp) as last_error
+  max(timestamp) as last_error,
+  max(named_struct('at', timestamp, 'message', error)) filter (where error is not null) as latest
 from agent_logs
 where is_error
 group by 1, date, tenant_id, agent_id, model, provider, operation, environment, variant, error_type, http_status

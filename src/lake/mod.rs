@@ -29,6 +29,7 @@ pub use rewrite::{Keep, Rewrite, Rewriter, Rewritten};
 pub use run::{LastCommit, Run, Runs};
 pub use scan::Scan;
 pub use sidecar::{Sidecar, SidecarScan, Sidecars};
+pub use sidecar_columns::SidecarColumns;
 pub use storage::{Remote, Storage};
 pub use store::FsyncStore;
 pub use table::{DataFile, LakeTable, Snapshot, query_schema};

@@ -29,7 +29,7 @@ use parquet::{
 
 use super::{
     scan::{PinningReaders, located},
-    sidecar_columns::Columns,
+    sidecar_columns::SidecarColumns,
     storage::Place,
     table::{DataFile, LakeTable, Snapshot, put},
 };
@@ -45,11 +45,23 @@ pub struct Sidecar {
     pub(super) bytes: u64,
 }
 
+impl Sidecar {
+    /// Where it is in the store; no other has this place, and it never changes.
+    pub fn location(&self) -> &str {
+        self.path.as_ref()
+    }
+
+    /// Its length, bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
 /// The sidecars of one kind: of all that is derived by the same rule.
 #[derive(Debug)]
 pub struct Sidecars {
     pub(super) place: Place,
-    pub(super) columns: Columns,
+    pub(super) columns: Arc<SidecarColumns>,
     kind: String,
     /// By the last part of the data file's name, which a move to another store keeps.
     ready: RwLock<HashMap<String, Sidecar>>,
@@ -69,8 +81,8 @@ pub struct SidecarScan {
 }
 
 impl LakeTable {
-    /// The sidecars of a kind, as they are in the store; so many bytes of their columns stay in memory.
-    pub async fn sidecars(&self, kind: &str, held_bytes_max: usize) -> Result<Sidecars> {
+    /// The sidecars of a kind, as they are in the store, with the columns that stay in memory.
+    pub async fn sidecars(&self, kind: &str, columns: &Arc<SidecarColumns>) -> Result<Sidecars> {
         let place = self.places.home.clone();
         let prefix = place.path_of(&format!("{DERIVED}/{kind}"));
         let mut listed = place.store.list(Some(&prefix));
@@ -80,7 +92,7 @@ impl LakeTable {
                 ready.insert(stem.to_owned(), Sidecar { path: found.location.clone(), bytes: found.size });
             }
         }
-        let columns = Columns::new(held_bytes_max);
+        let columns = Arc::clone(columns);
         Ok(Sidecars { place, columns, kind: kind.to_owned(), ready: RwLock::new(ready) })
     }
 

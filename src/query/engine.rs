@@ -32,6 +32,7 @@ use super::{
     library::{Entry, Kind as LibraryKind, Library, Problem},
     memory::{Bounds, Memory},
     options::Options,
+    planned::Planned,
     provider::StoredTable,
     rollup::{Rollups, UseRollups, load as load_rollups},
     running::{Rows, Statement, Workers},
@@ -92,6 +93,7 @@ pub struct Engine {
     /// Whether it sees the rows of some tenants only.
     is_bound: bool,
     gauges: Gauges,
+    planned: Planned,
     /// The engines of other scopes, those asked for last at the end.
     scoped: Mutex<Vec<(Tenants, Arc<Engine>)>>,
 }
@@ -158,7 +160,8 @@ impl Engine {
         let tables = shared.tables.iter().filter_map(|table| table.scoped(scope));
         session::register(&context, tables, &shared.settings.task_values_usd, scope)?;
         let is_bound = scope != &Scope::Everybody;
-        let engine = Self { context, shared, is_bound, gauges: Gauges::default(), scoped: Mutex::default() };
+        let (gauges, planned, scoped) = (Gauges::default(), Planned::default(), Mutex::default());
+        let engine = Self { context, shared, is_bound, gauges, planned, scoped };
         let problems = engine.create_views().await;
         Ok((engine, problems))
     }
@@ -251,7 +254,7 @@ impl Engine {
             .bind(arguments, self.shared.clock.now_us())
             .map_err(|error| Error::invalid(format!("query {name}: {error}")))?;
         let permit = self.turn().await?;
-        let plan = self.plan(&entry.named.sql).await?;
+        let plan = self.plan_of(entry).await?;
         self.run(bind_named(plan, values)?, permit, options).await
     }
 
@@ -353,6 +356,16 @@ impl Engine {
             let message = "EXPLAIN ANALYZE measures what tenants share; EXPLAIN says how a statement is answered";
             return Err(Error::new(Kind::Forbidden, message));
         }
+        Ok(plan)
+    }
+
+    /// A named file's plan.
+    pub(super) async fn plan_of(&self, entry: &Entry) -> Result<LogicalPlan> {
+        if let Some(plan) = self.planned.get(entry) {
+            return Ok(plan);
+        }
+        let plan = self.plan(&entry.named.sql).await?;
+        self.planned.keep(entry, &plan);
         Ok(plan)
     }
 

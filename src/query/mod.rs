@@ -15,6 +15,7 @@ mod library;
 mod memory;
 mod narrow;
 mod options;
+mod planned;
 mod provider;
 mod report;
 mod rollup;

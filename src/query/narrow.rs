@@ -196,17 +196,16 @@ impl Engine {
         page: Page,
         options: Options,
     ) -> Result<Answer> {
-        let (text, values) = match question {
-            Question::Sql { text, values } => (text, values),
+        let (permit, plan, values) = match question {
+            Question::Sql { text, values } => (self.turn().await?, self.plan(text).await?, values),
             Question::Named { kind, name, arguments } => {
                 let entry = self.library().get(kind, name)?;
                 let bound = entry.named.bind(arguments, self.now_us());
                 let values = bound.map_err(|error| Error::invalid(format!("query {name}: {error}")))?;
-                (entry.named.sql.as_str(), values)
+                (self.turn().await?, self.plan_of(entry).await?, values)
             }
         };
-        let permit = self.turn().await?;
-        let plan = bind_named(self.plan(text).await?, values)?;
+        let plan = bind_named(plan, values)?;
         let (plan, is_narrowed) = self.narrowed(plan, conditions)?;
         let rows = self.run(page.of(plan)?, permit, options).await?;
         Ok(Answer { rows, is_narrowed })

@@ -1,5 +1,5 @@
 //! Mergeable sketches: a few bytes that stand for many values, so that a quarter is put together
-//! from its hours. Quantiles, counts by bucket, distinct counts.
+//! from its hours. Quantiles, counts by bucket, distinct counts, counts by the minute.
 //!
 //! Each is a function of what was added as a whole: the same values give the same bytes, in whatever
 //! order they were added or merged. Each states its error, and its bytes carry a version. This module
@@ -11,10 +11,12 @@
 mod bytes;
 mod distinct;
 mod histogram;
+mod minutes;
 mod quantiles;
 
 pub use distinct::DistinctSketch;
 pub use histogram::{Buckets, Distance, Histogram};
+pub use minutes::{MinuteSketch, Outage};
 pub use quantiles::QuantileSketch;
 
 use crate::error::Result;

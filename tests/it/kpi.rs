@@ -52,8 +52,8 @@ fn told(answer: &Value) -> Vec<String> {
         .collect()
 }
 
-/// What has to be read call by call: sessions and minutes are no groups of a rollup.
-const OF_CALLS: [&str; 3] = ["cost_per_session", "time_to_recover", "turns_per_session"];
+/// What is found in the calls of each day, of which the days are kept: sessions are no group of a rollup.
+const OF_DAYS: [&str; 2] = ["cost_per_session", "turns_per_session"];
 
 #[tokio::test]
 async fn kpis_over_calls_are_answered_from_rollups() {
@@ -64,7 +64,6 @@ async fn kpis_over_calls_are_answered_from_rollups() {
     }
     let engine = app.daemon.as_ref().unwrap().engine();
     while engine.rollups().unwrap().build_next(engine, Duration::ZERO).await.unwrap() {}
-    let mut of_calls = Vec::new();
     let kpis = engine.library().of(LibraryKind::Kpis).map(|entry| (&entry.named.name, &entry.named.sql));
     let coverage = engine.library().get(LibraryKind::Reports, "coverage").unwrap();
     for (name, sql) in kpis.chain([(&coverage.named.name, &coverage.named.sql)]) {
@@ -77,14 +76,13 @@ async fn kpis_over_calls_are_answered_from_rollups() {
             let rows = engine.sql_with(&format!("explain {sql}"), params, Options::default()).await.unwrap();
             let plan: Vec<Value> = rows.collect_as().await.unwrap();
             let logical = plan[0]["plan"].as_str().unwrap();
-            assert!(OF_CALLS.contains(&name.as_str()) || logical.contains("TableScan: rollup_"), "{name}: {logical}");
-            if logical.contains("TableScan: agent_logs") || logical.contains("TableScan: stored.agent_logs") {
-                of_calls.push(name.clone());
-            }
+            let from =
+                if OF_DAYS.contains(&name.as_str()) { "TableScan: answers_of_days" } else { "TableScan: rollup_" };
+            assert!(logical.contains(from), "{name}: {logical}");
+            let calls = ["TableScan: agent_logs", "TableScan: stored.agent_logs"];
+            assert!(!calls.iter().any(|scan| logical.contains(scan)), "{name}: {logical}");
         }
     }
-    of_calls.dedup();
-    assert_eq!(of_calls, OF_CALLS);
 }
 
 #[tokio::test]
@@ -241,7 +239,7 @@ async fn an_agent_is_down_until_it_answers_half_of_its_calls() {
 }
 
 #[tokio::test]
-async fn a_session_belongs_to_the_window_and_the_agent_of_its_first_call() {
+async fn a_session_belongs_to_the_window_and_the_agent_of_its_first_call_of_each_day() {
     let app = TestApp::start().await;
     let of = |second: i64, id: &str, agent: &str, trace: &str| {
         call(second, id, &json!({ "session_id": "s", "agent_id": agent, "trace_id": trace }))
@@ -251,12 +249,15 @@ async fn a_session_belongs_to_the_window_and_the_agent_of_its_first_call() {
     app.logs(of(-10 * HOUR_S, "c", "bot", "2") + &call(-HOUR_S, "d", &json!({ "session_id": null }))).await;
     let query = [("from", "yesterday"), ("by", "agent")];
     let turns = json_of(app.get("/api/v1/queries/turns_per_session").query(&query)).await;
-    assert_eq!(turns.as_array().unwrap().len(), 1, "{turns}");
-    assert_eq!((&turns[0]["key"], &turns[0]["value"]), (&json!("rag"), &json!(2.0)));
+    let told = |row: &Value| format!("{} {} {}", row["window_start"].as_str().unwrap(), row["key"], row["value"]);
+    let told = |rows: &Value| rows.as_array().unwrap().iter().map(told).collect::<Vec<_>>();
+    let days = [r#"2026-05-13T00:00:00.000000Z "rag""#, r#"2026-05-14T00:00:00.000000Z "bot""#];
+    assert_eq!(told(&turns), [format!("{} 1.0", days[0]), format!("{} 2.0", days[1])]);
     let cost = json_of(app.get("/api/v1/queries/cost_per_session").query(&query)).await;
-    assert_eq!((&cost[0]["window_start"], &cost[0]["value"]), (&json!("2026-05-13T00:00:00.000000Z"), &json!(0.75)));
-    let today = json_of(app.get("/api/v1/queries/turns_per_session?from=today")).await;
-    assert_eq!(today, json!([]), "it began yesterday");
+    assert_eq!(told(&cost), [format!("{} 0.25", days[0]), format!("{} 0.5", days[1])]);
+    // It began before the range, on the day on which the range begins.
+    let since = [("from", "2026-05-14T01:30:00Z"), ("grain", "hour")];
+    assert_eq!(json_of(app.get("/api/v1/queries/turns_per_session").query(&since)).await, json!([]));
 }
 
 #[tokio::test]

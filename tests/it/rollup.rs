@@ -48,6 +48,10 @@ async fn plan(app: &TestApp, statement: &str) -> String {
     rows(app, &format!("explain {statement}"), true).await
 }
 
+fn reads_calls(plan: &str) -> bool {
+    ["TableScan: agent_logs", "TableScan: stored.agent_logs"].iter().any(|scan| plan.contains(scan))
+}
+
 /// Makes so many of the rollups that are missing.
 async fn build(app: &TestApp, files: u64) {
     let engine = app.daemon.as_ref().unwrap().engine();
@@ -93,6 +97,23 @@ fn calls(random: &mut Random, step: u64) -> String {
         }
         if random.once_in(3) {
             call["task_completed"] = json!(random.once_in(2));
+        }
+        if random.once_in(3) {
+            call["cost_computed_usd"] = json!(random.below(9_000) as f64 / COST_UNITS);
+        }
+        if random.once_in(3) {
+            call["error"] = json!(random.pick(&["too slow", "too much", "never mind"]));
+        }
+        if random.once_in(3) {
+            call["guardrail_status"] = json!(random.pick(&["passed", "blocked", "escalated"]));
+            call["guardrail_reason"] = json!(random.pick(&["toxic", "secret"]));
+        }
+        if !random.once_in(4) {
+            call["session_id"] = json!(random.pick(&["s1", "s2", "s3", "s4"]));
+            call["trace_id"] = json!(format!("trace-{}", random.below(9)));
+        }
+        if !random.once_in(4) {
+            call["completion_tokens"] = json!(random.below(900));
         }
         body += &format!("{call}\n");
     }
@@ -148,7 +169,7 @@ const GROUPS: [&str; 12] = [
     "tenant_id",
 ];
 
-const SOURCES: [Source; 3] = [
+const SOURCES: [Source; 4] = [
     Source {
         from: "agent_logs where true",
         groups: &[],
@@ -175,6 +196,9 @@ const SOURCES: [Source; 3] = [
             "histogram_of(histogram_sketch(ttft_ms, 'latency_ms'))",
             "histogram_of(histogram_sketch(queue_wait_ms, 'latency_ms'))",
             "max(ttft_ms)",
+            "sum(cost_usd) filter (where cost_computed_usd is not null)",
+            "sum(completion_tokens) filter (where latency_ms is not null)",
+            "outages_of(minute_sketch(timestamp, is_unavailable), 1)",
         ],
     },
     Source {
@@ -187,6 +211,7 @@ const SOURCES: [Source; 3] = [
             "max(timestamp)",
             "avg(latency_ms)",
             "distinct_of(distinct_sketch(user_id))",
+            "max(named_struct('at', timestamp, 'message', error)) filter (where error is not null)",
         ],
     },
     Source {
@@ -205,6 +230,11 @@ const SOURCES: [Source; 3] = [
             "histogram_of(histogram_sketch(latency_ms, 'latency_ms'))",
             "min(timestamp)",
         ],
+    },
+    Source {
+        from: "agent_logs where guardrail_status is not null",
+        groups: &["guardrail_status", "guardrail_reason"],
+        figures: &["count(*)", "count(*) filter (where guardrail_status = 'blocked')", "max(timestamp)"],
     },
 ];
 
@@ -248,6 +278,33 @@ fn statement(random: &mut Random) -> String {
     text
 }
 
+/// A statement about what each day has, of which days that nothing cuts are kept.
+fn statement_of_days(random: &mut Random) -> String {
+    let conditions = ["session_id is not null", "agent_id <> 'rag'", "cost > 1", "model is null or tenant_id = 't1'"];
+    let mut condition = format!("({})", random.pick(&conditions));
+    let mut having = "count(*) > 0".to_owned();
+    if !random.once_in(3) {
+        let (from, to) = (bound(random), bound(random));
+        condition += &format!(" and timestamp >= date_trunc('day', {from})");
+        having += &format!(" and min(timestamp) >= {from}");
+        if random.once_in(2) {
+            condition += &format!(" and timestamp < date_trunc('day', {to}) + interval '1 day'");
+            having += &format!(" and {to} > min(timestamp)");
+        }
+    }
+    let group = random.pick(&["date_trunc('hour', started_at)", "agent", "date_trunc('month', started_at)", "date"]);
+    let figure = random.pick(&["avg(cost)", "sum(turns)", "max(cost)", "count(agent)", "min(started_at)"]);
+    let filter = random.pick(&["true", "calls > 1", "agent <> 'rag'"]);
+    format!(
+        "with found as (
+            select date, tenant_id, session_id, min(timestamp) as started_at, min(agent_id) as agent, sum(cost) as cost,
+                count(*) as calls, count(distinct trace_id) as turns
+            from agent_logs where {condition} group by date, tenant_id, session_id having {having}
+        )
+        select {group} as c0, count(*) as c1, {figure} as c2 from found where {filter} group by 1 order by 1"
+    )
+}
+
 async fn history(seed: u64) {
     let mut random = Random::new(seed, 0);
     let mut app = TestApp::start_with(|config| config.lifecycle.merge_files_min = 2).await;
@@ -267,11 +324,13 @@ async fn history(seed: u64) {
         for _ in 0..2 {
             check(&app, &statement(&mut random)).await;
         }
+        check(&app, &statement_of_days(&mut random)).await;
     }
     app.flush().await;
     build(&app, u64::MAX).await;
     for _ in 0..8 {
         check(&app, &statement(&mut random)).await;
+        check(&app, &statement_of_days(&mut random)).await;
     }
 }
 
@@ -365,7 +424,7 @@ async fn every_figure_of_every_source_comes_from_its_rollup() {
         expr if expr.contains("hour") => "_hour",
         _ => "_day",
     };
-    for (source, rollup) in SOURCES.iter().zip(["calls", "errors", "tools"]) {
+    for (source, rollup) in SOURCES.iter().zip(["calls", "errors", "tools", "guardrails"]) {
         for group in GROUPS.iter().chain(source.groups) {
             let statement = format!("select {group}, count(*) from {} group by 1 order by 1", source.from);
             let plan = plan(&app, &statement).await;
@@ -420,6 +479,51 @@ async fn failed_tools_of_a_day_come_from_rollups() {
     let plan = plan(&app, &text).await;
     assert!(plan.contains("rollup_tools_day") && !plan.contains("TableScan: agent_logs"), "{plan}");
     check(&app, &text).await;
+}
+
+const SESSIONS: &str = "with found as (
+        select date, tenant_id, session_id, min(timestamp) as started_at, sum(cost) as cost from agent_logs
+        where timestamp >= date_trunc('day', timestamp '2026-05-12T00:00:00') and session_id is not null
+        group by date, tenant_id, session_id having min(timestamp) >= timestamp '2026-05-12T00:00:00'
+    )
+    select date_trunc('day', started_at) as day, avg(cost), count(*) from found group by 1 order by 1";
+
+#[tokio::test]
+async fn what_whole_days_had_is_kept_and_days_that_change_are_asked_anew() {
+    let app = three_days().await;
+    let cut = SESSIONS.replace("'2026-05-12T00:00:00'", "'2026-05-12T11:00:00'");
+    let whole = plan(&app, SESSIONS).await;
+    assert!(whole.contains("answers_of_days") && !reads_calls(&whole), "{whole}");
+    let plan_of_cut = plan(&app, &cut).await;
+    assert!(plan_of_cut.contains("answers_of_days") && reads_calls(&plan_of_cut), "{plan_of_cut}");
+    for statement in [SESSIONS, &cut, SESSIONS] {
+        check(&app, statement).await;
+    }
+    // A late call of a day that is kept, before and after it is committed.
+    app.logs(record(-86_400, "0-1", "rag", 8.0)).await;
+    let late = plan(&app, SESSIONS).await;
+    assert!(late.contains("answers_of_days") && reads_calls(&late), "{late}");
+    check(&app, SESSIONS).await;
+    app.flush().await;
+    check(&app, SESSIONS).await;
+    json_of(app.post("/api/v1/forget").json(&json!({ "tenant_id": "t1" }))).await;
+    check(&app, SESSIONS).await;
+}
+
+#[tokio::test]
+async fn what_is_no_part_of_a_day_is_not_kept() {
+    let app = three_days().await;
+    for statement in [
+        "select avg(cost) from (select session_id, sum(cost) as cost from agent_logs group by 1)",
+        "select avg(cost) from (select date, session_id, sum(cost) + random() as cost from agent_logs group by 1, 2)",
+        "select avg(n) from (select date, count(*) as n, rank() over (order by date) as r from agent_logs group by 1)
+         where r < 9",
+        "select count(distinct cost) from (select date, session_id, sum(cost) as cost from agent_logs group by 1, 2)",
+        "select avg(cost) from (select date, session_id, sum(cost) as cost from agent_logs group by 1, 2 limit 9)",
+    ] {
+        let plan = plan(&app, statement).await;
+        assert!(!plan.contains("answers_of_days"), "{statement}: {plan}");
+    }
 }
 
 #[tokio::test]
@@ -511,10 +615,10 @@ async fn rollups_that_are_lost_or_of_files_that_are_gone_are_no_matter() {
             .map(|kind| std::fs::read_dir(kind.unwrap().path()).unwrap().count())
             .collect::<Vec<_>>()
     };
-    assert_eq!(count(), [3; 6]);
+    assert_eq!(count(), [3; 8]);
 
     json_of(app.post("/api/v1/forget").json(&json!({ "tenant_id": "t1" }))).await;
     build(&app, u64::MAX).await;
-    assert_eq!(count(), [0; 6]);
+    assert_eq!(count(), [0; 8]);
     check(&app, DAILY).await;
 }

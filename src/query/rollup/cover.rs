@@ -2,7 +2,7 @@
 //! edges, and calls where no window fits. Pure.
 
 /// A half-open range of time, µs since the epoch; open where a bound is missing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Range {
     /// Inclusive.
     pub from_us: Option<i64>,
@@ -33,6 +33,17 @@ impl Range {
     /// Whether a time between two, both inclusive, may be in it.
     pub fn meets(self, first_us: i64, last_us: i64) -> bool {
         self.from_us.is_none_or(|from_us| last_us >= from_us) && self.to_us.is_none_or(|to_us| first_us < to_us)
+    }
+
+    /// Whether all times between two, both inclusive, are in it.
+    pub fn holds(self, first_us: i64, last_us: i64) -> bool {
+        self.from_us.is_none_or(|from_us| first_us >= from_us) && self.to_us.is_none_or(|to_us| last_us < to_us)
+    }
+
+    /// The part of a span that is in it, both ends inclusive.
+    pub fn of(self, (first_us, last_us): (i64, i64)) -> (i64, i64) {
+        let first_us = self.from_us.map_or(first_us, |from_us| first_us.max(from_us));
+        (first_us, self.to_us.map_or(last_us, |to_us| last_us.min(to_us.saturating_sub(1))))
     }
 
     /// The whole windows inside, and what is left on both sides.

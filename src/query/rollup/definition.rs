@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, IntervalMonthDayNano, Schema, SchemaRef};
 use datafusion::{
     common::{
-        Column, ScalarValue,
+        Column, Result as EngineResult, ScalarValue, internal_datafusion_err,
         tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion},
     },
+    functions_aggregate::expr_fn::{max, min, sum},
     logical_expr::{
         Expr, LogicalPlan,
         expr::{AggregateFunction, ScalarFunction},
@@ -19,8 +20,11 @@ use datafusion::{
 
 use super::source::{Question, named_aggregate};
 use crate::{
-    query::series::{Buckets, TIME_BUCKET, buckets_of},
-    record::col,
+    query::{
+        series::{Buckets, TIME_BUCKET, buckets_of},
+        sketches,
+    },
+    record::{PARTITION, col},
 };
 
 /// How long a window lasts.
@@ -233,6 +237,26 @@ pub enum Merge {
     Sketch(&'static str),
 }
 
+impl Merge {
+    /// The aggregate that puts these parts together.
+    ///
+    /// # Errors
+    ///
+    /// There is no aggregate of the name.
+    pub fn of_parts(self, parts: Expr) -> EngineResult<Expr> {
+        match self {
+            Merge::Count | Merge::Sum => Ok(sum(parts)),
+            Merge::Min => Ok(min(parts)),
+            Merge::Max => Ok(max(parts)),
+            Merge::Sketch(name) => {
+                let found = sketches::aggregates().into_iter().find(|aggregate| aggregate.name() == name);
+                let found = found.ok_or_else(|| internal_datafusion_err!("there is no aggregate {name}"))?;
+                Ok(found.call(vec![parts]))
+            }
+        }
+    }
+}
+
 /// How the parts of this figure are put together, if they can be.
 pub fn merge_of(figure: &Expr) -> Option<Merge> {
     let function = plain(figure)?;
@@ -244,6 +268,7 @@ pub fn merge_of(figure: &Expr) -> Option<Merge> {
         "quantile_sketch" => Some(Merge::Sketch("quantile_sketch_merge")),
         "distinct_sketch" => Some(Merge::Sketch("distinct_sketch_merge")),
         "histogram_sketch" => Some(Merge::Sketch("histogram_sketch_merge")),
+        "minute_sketch" => Some(Merge::Sketch("minute_sketch_merge")),
         _ => None,
     }
 }
@@ -271,6 +296,28 @@ fn truncated(expr: &Expr) -> Option<String> {
         return None;
     };
     (function.name() == "date_trunc" && time.name == col::TIMESTAMP).then(|| unit.to_ascii_lowercase())
+}
+
+/// The periods that a group tells calls apart by, if it does.
+pub fn periods_of(group: &Expr) -> Option<Buckets> {
+    if let Expr::ScalarFunction(function) = group
+        && let Some(buckets) = bucketed(function)
+    {
+        return Some(buckets);
+    }
+    let is_date = matches!(group, Expr::Column(column) if column.name == PARTITION);
+    let unit = if is_date { "day".to_owned() } else { truncated(group)? };
+    let (months, days, hours) = match unit.as_str() {
+        "hour" => (0, 0, 1),
+        "day" => (0, 1, 0),
+        "week" => (0, 7, 0),
+        "month" => (1, 0, 0),
+        "quarter" => (3, 0, 0),
+        "year" => (12, 0, 0),
+        _ => return None,
+    };
+    // Unless it is told otherwise, they begin where those of `date_trunc` do.
+    Buckets::new(IntervalMonthDayNano::new(months, days, hours * Grain::Hour.us() * 1_000), None).ok()
 }
 
 /// The buckets, if this is `time_bucket(width, timestamp [, origin])`.

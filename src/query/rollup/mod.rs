@@ -13,9 +13,13 @@
 //! A sidecar's kind carries a hash of what the rollup keeps, told in the table's own columns: where its file
 //! says something else, or a view that it stands on, nothing made before is used.
 
+mod answers;
+mod apart;
 mod build;
 mod cover;
+mod days;
 mod definition;
+mod figures;
 mod load;
 mod rewrite;
 mod source;
@@ -39,9 +43,11 @@ use super::{
 use crate::{
     access::{Scope, Tenants},
     error::Result,
-    lake::{DataFile, LakeTable, Sidecar, SidecarScan, Sidecars, Snapshot},
+    lake::{DataFile, LakeTable, Sidecar, SidecarColumns, SidecarScan, Sidecars, Snapshot},
     record::col,
 };
+
+use answers::Answers;
 
 pub use definition::Definition;
 pub use load::load;
@@ -53,6 +59,7 @@ pub struct Rollups {
     lake: Arc<LakeTable>,
     /// The coarsest first.
     levels: Vec<Arc<Level>>,
+    answers: Arc<Answers>,
 }
 
 /// One rollup and the files that have it.
@@ -69,7 +76,8 @@ impl fmt::Debug for Rollups {
 }
 
 impl Rollups {
-    /// Rollups as they are in the store; so many bytes of their columns stay in memory.
+    /// Rollups as they are in the store; so many bytes of their columns, and of answers that were made of them, stay in
+    /// memory.
     pub async fn open(
         table: Arc<StoredTable>,
         lake: Arc<LakeTable>,
@@ -82,13 +90,13 @@ impl Rollups {
         };
         let kinds: Vec<String> = definitions.iter().map(kind).collect();
         lake.forget_other_sidecars(&kinds.iter().map(String::as_str).collect::<Vec<_>>()).await?;
-        let held_bytes_max = held_bytes_max / definitions.len().max(1);
+        let columns = Arc::new(SidecarColumns::new(held_bytes_max / 2));
         let mut levels = Vec::new();
         for (definition, kind) in definitions.into_iter().zip(kinds) {
-            levels.push(Arc::new(Level { definition, sidecars: lake.sidecars(&kind, held_bytes_max).await? }));
+            levels.push(Arc::new(Level { definition, sidecars: lake.sidecars(&kind, &columns).await? }));
         }
         levels.sort_by_key(|level| std::cmp::Reverse(level.definition.grain.us()));
-        Ok(Self { table, lake, levels })
+        Ok(Self { table, lake, levels, answers: Arc::new(Answers::new(held_bytes_max / 2)) })
     }
 
     fn are_of(&self, table: &StoredTable) -> bool {
@@ -104,12 +112,6 @@ impl Rollups {
 impl Level {
     fn has(&self, file: &DataFile) -> bool {
         self.sidecars.of(file).is_some()
-    }
-
-    /// The rollup's rows of these files.
-    fn rows(self: &Arc<Self>, snapshot: &Arc<Snapshot>, files: &[&DataFile], fence: Option<Fence>) -> RollupRows {
-        let sidecars = files.iter().filter_map(|file| self.sidecars.of(file)).collect();
-        RollupRows { level: Arc::clone(self), snapshot: Arc::clone(snapshot), sidecars, fence }
     }
 
     /// How a scope is kept to its own rows of the rollup; an error where the rollup does not tell tenants apart.
@@ -137,6 +139,8 @@ pub struct RollupRows {
     snapshot: Arc<Snapshot>,
     sidecars: Vec<Sidecar>,
     fence: Option<Fence>,
+    /// Whether a last column says in which of the files a row is. The rows are then read at once.
+    is_numbered: bool,
 }
 
 impl fmt::Debug for RollupRows {
@@ -148,7 +152,8 @@ impl fmt::Debug for RollupRows {
 #[async_trait::async_trait]
 impl TableProvider for RollupRows {
     fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.level.definition.schema)
+        let own = &self.level.definition.schema;
+        if self.is_numbered { answers::with_file_number(own) } else { Arc::clone(own) }
     }
 
     fn table_type(&self) -> TableType {
@@ -173,17 +178,27 @@ impl TableProvider for RollupRows {
 impl RollupRows {
     /// All rows, whosever they are.
     async fn plan(&self, state: &dyn Session, projection: Option<&Vec<usize>>) -> EngineResult<Arc<dyn ExecutionPlan>> {
-        let workers = state.config().target_partitions().max(1);
-        let held =
-            self.level.sidecars.read(&self.sidecars, &self.level.definition.schema, projection.map(Vec::as_slice));
-        if let Some(batches) = held.await.map_err(|error| DataFusionError::External(Box::new(error)))? {
-            let share = batches.len().div_ceil(workers).max(1);
-            let partitions: Vec<_> = batches.chunks(share).map(<[RecordBatch]>::to_vec).collect();
-            let schema = project_schema(&self.schema(), projection)?;
-            let memory = MemorySourceConfig::try_new(&partitions, schema, None)?;
-            return Ok(DataSourceExec::from_data_source(memory));
-        }
-        let share = self.sidecars.len().div_ceil(workers).max(1);
+        if self.is_numbered { self.read(state, projection).await } else { self.stream(state, projection) }
+    }
+
+    async fn read(&self, state: &dyn Session, projection: Option<&Vec<usize>>) -> EngineResult<Arc<dyn ExecutionPlan>> {
+        let schema = self.schema();
+        let wanted = projection.map_or_else(|| (0..schema.fields().len()).collect(), Clone::clone);
+        let own = &self.level.definition.schema;
+        let columns: Vec<usize> = wanted.iter().copied().filter(|index| *index < own.fields().len()).collect();
+        let read = self.level.sidecars.read(&self.sidecars, own, &columns).await;
+        let read = read.map_err(|error| DataFusionError::External(Box::new(error)))?.into_iter().enumerate();
+        let batches = read
+            .map(|(number, rows)| answers::with_number(number, &rows, &wanted, &schema))
+            .collect::<EngineResult<Vec<_>>>()?;
+        let share = batches.len().div_ceil(state.config().target_partitions().max(1)).max(1);
+        let partitions: Vec<_> = batches.chunks(share).map(<[RecordBatch]>::to_vec).collect();
+        let memory = MemorySourceConfig::try_new(&partitions, project_schema(&schema, projection)?, None)?;
+        Ok(DataSourceExec::from_data_source(memory))
+    }
+
+    fn stream(&self, state: &dyn Session, projection: Option<&Vec<usize>>) -> EngineResult<Arc<dyn ExecutionPlan>> {
+        let share = self.sidecars.len().div_ceil(state.config().target_partitions().max(1)).max(1);
         let scan = SidecarScan {
             snapshot: Arc::clone(&self.snapshot),
             groups: self.sidecars.chunks(share).map(<[Sidecar]>::to_vec).collect(),

@@ -4,38 +4,45 @@
 //!
 //! ```text
 //! Aggregate: groups, figures                Projection: groups, finished figures
-//!   Filter: conditions                        Aggregate: groups, merged parts
-//!     agent_logs                  becomes       Union
-//!                                                 Projection: groups, parts ← Filter ← rollup_calls_day
-//!                                                 Projection: groups, parts ← Filter ← rollup_calls_hour
-//!                                                 Aggregate: groups, parts ← Filter ← agent_logs, the rest
+//!   Filter: conditions                        Union
+//!     agent_logs                  becomes       rollup_calls_day: groups, parts of files apart
+//!                                               Aggregate: groups, merged parts
+//!                                                 Union
+//!                                                   rollup_calls_day: groups, parts of each file
+//!                                                   rollup_calls_hour: groups, parts of each file
+//!                                                   Aggregate: groups, parts ← Filter ← agent_logs, the rest
 //! ```
+//!
+//! Files are apart where a group is a period of time, and no other file or call is of theirs.
 
 use std::sync::{Arc, OnceLock};
 
-use arrow::datatypes::DataType;
+use arrow::{
+    array::{AsArray, RecordBatch},
+    compute,
+    datatypes::TimestampMicrosecondType,
+};
 use datafusion::{
-    common::{
-        Column, DFSchemaRef, Result, ScalarValue, TableReference, internal_datafusion_err, tree_node::Transformed,
-    },
+    common::{Column, Result, ScalarValue, tree_node::Transformed},
     datasource::provider_as_source,
-    functions_aggregate::expr_fn::{max, min, sum},
-    logical_expr::{
-        Aggregate, BinaryExpr, Expr, LogicalPlan, LogicalPlanBuilder, Operator, Union, cast, expr::AggregateFunction,
-        lit, utils::conjunction,
-    },
+    logical_expr::{Aggregate, BinaryExpr, Expr, LogicalPlan, LogicalPlanBuilder, Operator, lit},
     optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule},
 };
 
 use super::{
     Fence, Level, Rollups,
+    answers::{self, Answered, Answers},
+    apart::apart,
     cover::{Cover, Range, cover},
-    definition::{Merge, merge_of, plain},
+    days,
+    definition::{Merge, merge_of, periods_of},
+    figures::{Figures, Inputs, named},
     source::{Question, Source, rows_of},
 };
 use crate::{
     access::Scope,
-    query::{options::Options, provider::TableRows, sketches},
+    lake::{DataFile, Snapshot},
+    query::{options::Options, provider::TableRows},
     record::{PARTITION, col},
 };
 
@@ -70,20 +77,14 @@ impl OptimizerRule for UseRollups {
         if !Options::of(&config.options()).rollups {
             return Ok(Transformed::no(plan));
         }
-        match answer(rollups, aggregate)? {
+        if let Some(answered) = answer(rollups, aggregate)? {
+            return Ok(Transformed::yes(answered));
+        }
+        match days::answer(rollups, aggregate)? {
             Some(answered) => Ok(Transformed::yes(answered)),
             None => Ok(Transformed::no(plan)),
         }
     }
-}
-
-/// How a figure is made of its merged parts.
-#[derive(Debug, Clone, Copy)]
-enum Finish {
-    /// It is the part at this position.
-    Part(usize, Merge),
-    /// It is the sum at one position over the count at another.
-    Mean(usize, usize),
 }
 
 /// What a statement asks, in parts that can be put together.
@@ -93,8 +94,7 @@ struct Asked {
     /// The list of calls whose elements it asks about, if not the calls themselves.
     unnested: Option<String>,
     groups: Vec<Expr>,
-    parts: Vec<Expr>,
-    finishes: Vec<Finish>,
+    figures: Figures,
     conditions: Vec<Expr>,
     /// Conditions on the time of calls, as one range.
     range: Range,
@@ -106,12 +106,13 @@ struct Asked {
 struct Usable<'a> {
     level: &'a Arc<Level>,
     groups: Vec<Expr>,
-    parts: Vec<Expr>,
+    parts: Vec<(Expr, Merge)>,
     conditions: Vec<Expr>,
     fence: Option<Fence>,
 }
 
-fn answer(rollups: &Arc<Rollups>, aggregate: &Aggregate) -> Result<Option<LogicalPlan>> {
+/// The aggregate's answer from rollups, as far as these have it; none where nothing of it comes from there.
+pub(super) fn answer(rollups: &Arc<Rollups>, aggregate: &Aggregate) -> Result<Option<LogicalPlan>> {
     let Some(question) = Question::of(aggregate, &|table| rollups.are_of(table)) else { return Ok(None) };
     let Some(asked) = Asked::of(question) else { return Ok(None) };
     let usable: Vec<Usable> = rollups.levels.iter().filter_map(|level| Usable::of(level, &asked)).collect();
@@ -121,82 +122,84 @@ fn answer(rollups: &Arc<Rollups>, aggregate: &Aggregate) -> Result<Option<Logica
         return Ok(None);
     }
     let Some(inputs) = branches(rollups, &asked, &usable, &cover)? else { return Ok(None) };
-    finish(&asked, inputs, &aggregate.schema).map(Some)
+    asked.figures.finish(asked.groups.len(), inputs, &aggregate.schema).map(Some)
 }
 
 /// Plans that together have every call once, each in groups `g…` and parts `p…`; none where no file has
 /// its rollups.
-fn branches(
-    rollups: &Arc<Rollups>,
-    asked: &Asked,
-    usable: &[Usable<'_>],
-    cover: &Cover,
-) -> Result<Option<Vec<LogicalPlan>>> {
+fn branches(rollups: &Arc<Rollups>, asked: &Asked, usable: &[Usable<'_>], cover: &Cover) -> Result<Option<Inputs>> {
     let Some(view) = rollups.view(&asked.scope) else { return Ok(None) };
-    let wanted = view.files.iter().filter(|file| {
-        let (first_us, last_us) = file.times();
-        asked.range.meets(first_us, last_us)
-    });
     let levels: Vec<&Arc<Level>> = usable.iter().map(|usable| usable.level).collect();
-    let (rolled_up, bare): (Vec<_>, Vec<_>) =
-        wanted.cloned().partition(|file| levels.iter().all(|level| level.has(file)));
+    let (rolled_up, bare): (Vec<&DataFile>, Vec<&DataFile>) =
+        meeting(&view.files, asked.range).partition(|file| levels.iter().all(|level| level.has(file)));
     if rolled_up.is_empty() {
         return Ok(None);
     }
-    let mut inputs = Vec::new();
-    for (position, windows) in &cover.windows {
-        let usable = &usable[*position];
-        let files: Vec<_> = rolled_up
-            .iter()
-            .filter(|file| {
-                let (first_us, last_us) = file.times();
-                windows.meets(first_us, last_us)
-            })
-            .collect();
-        if !files.is_empty() {
-            inputs.push(usable.branch(usable.level.rows(&view.snapshot, &files, usable.fence.clone()), *windows)?);
-        }
-    }
+    let mut inputs = Inputs::default();
+    // What is read of calls, with the times that it may have, and then what files answer.
+    let mut spans = Vec::new();
     for range in &cover.rest {
-        let files: Vec<_> = rolled_up
-            .iter()
-            .filter(|file| {
-                let (first_us, last_us) = file.times();
-                range.meets(first_us, last_us)
-            })
-            .cloned()
-            .collect();
+        let files: Vec<&DataFile> = meeting(rolled_up.iter().copied(), *range).collect();
         if !files.is_empty() {
+            spans.extend(files.iter().map(|file| range.of(file.times())));
             let conditions = asked.others.iter().cloned().chain(within(&time(), *range));
-            inputs.push(asked.branch(view.with(files, Vec::new()), conditions)?);
+            let rows = view.with(files.into_iter().cloned().collect(), Vec::new());
+            inputs.mixed.push(asked.branch(rows, conditions)?);
         }
     }
     if !bare.is_empty() || !view.waiting.is_empty() {
-        let rows = view.with(bare, view.waiting.clone());
-        inputs.push(asked.branch(rows, asked.conditions.iter().cloned())?);
+        spans.extend(bare.iter().map(|file| file.times()).chain(times_of(&view.waiting)));
+        let rows = view.with(bare.into_iter().cloned().collect(), view.waiting.clone());
+        inputs.mixed.push(asked.branch(rows, asked.conditions.iter().cloned())?);
+    }
+    let answering: Vec<(usize, Range, &DataFile)> = cover
+        .windows
+        .iter()
+        .flat_map(|(position, windows)| {
+            meeting(rolled_up.iter().copied(), *windows).map(move |file| (*position, *windows, file))
+        })
+        .collect();
+    let read = spans.len();
+    spans.extend(answering.iter().map(|(_, windows, file)| windows.of(file.times())));
+    let apart = match asked.groups.iter().find_map(periods_of) {
+        Some(periods) => apart(&spans, periods),
+        None => vec![false; spans.len()],
+    };
+    for (position, windows) in &cover.windows {
+        for is_apart in [true, false] {
+            let files = answering
+                .iter()
+                .zip(&apart[read..])
+                .filter(|((of, within, _), is)| (of, within) == (position, windows) && **is == is_apart);
+            let files: Vec<&DataFile> = files.map(|((.., file), _)| *file).collect();
+            if !files.is_empty() {
+                let branch = usable[*position].branch(&rollups.answers, &view.snapshot, &files, *windows)?;
+                if is_apart { inputs.apart.push(branch) } else { inputs.mixed.push(branch) }
+            }
+        }
     }
     Ok(Some(inputs))
 }
 
+/// The files with times that may be in the range.
+fn meeting<'a>(files: impl IntoIterator<Item = &'a DataFile>, range: Range) -> impl Iterator<Item = &'a DataFile> {
+    files.into_iter().filter(move |file| {
+        let (first_us, last_us) = file.times();
+        range.meets(first_us, last_us)
+    })
+}
+
+/// The least and the greatest time of rows that wait, µs.
+fn times_of(waiting: &[RecordBatch]) -> Option<(i64, i64)> {
+    let columns = waiting.iter().filter_map(|batch| batch.column_by_name(col::TIMESTAMP));
+    let times: Vec<_> = columns.map(|times| times.as_primitive::<TimestampMicrosecondType>()).collect();
+    let first_us = times.iter().filter_map(|times| compute::min(*times)).min()?;
+    Some((first_us, times.iter().filter_map(|times| compute::max(*times)).max()?))
+}
+
 impl Asked {
     fn of(question: Question) -> Option<Self> {
-        let (mut parts, mut finishes) = (Vec::new(), Vec::new());
-        let mut position = |part: Expr| {
-            parts.iter().position(|other| *other == part).unwrap_or_else(|| {
-                parts.push(part);
-                parts.len() - 1
-            })
-        };
-        for figure in &question.figures {
-            let finish = match merge_of(figure) {
-                Some(merge) => Finish::Part(position(figure.clone()), merge),
-                None => {
-                    let (total, count) = mean_of(figure)?;
-                    Finish::Mean(position(total), position(count))
-                }
-            };
-            finishes.push(finish);
-        }
+        let figures = Figures::of(&question.figures)?;
         let Source { unnested, filters: conditions, scope, .. } = question.source;
         let mut range = Range::ALL;
         let mut others = Vec::new();
@@ -206,13 +209,13 @@ impl Asked {
                 None => others.push(condition.clone()),
             }
         }
-        Some(Self { scope, unnested, groups: question.groups, parts, finishes, conditions, range, others })
+        Some(Self { scope, unnested, groups: question.groups, figures, conditions, range, others })
     }
 
     /// Parts made of calls.
     fn branch(&self, rows: TableRows, conditions: impl IntoIterator<Item = Expr>) -> Result<LogicalPlan> {
         let rows = rows_of(rows, self.unnested.as_deref(), conditions)?;
-        rows.aggregate(named("g", &self.groups), named("p", &self.parts))?.build()
+        rows.aggregate(named("g", &self.groups), named("p", &self.figures.parts))?.build()
     }
 }
 
@@ -222,103 +225,36 @@ impl<'a> Usable<'a> {
         let beyond = definition.beyond(asked.unnested.as_deref(), &asked.others)?;
         let conditions = beyond.into_iter().map(|condition| definition.of_row(condition)).collect::<Option<_>>()?;
         let groups = asked.groups.iter().map(|group| definition.of_row(group)).collect::<Option<_>>()?;
-        let parts = asked.parts.iter().map(|part| definition.of_rows(part)).collect::<Option<_>>()?;
+        let parts = asked.figures.parts.iter().map(|part| Some((definition.of_rows(part)?, merge_of(part)?)));
+        let parts = parts.collect::<Option<_>>()?;
         let fence = level.fence(&asked.scope).ok()?;
         Some(Self { level, groups, parts, conditions, fence })
     }
 
-    /// Parts that the rollup holds.
-    fn branch(&self, rows: super::RollupRows, windows: Range) -> Result<LogicalPlan> {
+    /// Parts that the rollup holds, put together file by file.
+    fn branch(
+        &self,
+        answers: &Arc<Answers>,
+        snapshot: &Arc<Snapshot>,
+        files: &[&DataFile],
+        windows: Range,
+    ) -> Result<LogicalPlan> {
+        let (groups, parts, conditions) = (self.groups.clone(), self.parts.clone(), self.conditions.clone());
+        let question = answers::Question { groups, parts, conditions, windows };
+        let answered = Answered::new(answers, self.level, snapshot, files, self.fence.clone(), question)?;
         let name = format!("rollup_{}", self.level.definition.name);
-        let mut builder = LogicalPlanBuilder::scan(name, provider_as_source(Arc::new(rows)), None)?;
-        let conditions = self.conditions.iter().cloned().chain(within(&self.level.definition.window(), windows));
-        if let Some(filter) = conjunction(conditions) {
-            builder = builder.filter(filter)?;
-        }
-        builder.project(named("g", &self.groups).chain(named("p", &self.parts)))?.build()
+        LogicalPlanBuilder::scan(name, provider_as_source(Arc::new(answered)), None)?.build()
     }
 }
 
-/// Puts the parts together, under the names that the statement's aggregate has.
-fn finish(asked: &Asked, inputs: Vec<LogicalPlan>, schema: &DFSchemaRef) -> Result<LogicalPlan> {
-    let mut inputs: Vec<Arc<LogicalPlan>> = inputs.into_iter().map(Arc::new).collect();
-    let joined = match inputs.len() {
-        1 => Arc::unwrap_or_clone(inputs.swap_remove(0)),
-        _ => LogicalPlan::Union(Union::try_new(inputs)?),
-    };
-    let numbered = |prefix: &str, count: usize| -> Vec<Expr> {
-        (0..count).map(|index| Expr::Column(Column::new_unqualified(format!("{prefix}{index}")))).collect()
-    };
-    let groups = numbered("g", asked.groups.len());
-    let merged: Vec<Expr> = numbered("p", asked.parts.len())
-        .into_iter()
-        .zip(&asked.parts)
-        .map(|(part, of)| match merge_of(of) {
-            Some(Merge::Min) => Ok(min(part)),
-            Some(Merge::Max) => Ok(max(part)),
-            Some(Merge::Count | Merge::Sum) | None => Ok(sum(part)),
-            Some(Merge::Sketch(merge)) => sketch_merge(merge, part),
-        })
-        .collect::<Result<_>>()?;
-    let builder = LogicalPlanBuilder::from(joined).aggregate(groups.clone(), named("m", &merged))?;
-    let merged = numbered("m", asked.parts.len());
-    let figures = asked.finishes.iter().map(|finish| match finish {
-        Finish::Part(position, Merge::Count) => or_zero(merged[*position].clone()),
-        Finish::Part(position, _) => merged[*position].clone(),
-        Finish::Mean(total, count) => merged[*total].clone() / cast(merged[*count].clone(), DataType::Float64),
-    });
-    let plan_schema = Arc::clone(builder.schema());
-    let columns = groups
-        .into_iter()
-        .chain(figures)
-        .zip(schema.iter())
-        .map(|(expr, (qualifier, field))| typed(expr, field.data_type(), &plan_schema, qualifier, field.name()))
-        .collect::<Result<Vec<_>>>()?;
-    builder.project(columns)?.build()
-}
-
-fn typed(
-    expr: Expr,
-    data_type: &DataType,
-    schema: &DFSchemaRef,
-    qualifier: Option<&TableReference>,
-    name: &str,
-) -> Result<Expr> {
-    use datafusion::logical_expr::ExprSchemable;
-    let expr = if expr.get_type(schema.as_ref())? == *data_type { expr } else { cast(expr, data_type.clone()) };
-    Ok(expr.alias_qualified(qualifier.cloned(), name))
-}
-
-fn sketch_merge(name: &str, part: Expr) -> Result<Expr> {
-    let found = sketches::aggregates().into_iter().find(|aggregate| aggregate.name() == name);
-    found
-        .map(|aggregate| aggregate.call(vec![part]))
-        .ok_or_else(|| internal_datafusion_err!("there is no aggregate {name}"))
-}
-
-fn or_zero(count: Expr) -> Expr {
-    datafusion::functions::core::expr_fn::coalesce(vec![count, lit(0_i64)])
-}
-
-fn named<'a>(prefix: &'a str, exprs: &'a [Expr]) -> impl Iterator<Item = Expr> + 'a {
-    exprs.iter().enumerate().map(move |(index, expr)| expr.clone().alias(format!("{prefix}{index}")))
-}
-
-/// Sum and count of a mean's rows.
-fn mean_of(figure: &Expr) -> Option<(Expr, Expr)> {
-    let function = plain(figure).filter(|function| function.func.name() == "avg")?;
-    let with = |func| Expr::AggregateFunction(AggregateFunction { func, params: function.params.clone() });
-    let total = with(datafusion::functions_aggregate::sum::sum_udaf());
-    Some((total, with(datafusion::functions_aggregate::count::count_udaf())))
-}
-
-fn time() -> Expr {
+/// The time of a call.
+pub(super) fn time() -> Expr {
     Expr::Column(Column::new_unqualified(col::TIMESTAMP))
 }
 
 /// The range that a condition sets for the time of calls, if that is all it does. A call's date is the day of its
 /// time, so what is said of the one is said of the other.
-fn bounds(condition: &Expr) -> Option<Range> {
+pub(super) fn bounds(condition: &Expr) -> Option<Range> {
     match condition {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => match (period(left), period(right)) {
             (None, Some(period)) => period.of(left)?.compared(*op),
@@ -375,7 +311,7 @@ impl Period {
 }
 
 /// The conditions that keep a time within a range.
-fn within(time: &Expr, range: Range) -> Vec<Expr> {
+pub(super) fn within(time: &Expr, range: Range) -> Vec<Expr> {
     let literal = |us: i64| lit(ScalarValue::TimestampMicrosecond(Some(us), None));
     let from = range.from_us.map(|us| time.clone().gt_eq(literal(us)));
     let to = range.to_us.map(|us| time.clone().lt(literal(us)));

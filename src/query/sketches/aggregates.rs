@@ -7,7 +7,7 @@ use std::{mem::size_of, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, StringArray, StringViewArray},
-    datatypes::{DataType, Field, FieldRef, Float64Type},
+    datatypes::{DataType, Field, FieldRef, Float64Type, TimeUnit, TimestampMicrosecondType},
 };
 use datafusion::{
     common::{Result, ScalarValue, exec_err, not_impl_err, plan_err, resources_err},
@@ -19,7 +19,7 @@ use datafusion::{
 };
 
 use super::{Blobs, binary_type, number_type, refused};
-use crate::sketch::{Buckets, DistinctSketch, Histogram, QuantileSketch, Sketch};
+use crate::sketch::{Buckets, DistinctSketch, Histogram, MinuteSketch, QuantileSketch, Sketch};
 
 /// The aggregates that make sketches.
 pub fn aggregates() -> Vec<AggregateUDF> {
@@ -31,6 +31,8 @@ pub fn aggregates() -> Vec<AggregateUDF> {
         ("histogram_sketch_merge", Counts, Sketches),
         ("distinct_sketch", Distinct, Values),
         ("distinct_sketch_merge", Distinct, Sketches),
+        ("minute_sketch", Minutes, Values),
+        ("minute_sketch_merge", Minutes, Sketches),
     ];
     aggregates.into_iter().map(|(name, of, input)| AggregateUDF::from(SketchAggregate::new(name, of, input))).collect()
 }
@@ -40,6 +42,7 @@ enum Of {
     Quantiles,
     Counts,
     Distinct,
+    Minutes,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,6 +69,7 @@ impl SketchAggregate {
         Ok(match (self.of, self.input) {
             (Of::Quantiles, _) => Nothing::Quantiles(QuantileSketch::new()),
             (Of::Distinct, _) => Nothing::Distinct(DistinctSketch::new()),
+            (Of::Minutes, _) => Nothing::Minutes(MinuteSketch::new()),
             (Of::Counts, Input::Values) => Nothing::Counts(Some(Histogram::new(self.buckets(args)?))),
             (Of::Counts, Input::Sketches) => Nothing::Counts(None),
         })
@@ -89,6 +93,7 @@ enum Nothing {
     Quantiles(QuantileSketch),
     Counts(Option<Histogram>),
     Distinct(DistinctSketch),
+    Minutes(MinuteSketch),
 }
 
 impl AggregateUDFImpl for SketchAggregate {
@@ -110,7 +115,11 @@ impl AggregateUDFImpl for SketchAggregate {
                 value if value.is_nested() => return plan_err!("{} takes what can be written as text", self.name),
                 _ => DataType::Utf8,
             }]),
+            (Input::Values, Of::Minutes, [_, _]) => {
+                Ok(vec![DataType::Timestamp(TimeUnit::Microsecond, None), DataType::Boolean])
+            }
             (Input::Values, Of::Counts, _) => plan_err!("{} takes (value, boundaries)", self.name),
+            (Input::Values, Of::Minutes, _) => plan_err!("{} takes (time, flag)", self.name),
             _ => plan_err!("{} takes one argument", self.name),
         }
     }
@@ -131,6 +140,7 @@ impl AggregateUDFImpl for SketchAggregate {
             Nothing::Quantiles(nothing) => Box::new(Single(Groups::new(Some(nothing), self.input))),
             Nothing::Counts(nothing) => Box::new(Single(Groups::new(nothing, self.input))),
             Nothing::Distinct(nothing) => Box::new(Single(Groups::new(Some(nothing), self.input))),
+            Nothing::Minutes(nothing) => Box::new(Single(Groups::new(Some(nothing), self.input))),
         })
     }
 
@@ -143,6 +153,7 @@ impl AggregateUDFImpl for SketchAggregate {
             Nothing::Quantiles(nothing) => Box::new(Groups::new(Some(nothing), self.input)),
             Nothing::Counts(nothing) => Box::new(Groups::new(nothing, self.input)),
             Nothing::Distinct(nothing) => Box::new(Groups::new(Some(nothing), self.input)),
+            Nothing::Minutes(nothing) => Box::new(Groups::new(Some(nothing), self.input)),
         })
     }
 }
@@ -203,6 +214,22 @@ impl Built for DistinctSketch {
         for (row, group) in rows {
             if let Some(text) = texts.at(row) {
                 groups.at(group).add(text);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Built for MinuteSketch {
+    fn add_rows(
+        values: &[ArrayRef],
+        rows: impl Iterator<Item = (usize, usize)>,
+        mut groups: Filled<Self>,
+    ) -> Result<()> {
+        let (times, flags) = (values[0].as_primitive::<TimestampMicrosecondType>(), values[1].as_boolean());
+        for (row, group) in rows {
+            if times.is_valid(row) {
+                groups.at(group).add(times.value(row), kept(flags, row));
             }
         }
         Ok(())

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, Float64Array, Float64Builder, Int64Array, Int64Builder, ListBuilder, StructBuilder,
+        Array, ArrayRef, AsArray, Float64Array, Float64Builder, Int64Array, Int64Builder, ListArray, ListBuilder,
+        StructArray, StructBuilder, TimestampMicrosecondArray,
     },
-    datatypes::{DataType, Field, Fields, Float64Type},
+    buffer::{NullBuffer, OffsetBuffer},
+    datatypes::{DataType, Field, Fields, Float64Type, Int64Type, TimeUnit},
 };
 use datafusion::{
     common::{Result, exec_err, plan_err},
@@ -15,7 +17,7 @@ use datafusion::{
 };
 
 use super::{Blobs, binary_type, number_type, refused};
-use crate::sketch::{DistinctSketch, Histogram, QuantileSketch, Sketch};
+use crate::sketch::{DistinctSketch, Histogram, MinuteSketch, Outage, QuantileSketch, Sketch};
 
 /// All functions that read sketches.
 pub fn functions() -> Vec<ScalarUDF> {
@@ -25,6 +27,7 @@ pub fn functions() -> Vec<ScalarUDF> {
         ("distinct_of", Question::Distinct),
         ("histogram_of", Question::Buckets),
         ("histogram_distance", Question::Distance),
+        ("outages_of", Question::Outages),
     ];
     questions.into_iter().map(|(name, question)| ScalarUDF::from(SketchFunction::new(name, question))).collect()
 }
@@ -36,6 +39,7 @@ enum Question {
     Distinct,
     Buckets,
     Distance,
+    Outages,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -69,6 +73,8 @@ impl ScalarUDFImpl for SketchFunction {
             (Question::Count | Question::Distinct | Question::Buckets, [sketch]) => {
                 Ok(vec![binary_type(self.name, sketch)?])
             }
+            (Question::Outages, [sketch, _]) => Ok(vec![binary_type(self.name, sketch)?, DataType::Int64]),
+            (Question::Outages, _) => plan_err!("{} takes (sketch, rows a minute has at least)", self.name),
             (Question::Quantile, _) => plan_err!("{} takes (sketch, q), q from 0 to 1", self.name),
             (Question::Distance, _) => plan_err!("{} takes two sketches", self.name),
             _ => plan_err!("{} takes one sketch", self.name),
@@ -83,6 +89,9 @@ impl ScalarUDFImpl for SketchFunction {
                 DataType::List(Arc::new(Field::new_list_field(DataType::Struct(bucket_fields()), true)))
             }
             Question::Distance => DataType::Struct(distance_fields()),
+            Question::Outages => {
+                DataType::List(Arc::new(Field::new_list_field(DataType::Struct(outage_fields()), true)))
+            }
         })
     }
 
@@ -95,6 +104,7 @@ impl ScalarUDFImpl for SketchFunction {
             Question::Distinct => Arc::new(counts(&arrays[0], |sketch: DistinctSketch| sketch.count())?),
             Question::Buckets => buckets(&arrays[0])?,
             Question::Distance => distances(&arrays[0], &arrays[1])?,
+            Question::Outages => outages(&arrays[0], &arrays[1])?,
         };
         Ok(ColumnarValue::Array(answer))
     }
@@ -122,6 +132,45 @@ fn counts<S: Sketch>(sketches: &ArrayRef, count: impl Fn(S) -> u64) -> Result<In
             Ok(Some(shown(count(S::decode(bytes).map_err(refused)?))))
         })
         .collect()
+}
+
+fn outage_fields() -> Fields {
+    let time = DataType::Timestamp(TimeUnit::Microsecond, None);
+    Fields::from(vec![
+        Field::new("began", time.clone(), true),
+        Field::new("ended", time, true),
+        Field::new("calls", DataType::Int64, true),
+        Field::new("unanswered", DataType::Int64, true),
+    ])
+}
+
+/// Each sketch's outages, in the order of time; one that lasts has no end.
+fn outages(sketches: &ArrayRef, rows_min: &ArrayRef) -> Result<ArrayRef> {
+    let (blobs, rows_min) = (Blobs::of(sketches)?, rows_min.as_primitive::<Int64Type>());
+    let (mut lengths, mut valid, mut all) = (Vec::new(), Vec::new(), Vec::<Outage>::new());
+    for row in 0..sketches.len() {
+        let asked = blobs.at(row).filter(|_| rows_min.is_valid(row));
+        let found = match asked {
+            Some(bytes) => {
+                let rows_min = u64::try_from(rows_min.value(row)).unwrap_or(0);
+                MinuteSketch::decode(bytes).map_err(refused)?.outages(rows_min)
+            }
+            None => Vec::new(),
+        };
+        lengths.push(found.len());
+        valid.push(asked.is_some());
+        all.extend(found);
+    }
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(all.iter().map(|outage| Some(outage.began_us)).collect::<TimestampMicrosecondArray>()),
+        Arc::new(all.iter().map(|outage| outage.ended_us).collect::<TimestampMicrosecondArray>()),
+        Arc::new(all.iter().map(|outage| Some(shown(outage.rows))).collect::<Int64Array>()),
+        Arc::new(all.iter().map(|outage| Some(shown(outage.flagged))).collect::<Int64Array>()),
+    ];
+    let outages = StructArray::new(outage_fields(), columns, None);
+    let field = Arc::new(Field::new_list_field(DataType::Struct(outage_fields()), true));
+    let (offsets, valid) = (OffsetBuffer::from_lengths(lengths), NullBuffer::from(valid));
+    Ok(Arc::new(ListArray::try_new(field, offsets, Arc::new(outages), Some(valid))?))
 }
 
 fn bucket_fields() -> Fields {

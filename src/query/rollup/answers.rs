@@ -1,0 +1,368 @@
+//! What each file's rollup answers to a question, put together once and kept: dashboards ask the same of the same files
+//! again and again, and a file never changes. Of a file's hundreds of rows for each hour, one is left for each group of
+//! the question, so that what is added up for an answer grows with its rows, and not with the calls behind them.
+//! Never decides which files are asked.
+
+use std::{fmt, sync::Arc};
+
+use arrow::{
+    array::{ArrayRef, AsArray, Int32Array, RecordBatch, RecordBatchOptions, UInt32Array},
+    compute::{concat_batches, take_record_batch},
+    datatypes::{DataType, Field, Int32Type, Schema, SchemaRef},
+};
+use datafusion::{
+    catalog::{Session, TableProvider},
+    common::{Column, DFSchema, Result, internal_datafusion_err},
+    datasource::{TableType, memory::MemorySourceConfig, provider_as_source, source::DataSourceExec},
+    logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, utils::conjunction},
+    physical_plan::{ExecutionPlan, collect},
+};
+use quick_cache::{Weighter, sync::Cache};
+
+use super::{
+    Fence, Level, RollupRows,
+    cover::Range,
+    definition::Merge,
+    figures::{named, typed},
+    rewrite::within,
+};
+use crate::{
+    lake::{DataFile, Sidecar, Snapshot},
+    query::scoped,
+};
+
+/// Rollups whose rows are decoded at the same time, bytes as they are stored.
+const READ_BYTES: u64 = 16 << 20;
+/// About as many bytes an answer has.
+const ANSWER_BYTES: usize = 8 * 1024;
+/// Fewer rows are left to one worker.
+const ROWS_EACH: usize = 4_096;
+
+/// A question to a rollup's rows, in terms of its columns.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// The groups.
+    pub groups: Vec<Expr>,
+    /// The figures' parts, and how they are put together.
+    pub parts: Vec<(Expr, Merge)>,
+    /// What a row fulfils.
+    pub conditions: Vec<Expr>,
+    /// The windows, as a range of their starts.
+    pub windows: Range,
+}
+
+/// Answers that are kept, by question, file and windows.
+pub struct Answers {
+    kept: Cache<Place, RecordBatch, Bytes>,
+    bytes_max: usize,
+}
+
+/// What an answer is to, and of which files.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// Of the question but its windows, and of whose rows it sees.
+    pub question: blake3::Hash,
+    /// Where the file's rollup is, or the files are.
+    pub path: String,
+    /// The windows, as far as they say anything about the file.
+    pub windows: Range,
+}
+
+#[derive(Debug, Clone)]
+struct Bytes;
+
+impl Weighter<Place, RecordBatch> for Bytes {
+    fn weight(&self, place: &Place, answer: &RecordBatch) -> u64 {
+        (size_of::<Place>() + place.path.len() + answer.get_array_memory_size()) as u64
+    }
+}
+
+impl Answers {
+    /// Keeps so many bytes.
+    pub fn new(bytes_max: usize) -> Self {
+        Self { kept: Cache::with_weighter(bytes_max / ANSWER_BYTES, bytes_max as u64, Bytes), bytes_max }
+    }
+
+    /// The answer, if it is kept.
+    pub fn get(&self, place: &Place) -> Option<RecordBatch> {
+        self.kept.get(place)
+    }
+
+    /// Keeps an answer.
+    pub fn keep(&self, place: &Place, answer: &RecordBatch) {
+        self.kept.insert(place.clone(), answer.clone());
+    }
+
+    /// Most bytes, of all that are kept and of those of one statement.
+    pub fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+}
+
+/// The answers of some files of one snapshot: groups `g…` and parts `p…`.
+pub struct Answered {
+    answers: Arc<Answers>,
+    level: Arc<Level>,
+    snapshot: Arc<Snapshot>,
+    /// Each file's rollup, and the windows that it is asked for.
+    files: Vec<(Sidecar, Range)>,
+    fence: Option<Fence>,
+    question: Question,
+    schema: SchemaRef,
+}
+
+impl Answered {
+    /// These files' answers.
+    pub fn new(
+        answers: &Arc<Answers>,
+        level: &Arc<Level>,
+        snapshot: &Arc<Snapshot>,
+        files: &[&DataFile],
+        fence: Option<Fence>,
+        question: Question,
+    ) -> Result<Self> {
+        let grain_us = level.definition.grain.us();
+        let asked =
+            |file: &&DataFile| Some((level.sidecars.of(file)?, clipped(question.windows, grain_us, file.times())));
+        let files = files.iter().filter_map(asked).collect();
+        let rows = DFSchema::try_from(Arc::clone(&level.definition.schema))?;
+        let parts = question.parts.iter().map(|(part, _)| part);
+        let fields = numbered_names("g", &question.groups).zip(&question.groups);
+        let fields = fields.chain(numbered_names("p", &question.parts).zip(parts));
+        let fields =
+            fields.map(|(name, expr)| Ok(Field::new(name, expr.get_type(&rows)?, true))).collect::<Result<Vec<_>>>()?;
+        let (answers, level, snapshot) = (Arc::clone(answers), Arc::clone(level), Arc::clone(snapshot));
+        Ok(Self { answers, level, snapshot, files, fence, question, schema: Arc::new(Schema::new(fields)) })
+    }
+
+    /// Each file's answer, the order of files kept; none where they are too much to be in memory at once.
+    async fn answers(&self, state: &dyn Session) -> Result<Option<Vec<RecordBatch>>> {
+        let question = self.fingerprint();
+        let place = |(sidecar, windows): &(Sidecar, Range)| Place {
+            question,
+            path: sidecar.location().to_owned(),
+            windows: *windows,
+        };
+        let places: Vec<Place> = self.files.iter().map(place).collect();
+        let mut found: Vec<Option<RecordBatch>> = places.iter().map(|place| self.answers.get(place)).collect();
+        let size = |answer: &RecordBatch| answer.get_array_memory_size();
+        let mut bytes: usize = found.iter().flatten().map(size).sum();
+        while let Some(first) = found.iter().position(Option::is_none) {
+            let asked = self.next_unanswered(&found, first);
+            let rollups: Vec<Sidecar> = asked.iter().map(|index| self.files[*index].0.clone()).collect();
+            let windows = self.files[first].1;
+            for (index, answer) in asked.into_iter().zip(self.ask(state, rollups, windows).await?) {
+                bytes += size(&answer);
+                self.answers.keep(&places[index], &answer);
+                found[index] = Some(answer);
+            }
+            if bytes > self.answers.bytes_max() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(found.into_iter().flatten().collect()))
+    }
+
+    /// Files without an answer, from the first on, that are asked for the same windows: as many as are read at once.
+    fn next_unanswered(&self, found: &[Option<RecordBatch>], first: usize) -> Vec<usize> {
+        let mut bytes = 0;
+        let windows = self.files[first].1;
+        let unanswered =
+            (first..found.len()).filter(|index| found[*index].is_none() && self.files[*index].1 == windows);
+        let fits = |index: &usize| {
+            bytes += self.files[*index].0.bytes();
+            *index == first || bytes <= READ_BYTES
+        };
+        unanswered.take_while(fits).collect()
+    }
+
+    /// One answer for each of these rollups.
+    async fn ask(&self, state: &dyn Session, rollups: Vec<Sidecar>, windows: Range) -> Result<Vec<RecordBatch>> {
+        let count = rollups.len();
+        let rows = RollupRows { is_numbered: true, ..self.rows(rollups) };
+        let plan = self.put_together(self.matching(rows, windows)?, true)?;
+        let plan = state.create_physical_plan(&plan).await?;
+        let schema = plan.schema();
+        let together = concat_batches(&schema, &collect(plan, state.task_ctx()).await?)?;
+        split(&together, &self.schema, count)
+    }
+
+    fn rows(&self, sidecars: Vec<Sidecar>) -> RollupRows {
+        let (level, snapshot) = (Arc::clone(&self.level), Arc::clone(&self.snapshot));
+        RollupRows { level, snapshot, sidecars, fence: self.fence.clone(), is_numbered: false }
+    }
+
+    fn matching(&self, rows: RollupRows, windows: Range) -> Result<LogicalPlanBuilder> {
+        let name = format!("rollup_{}", self.level.definition.name);
+        let builder = LogicalPlanBuilder::scan(name, provider_as_source(Arc::new(rows)), None)?;
+        let conditions = self.question.conditions.iter().cloned();
+        match conjunction(conditions.chain(within(&self.level.definition.window(), windows))) {
+            Some(condition) => builder.filter(condition),
+            None => Ok(builder),
+        }
+    }
+
+    /// One row for each group, or for each group of a file, and then with the number of that before the others.
+    fn put_together(&self, rows: LogicalPlanBuilder, by_file: bool) -> Result<LogicalPlan> {
+        let number = || by_file.then(file_number);
+        let merged = self.question.parts.iter().map(|(part, merge)| merge.of_parts(part.clone()));
+        let merged = merged.collect::<Result<Vec<_>>>()?;
+        let groups = number().into_iter().chain(named("g", &self.question.groups));
+        let rows = rows.aggregate(groups, named("p", &merged))?;
+        let own = self.schema.fields().iter();
+        let columns = own.map(|own| typed(unqualified(own.name()), own.data_type(), rows.schema(), None, own.name()));
+        let columns = number().map(Ok).into_iter().chain(columns).collect::<Result<Vec<_>>>()?;
+        rows.project(columns)?.build()
+    }
+
+    /// The answer of all files, whose rows are read one after the other, where those of each are too much.
+    fn streamed(&self) -> Result<LogicalPlan> {
+        let rows = self.rows(self.files.iter().map(|(sidecar, _)| sidecar.clone()).collect());
+        self.put_together(self.matching(rows, self.question.windows)?, false)
+    }
+
+    fn fingerprint(&self) -> blake3::Hash {
+        let Question { groups, parts, conditions, .. } = &self.question;
+        let tenants = self.fence.as_ref().map(|fence| fence.tenants.identity());
+        blake3::hash(format!("{groups:?} {parts:?} {conditions:?} {tenants:?}").as_bytes())
+    }
+}
+
+impl fmt::Debug for Answered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Answered({} of {} files)", self.level.definition.name, self.files.len())
+    }
+}
+
+#[async_trait::async_trait]
+impl TableProvider for Answered {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _: &[Expr],
+        _: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let Some(answers) = self.answers(state).await? else {
+            let plan = LogicalPlanBuilder::from(self.streamed()?);
+            let columns =
+                projection.map(|wanted| wanted.iter().map(|index| unqualified(self.schema.field(*index).name())));
+            let plan = match columns {
+                Some(columns) => plan.project(columns)?,
+                None => plan,
+            };
+            return state.create_physical_plan(&plan.build()?).await;
+        };
+        shown(&answers, &self.schema, projection, state, self.fence.is_some())
+    }
+}
+
+/// A plan that has these answers; of a bound scope how many they are is not seen, which is of all tenants.
+pub fn shown(
+    answers: &[RecordBatch],
+    schema: &SchemaRef,
+    projection: Option<&Vec<usize>>,
+    state: &dyn Session,
+    is_bound: bool,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let rows: usize = answers.iter().map(RecordBatch::num_rows).sum();
+    let workers = (rows / ROWS_EACH).clamp(1, state.config().target_partitions().max(1));
+    let share = answers.len().div_ceil(workers).max(1);
+    let partitions: Vec<Vec<RecordBatch>> =
+        answers.chunks(share).map(|answers| Ok(vec![concat_batches(schema, answers)?])).collect::<Result<_>>()?;
+    let memory = MemorySourceConfig::try_new(&partitions, Arc::clone(schema), projection.cloned())?;
+    let shown = DataSourceExec::from_data_source(memory);
+    Ok(if is_bound { scoped::unseen(shown) } else { shown })
+}
+
+/// The part of the windows' range that says anything about a file whose calls are between two times, both inclusive.
+fn clipped(windows: Range, grain_us: i64, (first_us, last_us): (i64, i64)) -> Range {
+    let first_window_us = first_us.div_euclid(grain_us).saturating_mul(grain_us);
+    Range {
+        from_us: windows.from_us.filter(|from_us| *from_us > first_window_us),
+        to_us: windows.to_us.filter(|to_us| *to_us <= last_us),
+    }
+}
+
+/// The column of rows that says in which file they are; no rollup has one of such a name.
+const FILE: &str = "[file]";
+
+/// A rollup's columns, and the number of the file.
+pub fn with_file_number(schema: &SchemaRef) -> SchemaRef {
+    let fields = schema.fields().iter().cloned();
+    Arc::new(Schema::new(fields.chain([Arc::new(Field::new(FILE, DataType::Int32, false))]).collect::<Vec<_>>()))
+}
+
+/// The rows of each file, with its number where that is wanted: the column after a rollup's own.
+pub fn with_number(number: usize, own: &RecordBatch, wanted: &[usize], schema: &SchemaRef) -> Result<RecordBatch> {
+    let position = schema.fields().len() - 1;
+    let number = i32::try_from(number).map_err(|_| internal_datafusion_err!("too many files in one statement"))?;
+    let mut columns = own.columns().to_vec();
+    if let Some(at) = wanted.iter().position(|index| *index == position) {
+        columns.insert(at, Arc::new(Int32Array::from_value(number, own.num_rows())));
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(own.num_rows()));
+    Ok(RecordBatch::try_new_with_options(Arc::new(schema.project(wanted)?), columns, &options)?)
+}
+
+/// The rows of each of so many files, without the number: copies, so that each can be dropped on its own.
+fn split(together: &RecordBatch, schema: &SchemaRef, count: usize) -> Result<Vec<RecordBatch>> {
+    let mut rows: Vec<Vec<u32>> = vec![Vec::new(); count];
+    for (row, number) in together.column(0).as_primitive::<Int32Type>().values().iter().enumerate() {
+        let file = usize::try_from(*number).ok().and_then(|number| rows.get_mut(number));
+        let file = file.ok_or_else(|| internal_datafusion_err!("a row of no file"))?;
+        file.push(u32::try_from(row).map_err(|_| internal_datafusion_err!("too many rows in one answer"))?);
+    }
+    let of_file = |rows: Vec<u32>| {
+        let taken = take_record_batch(together, &UInt32Array::from(rows))?;
+        let columns = taken.columns()[1..].iter().map(compact).collect();
+        Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
+    };
+    rows.into_iter().map(of_file).collect()
+}
+
+/// Without bytes of other rows.
+pub fn compact(column: &ArrayRef) -> ArrayRef {
+    match column.data_type() {
+        DataType::Utf8View => Arc::new(column.as_string_view().gc()),
+        DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
+        _ => Arc::clone(column),
+    }
+}
+
+fn file_number() -> Expr {
+    unqualified(FILE)
+}
+
+fn unqualified(name: &str) -> Expr {
+    Expr::Column(Column::new_unqualified(name))
+}
+
+fn numbered_names<T>(prefix: &str, of: &[T]) -> impl Iterator<Item = String> {
+    (0..of.len()).map(move |index| format!("{prefix}{index}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_clipped_to_what_it_says_of_a_file() {
+        let range = |from_us, to_us| Range { from_us, to_us };
+        let check = |windows, times, expect| assert_eq!(clipped(windows, 10, times), expect, "{windows:?} {times:?}");
+        check(range(Some(0), Some(100)), (0, 99), Range::ALL);
+        check(range(Some(20), Some(100)), (25, 99), Range::ALL);
+        check(range(Some(20), Some(100)), (19, 99), range(Some(20), None));
+        check(range(Some(20), Some(100)), (20, 100), range(None, Some(100)));
+        check(range(Some(-20), Some(-10)), (-35, -5), range(Some(-20), Some(-10)));
+        check(Range::ALL, (-35, -5), Range::ALL);
+    }
+}

@@ -1,0 +1,139 @@
+//! Figures as parts that can be put together, and what is made of the parts. Pure: expressions and plans in, plans out.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::{
+    common::{Column, DFSchemaRef, Result, TableReference},
+    logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Union, cast, expr::AggregateFunction, lit},
+};
+
+use super::definition::{Merge, merge_of, plain};
+
+/// What an aggregate asks, in parts.
+pub struct Figures {
+    /// Aggregates whose figures of some rows each make that of all.
+    pub parts: Vec<Expr>,
+    finishes: Vec<Finish>,
+}
+
+/// What an answer is made of.
+#[derive(Default)]
+pub struct Inputs {
+    /// Plans whose groups are in no other.
+    pub apart: Vec<LogicalPlan>,
+    /// Plans whose groups may be in several.
+    pub mixed: Vec<LogicalPlan>,
+}
+
+/// How a figure is made of its merged parts.
+#[derive(Debug, Clone, Copy)]
+enum Finish {
+    /// It is the part at this position.
+    Part(usize, Merge),
+    /// It is the sum at one position over the count at another.
+    Mean(usize, usize),
+}
+
+impl Figures {
+    /// These figures in parts; none where one of them has none.
+    pub fn of(figures: &[Expr]) -> Option<Self> {
+        let (mut parts, mut finishes) = (Vec::new(), Vec::new());
+        let mut position = |part: Expr| {
+            parts.iter().position(|other| *other == part).unwrap_or_else(|| {
+                parts.push(part);
+                parts.len() - 1
+            })
+        };
+        for figure in figures {
+            let finish = match merge_of(figure) {
+                Some(merge) => Finish::Part(position(figure.clone()), merge),
+                None => {
+                    let (total, count) = mean_of(figure)?;
+                    Finish::Mean(position(total), position(count))
+                }
+            };
+            finishes.push(finish);
+        }
+        Some(Self { parts, finishes })
+    }
+
+    /// Puts the parts together, under the names that the statement's aggregate has. Each input has so many groups `g…`,
+    /// and the parts as `p…`.
+    pub fn finish(&self, groups: usize, inputs: Inputs, schema: &DFSchemaRef) -> Result<LogicalPlan> {
+        let numbered = |prefix: &str, count: usize| -> Vec<Expr> {
+            (0..count).map(|index| Expr::Column(Column::new_unqualified(format!("{prefix}{index}")))).collect()
+        };
+        let groups = numbered("g", groups);
+        let mut whole: Vec<LogicalPlan> = Vec::new();
+        if !inputs.mixed.is_empty() {
+            let parts = numbered("p", self.parts.len()).into_iter().zip(&self.parts);
+            let merged = parts.map(|(part, of)| merge_of(of).unwrap_or(Merge::Sum).of_parts(part));
+            let merged = merged.collect::<Result<Vec<_>>>()?;
+            let mixed = LogicalPlanBuilder::from(union(inputs.mixed)?);
+            whole.push(mixed.aggregate(groups.clone(), named("m", &merged))?.build()?);
+        }
+        for input in inputs.apart {
+            // A sum of sums may have a wider type, and all have one.
+            let schema = Arc::clone(whole.first().unwrap_or(&input).schema());
+            let types = schema.fields().iter().skip(groups.len());
+            let parts = numbered("p", self.parts.len()).into_iter().zip(types).enumerate();
+            let parts = parts
+                .map(|(index, (part, like))| typed(part, like.data_type(), input.schema(), None, &format!("m{index}")));
+            let columns = groups.iter().cloned().map(Ok).chain(parts).collect::<Result<Vec<_>>>()?;
+            whole.push(LogicalPlanBuilder::from(input).project(columns)?.build()?);
+        }
+        let builder = LogicalPlanBuilder::from(union(whole)?);
+        let merged = numbered("m", self.parts.len());
+        let figures = self.finishes.iter().map(|finish| match finish {
+            Finish::Part(position, Merge::Count) => or_zero(merged[*position].clone()),
+            Finish::Part(position, _) => merged[*position].clone(),
+            Finish::Mean(total, count) => merged[*total].clone() / cast(merged[*count].clone(), DataType::Float64),
+        });
+        let plan_schema = Arc::clone(builder.schema());
+        let columns = groups
+            .into_iter()
+            .chain(figures)
+            .zip(schema.iter())
+            .map(|(expr, (qualifier, field))| typed(expr, field.data_type(), &plan_schema, qualifier, field.name()))
+            .collect::<Result<Vec<_>>>()?;
+        builder.project(columns)?.build()
+    }
+}
+
+/// All rows of plans that have the same columns; of at least one plan.
+fn union(mut plans: Vec<LogicalPlan>) -> Result<LogicalPlan> {
+    match plans.len() {
+        1 => Ok(plans.swap_remove(0)),
+        _ => Ok(LogicalPlan::Union(Union::try_new(plans.into_iter().map(Arc::new).collect())?)),
+    }
+}
+
+/// The expression in this type, under this name.
+pub fn typed(
+    expr: Expr,
+    data_type: &DataType,
+    schema: &DFSchemaRef,
+    qualifier: Option<&TableReference>,
+    name: &str,
+) -> Result<Expr> {
+    let expr = if expr.get_type(schema.as_ref())? == *data_type { expr } else { cast(expr, data_type.clone()) };
+    Ok(expr.alias_qualified(qualifier.cloned(), name))
+}
+
+fn or_zero(count: Expr) -> Expr {
+    datafusion::functions::core::expr_fn::coalesce(vec![count, lit(0_i64)])
+}
+
+/// These under the names of a prefix and their number.
+pub fn named<'a>(prefix: &'a str, exprs: &'a [Expr]) -> impl Iterator<Item = Expr> + 'a {
+    exprs.iter().enumerate().map(move |(index, expr)| expr.clone().alias(format!("{prefix}{index}")))
+}
+
+/// Sum and count of a mean's rows.
+fn mean_of(figure: &Expr) -> Option<(Expr, Expr)> {
+    let function = plain(figure).filter(|function| function.func.name() == "avg")?;
+    let with = |func| Expr::AggregateFunction(AggregateFunction { func, params: function.params.clone() });
+    let total = with(datafusion::functions_aggregate::sum::sum_udaf());
+    Some((total, with(datafusion::functions_aggregate::count::count_udaf())))
+}
