@@ -164,7 +164,7 @@ mod tests {
         // Half of the orders are at or below the middle, and one is at 0.
         let half = share_up_to(8 * 99_999 / 2, 8, 99_999);
         assert!((half - 0.5).abs() < 1e-4, "{half}");
-        assert_eq!(share_up_to(8 * 20, 8, 20), 1.0);
+        gold::assert_close("all", share_up_to(8 * 20, 8, 20), 1.0);
     }
 
     fn samples() -> impl Strategy<Value = Vec<f64>> {

@@ -116,7 +116,13 @@ fn beta_factor(a: f64, b: f64, x: f64, y: f64) -> f64 {
     let excess = x * b - y * a;
     let spread = (a * b / (2.0 * PI * total)).sqrt();
     let stirling = stirling_error(total) - stirling_error(a) - stirling_error(b);
-    spread * (stirling + a * (excess / a).ln_1p() + b * (-excess / b).ln_1p()).exp()
+    spread * (stirling + a * log_quotient(x * total, a, excess) + b * log_quotient(y * total, b, -excess)).exp()
+}
+
+/// ln(value / mean), where `excess` is their difference: taken from the difference where that is small, from the
+/// quotient where the difference has lost the digits of the value.
+fn log_quotient(value: f64, mean: f64, excess: f64) -> f64 {
+    if excess < -0.5 * mean { (value / mean).ln() } else { (excess / mean).ln_1p() }
 }
 
 /// ln Γ(x) − ((x − ½)·ln x − x + ½·ln 2π), the error of Stirling's formula, for x > 0.

@@ -126,10 +126,6 @@ impl<C: Collection> GroupsAccumulator for Groups<C> {
         single.state(EmitTo::All)
     }
 
-    fn supports_convert_to_state(&self) -> bool {
-        true
-    }
-
     fn size(&self) -> usize {
         size_of::<Self>() + self.groups.capacity() * size_of::<C>() + self.heap_bytes
     }
