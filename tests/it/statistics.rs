@@ -1,8 +1,10 @@
 //! The statistics in SQL: what they answer of rows, in one part or in many, and what they say of too few.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::app::{TestApp, failure};
+use crate::app::{TestApp, failure, json as json_of, record};
 
 /// Pairs of columns with many parts, with nulls and NaNs in between: x is a number, g a category, c a flag.
 const ROWS: &str = "select value * 7919 % 10007 / 10.0 as x, 'g' || (value * value % 7) as g, value % 3 = 0 as c,
@@ -188,6 +190,39 @@ async fn sketches_are_tested_within_their_bound() {
     assert!(row["psi"]["statistic"].as_f64().unwrap() > row["psi"]["null_threshold"].as_f64().unwrap(), "{row}");
     let nothing = one(&app, "ks_test_sketch(quantile_sketch(1.5), null)", "(select 1)").await;
     assert_eq!((&nothing["insufficient"], &nothing["n_reference"]), (&json!(true), &json!(1)));
+}
+
+#[tokio::test]
+async fn sketches_of_two_ranges_come_from_rollups() {
+    let app = TestApp::start().await;
+    // Over two days, from 2026-05-12 on.
+    let records: String =
+        (0..400).map(|index| record(-216_000 + index * 400, &format!("r{index}"), "rag", 0.1)).collect();
+    app.logs(records).await;
+    app.flush().await;
+    let engine = app.daemon.as_ref().unwrap().engine();
+    while engine.rollups().unwrap().build_next(engine, Duration::ZERO).await.unwrap() {}
+    let day = |from: &str, to: &str| {
+        format!(
+            "(select quantile_sketch(latency_ms) as latency from agent_logs
+              where timestamp >= '2026-05-{from}' and timestamp < '2026-05-{to}')"
+        )
+    };
+    let statement = format!(
+        "select ks_test_sketch(r.latency, c.latency) as t from {} as r cross join {} as c",
+        day("12", "13"),
+        day("13", "14")
+    );
+    let plan = app.sql(&format!("explain {statement}")).await.to_string();
+    assert!(plan.contains("rollup_calls_day"), "{plan}");
+    let answer = app.sql(&statement).await;
+    let of_calls = app.get("/api/v1/sql").query(&[("q", statement.as_str()), ("rollups", "off")]);
+    assert_eq!(answer, json_of(of_calls).await);
+    let test = &answer[0]["t"];
+    assert_eq!((&test["n_reference"], &test["n_current"]), (&json!(216), &json!(184)));
+    // Seven different latencies, each in a bin of its own.
+    let exact = app.sql("select ks_test(latency_ms, timestamp >= '2026-05-13') as t from agent_logs").await;
+    assert_eq!(test["statistic"], exact[0]["t"]["statistic"]);
 }
 
 #[tokio::test]
