@@ -21,7 +21,7 @@ use super::{
 /// Sources: Anderson (1962), "On the Distribution of the Two-Sample Cramér-von Mises Criterion",
 /// Annals of Mathematical Statistics 33(3); Xiao, Gordon, Yakovlev (2007), "A C++ Program for the
 /// Cramér-von Mises Two-Sample Test", Journal of Statistical Software 17(8). Same values as scipy, whose
-/// asymptotic p-values are cut off at an error of up to 1e-8; these are not.
+/// asymptotic p-values are cut off, at an error of up to some 1e-8; these are not.
 pub fn cramer_von_mises_test(reference: &mut [f64], current: &mut [f64]) -> Outcome {
     let (n_reference, n_current) = (reference.len() as u64, current.len() as u64);
     if n_reference < 2 || n_current < 2 {
