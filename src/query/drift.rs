@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{Engine, error::from_engine};
 use crate::{
     error::{Error, Result},
-    stats::{Outcome, TwoSampleTest, benjamini_hochberg, chi2_test, pool_rare},
+    stats::{Outcome, TwoSampleTest, benjamini_hochberg, homogeneity_test},
 };
 
 /// Fewer values than this on a side say nothing about a distribution's shape.
@@ -24,6 +24,8 @@ const KS_EFFECT_MIN: f64 = 0.1;
 const CRAMERS_V_MIN: f64 = 0.1;
 /// Expected counts below this make the chi-squared approximation poor (Cochran 1954).
 const EXPECTED_MIN: f64 = 5.0;
+/// New and lost categories that a verdict names, of each the most frequent.
+const CATEGORIES_NAMED_MAX: usize = 10;
 /// Groups that one request may have.
 const GROUPS_MAX: usize = 1_000;
 
@@ -80,6 +82,11 @@ pub struct DriftVerdict {
     pub n_reference: u64,
     /// Values in the current range.
     pub n_current: u64,
+    /// Categories of the current range only, the most frequent first, at most 10: those that as many rows of the
+    /// reference range would have brought at least 5 times if nothing differed. Always empty for numbers.
+    pub new_categories: Vec<String>,
+    /// The same of the reference range only.
+    pub lost_categories: Vec<String>,
 }
 
 /// The answer to a drift request: the verdicts and everything needed to judge them.
@@ -127,12 +134,51 @@ struct TestRow {
 struct CategoryRow {
     #[serde(rename = "group_value")]
     group: Option<String>,
+    category: Option<String>,
     reference: u64,
     current: u64,
 }
 
-/// A group and how often each of its categories stands in the reference and in the current range.
-type GroupCounts = (Option<String>, Vec<(u64, u64)>);
+/// A category, and how often it stands in the reference and in the current range.
+type CategoryCount = (String, (u64, u64));
+
+/// What was found of a group, before it is judged.
+struct Found {
+    group: Option<String>,
+    outcome: Outcome,
+    new_categories: Vec<String>,
+    lost_categories: Vec<String>,
+}
+
+impl Found {
+    fn of_numbers(group: Option<String>, outcome: Outcome) -> Self {
+        Self { group, outcome, new_categories: Vec::new(), lost_categories: Vec::new() }
+    }
+
+    fn of_categories(group: Option<String>, categories: Vec<CategoryCount>) -> Self {
+        let counts: Vec<(u64, u64)> = categories.iter().map(|(_, counts)| *counts).collect();
+        let (n_reference, n_current) = counts.iter().fold((0, 0), |(reference, current), count| {
+            (u64::saturating_add(reference, count.0), u64::saturating_add(current, count.1))
+        });
+        let named = |only: &dyn Fn((u64, u64)) -> u64, n_absent: u64| {
+            // That a category is missing says something only where it was to be expected.
+            let expected = |count: u64| count as f64 * n_absent as f64 / (n_reference as f64 + n_current as f64);
+            let mut found: Vec<(u64, &str)> = categories
+                .iter()
+                .map(|(name, counts)| (only(*counts), name.as_str()))
+                .filter(|(count, _)| expected(*count) >= EXPECTED_MIN)
+                .collect();
+            found.sort_unstable_by(|left, right| right.0.cmp(&left.0).then(left.1.cmp(right.1)));
+            found.into_iter().take(CATEGORIES_NAMED_MAX).map(|(_, name)| name.to_owned()).collect()
+        };
+        Self {
+            outcome: homogeneity_test(&counts, EXPECTED_MIN),
+            new_categories: named(&|(reference, current)| if reference == 0 { current } else { 0 }, n_reference),
+            lost_categories: named(&|(reference, current)| if current == 0 { reference } else { 0 }, n_current),
+            group,
+        }
+    }
+}
 
 impl Engine {
     /// Compares a column between two ranges.
@@ -157,12 +203,12 @@ impl Engine {
         {
             return Err(Error::invalid(format!("by={by}: groups are made of categories, and {by} holds numbers")));
         }
-        let outcomes = if numeric { self.numbers(&request).await? } else { self.categories(&request).await? };
-        if outcomes.len() > GROUPS_MAX {
+        let found = if numeric { self.numbers(&request).await? } else { self.categories(&request).await? };
+        if found.len() > GROUPS_MAX {
             return Err(Error::invalid(format!("by makes more than {GROUPS_MAX} groups")));
         }
         let effect_size_min = if numeric { KS_EFFECT_MIN } else { CRAMERS_V_MIN };
-        let verdicts = judge(outcomes, effect_size_min);
+        let verdicts = judge(found, effect_size_min);
         Ok(DriftAnswer {
             column: request.column,
             test: if numeric { "kolmogorov_smirnov" } else { "chi_squared" },
@@ -193,7 +239,7 @@ impl Engine {
         }
     }
 
-    async fn numbers(&self, request: &DriftRequest) -> Result<Vec<(Option<String>, Outcome)>> {
+    async fn numbers(&self, request: &DriftRequest) -> Result<Vec<Found>> {
         let ks_test = self.aggregate("ks_test")?;
         let test = ks_test.call(vec![column(&request.column), in_range(request.current)]).alias("test");
         let rows: Vec<NumberRow> = self.grouped(request, vec![], vec![test]).await?;
@@ -207,13 +253,13 @@ impl Engine {
                     }
                     _ => Outcome::Insufficient { n_reference, n_current },
                 };
-                (row.group, outcome)
+                Found::of_numbers(row.group, outcome)
             })
             .collect())
     }
 
     /// Counts come one row a category, so that rare ones can be pooled before the test.
-    async fn categories(&self, request: &DriftRequest) -> Result<Vec<(Option<String>, Outcome)>> {
+    async fn categories(&self, request: &DriftRequest) -> Result<Vec<Found>> {
         let count = self.aggregate("count")?;
         let on_side = |range| {
             let present = in_range(range).and(column(&request.column).is_not_null());
@@ -224,15 +270,17 @@ impl Engine {
             Ok(count.call(vec![counted]).alias(name))
         };
         let aggregates = vec![side(request.reference, "reference")?, side(request.current, "current")?];
-        let rows: Vec<CategoryRow> = self.grouped(request, vec![column(&request.column)], aggregates).await?;
-        let mut groups: Vec<GroupCounts> = Vec::new();
+        let category = datafusion::logical_expr::cast(column(&request.column), DataType::Utf8).alias("category");
+        let rows: Vec<CategoryRow> = self.grouped(request, vec![category], aggregates).await?;
+        let mut groups: Vec<(Option<String>, Vec<CategoryCount>)> = Vec::new();
         for row in rows {
+            let counted = row.category.map(|category| (category, (row.reference, row.current)));
             match groups.last_mut() {
-                Some((group, counts)) if *group == row.group => counts.push((row.reference, row.current)),
-                _ => groups.push((row.group, vec![(row.reference, row.current)])),
+                Some((group, categories)) if *group == row.group => categories.extend(counted),
+                _ => groups.push((row.group, counted.into_iter().collect())),
             }
         }
-        Ok(groups.into_iter().map(|(group, counts)| (group, chi2_test(&pool_rare(&counts, EXPECTED_MIN)))).collect())
+        Ok(groups.into_iter().map(|(group, categories)| Found::of_categories(group, categories)).collect())
     }
 
     /// Rows of both ranges, grouped by the `by` column and `more`, sorted by the group.
@@ -268,47 +316,41 @@ impl Engine {
 }
 
 /// Verdicts, corrected over all groups that had enough values.
-fn judge(outcomes: Vec<(Option<String>, Outcome)>, effect_size_min: f64) -> Vec<DriftVerdict> {
+fn judge(found: Vec<Found>, effect_size_min: f64) -> Vec<DriftVerdict> {
     let enough = |test: &TwoSampleTest| test.n_reference.min(test.n_current) >= VALUES_MIN;
-    let p_values: Vec<f64> = outcomes
+    let p_values: Vec<f64> = found
         .iter()
-        .filter_map(|(_, outcome)| match outcome {
+        .filter_map(|found| match &found.outcome {
             Outcome::Tested(test) if enough(test) => Some(test.p_value),
             _ => None,
         })
         .collect();
     let mut adjusted = benjamini_hochberg(&p_values).into_iter();
-    let mut verdicts: Vec<DriftVerdict> = outcomes
+    let mut verdicts: Vec<DriftVerdict> = found
         .into_iter()
-        .map(|(group, outcome)| match outcome {
-            Outcome::Tested(test) => {
-                let p_value_adjusted = if enough(&test) { adjusted.next() } else { None };
-                let verdict = match p_value_adjusted {
-                    None => Verdict::Insufficient,
-                    Some(p) if p <= FALSE_DISCOVERY_RATE && test.effect_size >= effect_size_min => Verdict::Drift,
-                    Some(_) => Verdict::Stable,
-                };
-                DriftVerdict {
-                    group,
-                    verdict,
-                    statistic: Some(test.statistic),
-                    p_value: Some(test.p_value),
-                    p_value_adjusted,
-                    effect_size: Some(test.effect_size),
-                    n_reference: test.n_reference,
-                    n_current: test.n_current,
-                }
-            }
-            Outcome::Insufficient { n_reference, n_current } => DriftVerdict {
-                group,
-                verdict: Verdict::Insufficient,
-                statistic: None,
-                p_value: None,
-                p_value_adjusted: None,
-                effect_size: None,
+        .map(|found| {
+            let (test, n_reference, n_current) = match found.outcome {
+                Outcome::Tested(test) => (Some(test), test.n_reference, test.n_current),
+                Outcome::Insufficient { n_reference, n_current } => (None, n_reference, n_current),
+            };
+            let p_value_adjusted = test.filter(enough).and_then(|_| adjusted.next());
+            let effect_size = test.map(|test| test.effect_size);
+            DriftVerdict {
+                group: found.group,
+                verdict: match (p_value_adjusted, effect_size) {
+                    (Some(p), Some(size)) if p <= FALSE_DISCOVERY_RATE && size >= effect_size_min => Verdict::Drift,
+                    (Some(_), _) => Verdict::Stable,
+                    (None, _) => Verdict::Insufficient,
+                },
+                statistic: test.map(|test| test.statistic),
+                p_value: test.map(|test| test.p_value),
+                p_value_adjusted,
+                effect_size,
                 n_reference,
                 n_current,
-            },
+                new_categories: found.new_categories,
+                lost_categories: found.lost_categories,
+            }
         })
         .collect();
     verdicts.sort_by(|a, b| b.effect_size.unwrap_or(-1.0).total_cmp(&a.effect_size.unwrap_or(-1.0)));

@@ -5,7 +5,6 @@
 mod drift;
 mod engine;
 mod error;
-mod functions;
 mod gauges;
 mod growing;
 mod guard;
@@ -24,6 +23,7 @@ mod scoped;
 mod series;
 mod session;
 mod sketches;
+mod statistics;
 mod write;
 mod yielding;
 

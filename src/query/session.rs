@@ -22,13 +22,13 @@ use datafusion::{
 use super::{
     engine::Settings,
     error::from_engine,
-    functions, growing, kpi,
+    growing, kpi,
     late::LateMaterialisation,
     options::Options,
     provider::StoredTable,
     rollup::UseRollups,
     series::{self, FillGaps},
-    sketches,
+    sketches, statistics,
     yielding::YieldingJoins,
 };
 use crate::{
@@ -145,11 +145,12 @@ pub fn context(runtime: &Arc<RuntimeEnv>, use_rollups: UseRollups, scope: &Scope
         .register_expr_planner(series::planner())
         .map_err(|error| from_engine("cannot register the names of functions", error))?;
     let context = SessionContext::new_with_state(state);
-    let aggregates = functions::aggregates().into_iter().chain(sketches::aggregates()).chain(series::aggregates());
+    let aggregates = statistics::aggregates().into_iter().chain(sketches::aggregates()).chain(series::aggregates());
     aggregates.for_each(|aggregate| context.register_udaf(aggregate));
     let bounded = growing::functions(&context.state())
         .map_err(|error| from_engine("cannot bound the functions that make much", error))?;
-    let functions = sketches::functions().into_iter().chain(series::functions()).chain(bounded);
+    let functions = sketches::functions().into_iter().chain(statistics::functions());
+    let functions = functions.chain(series::functions()).chain(bounded);
     functions.for_each(|function| context.register_udf(function));
     Ok(context)
 }

@@ -165,6 +165,16 @@ impl Histogram {
         Ok(Some(distance))
     }
 
+    /// Counts of this and of another histogram's values in each bucket, `(this, other)` each, by rising value.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::error::Kind::Invalid`] for other boundaries.
+    pub fn buckets_beside(&self, other: &Self) -> Result<Vec<(u64, u64)>> {
+        self.same_buckets(other.buckets)?;
+        Ok(self.counts.iter().copied().zip(other.counts.iter().copied()).collect())
+    }
+
     fn same_buckets(&self, other: Buckets) -> Result<()> {
         if self.buckets == other {
             return Ok(());

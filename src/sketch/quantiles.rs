@@ -23,7 +23,7 @@
 //!
 //! Bins stand by rising key, which is by magnitude. Integers are LEB128.
 
-use std::sync::LazyLock;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use sketches_ddsketch::Config;
 
@@ -132,6 +132,28 @@ impl QuantileSketch {
         }
         // What is known exactly bounds what is not.
         Some(self.middle_at(rank).clamp(self.least, self.greatest))
+    }
+
+    /// Counts of this and of another sketch's values in the same bins, `(this, other)` each, by rising value. Only
+    /// bins that hold values are told. A bin is 2 % of its values wide, so a share of one is known of each only
+    /// to within what the bin holds.
+    pub fn bins_beside(&self, other: &Self) -> Vec<(u64, u64)> {
+        let mut bins: BTreeMap<i32, (u64, u64)> = BTreeMap::new();
+        self.each_bin(|rank, count| bins.entry(rank).or_default().0 = count);
+        other.each_bin(|rank, count| bins.entry(rank).or_default().1 = count);
+        bins.into_values().collect()
+    }
+
+    /// Each bin that holds values, under a number that rises with them.
+    fn each_bin(&self, mut bin: impl FnMut(i32, u64)) {
+        let above_zero = |key: i32| key - KEYS.0 + 1;
+        if let Some(negative) = &self.negative {
+            negative.each(|key, count| bin(-above_zero(key), count));
+        }
+        if self.zeros > 0 {
+            bin(0, self.zeros);
+        }
+        self.positive.each(|key, count| bin(above_zero(key), count));
     }
 
     fn middle_at(&self, rank: u64) -> f64 {

@@ -208,6 +208,20 @@ proptest! {
         }
     }
 
+    #[test]
+    fn bins_beside_each_other_rise_and_lose_nothing(left in samples(), right in samples()) {
+        let (one, other) = (quantiles_of(&left), quantiles_of(&right));
+        let bins = one.bins_beside(&other);
+        prop_assert!(bins.iter().all(|bin| *bin != (0, 0)));
+        prop_assert_eq!(bins.iter().map(|bin| bin.0).sum::<u64>(), one.count());
+        prop_assert_eq!(bins.iter().map(|bin| bin.1).sum::<u64>(), other.count());
+        for (a, b) in left.iter().zip(&right).filter(|(a, b)| a.is_finite() && b.is_finite()) {
+            let bins = quantiles_of(&[*a]).bins_beside(&quantiles_of(&[*b]));
+            let expected = if a < b { [(1, 0), (0, 1)] } else { [(0, 1), (1, 0)] };
+            prop_assert!(bins == [(1, 1)] || bins == expected, "{} {} {:?}", a, b, bins);
+        }
+    }
+
     /// Texts repeat; as long as coupons are kept the count is exact.
     #[test]
     fn few_distinct_texts_are_counted_exactly(users in vec(0..512_u16, 0..900)) {

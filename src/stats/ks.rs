@@ -5,7 +5,8 @@
 //! how much data is enough: only an empty sample is refused.
 
 use super::kolmogorov::kolmogorov_sf;
-use super::{Outcome, TwoSampleTest};
+use super::order::{sort, ties};
+use super::{Outcome, TwoSampleTest, totals};
 
 /// Tests whether two samples come from one continuous distribution. Sorts both in place.
 ///
@@ -21,19 +22,45 @@ pub fn ks_test(reference: &mut [f64], current: &mut [f64]) -> Outcome {
     if n_reference == 0 || n_current == 0 {
         return Outcome::Insufficient { n_reference, n_current };
     }
-    reference.sort_unstable_by(f64::total_cmp);
-    current.sort_unstable_by(f64::total_cmp);
-
+    sort(reference);
+    sort(current);
     let grid = Grid::new(n_reference, n_current);
-    let distance = grid.largest_distance(reference, current);
-    let statistic = distance as f64 / grid.common_multiple() as f64;
-    Outcome::Tested(TwoSampleTest {
-        statistic,
-        p_value: grid.p_value(distance, statistic),
-        effect_size: statistic,
-        n_reference,
-        n_current,
-    })
+    Outcome::Tested(grid.tested(grid.largest_distance(reference, current)))
+}
+
+/// What counts of two samples in the same bins say of their Kolmogorov-Smirnov test: the two results
+/// that the exact one is between.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BinnedKs {
+    /// The test at the least D that values with these counts can have: the largest distance of the two
+    /// distribution functions at the end of a bin. Its p-value is the largest possible.
+    pub least: TwoSampleTest,
+    /// The test at the greatest D. It exceeds the least by no more than the smaller of both samples' shares in
+    /// a bin, in the bin where that is largest.
+    pub greatest: TwoSampleTest,
+}
+
+/// The Kolmogorov-Smirnov test of two samples of which only counts per bin are known, `(reference, current)` each
+/// by rising value. `None` for a sample without any count.
+///
+/// At the end of a bin both distribution functions are known. Within one each rises from its value at the
+/// lower end to that at the upper, so there they are never further apart than one's upper from the
+/// other's lower value. Both bounds are reached by some values.
+pub fn ks_test_of_bins(counts: &[(u64, u64)]) -> Option<BinnedKs> {
+    let (n_reference, n_current) = totals(counts);
+    if n_reference == 0 || n_current == 0 {
+        return None;
+    }
+    let grid = Grid::new(n_reference, n_current);
+    let (reference_step, current_step) = grid.steps();
+    let (mut below, mut least, mut greatest) = ((0_i128, 0_i128), 0, 0);
+    for &(reference, current) in counts {
+        let upper = (below.0 + i128::from(reference) * reference_step, below.1 + i128::from(current) * current_step);
+        least = least.max((upper.0 - upper.1).abs());
+        greatest = greatest.max(upper.0 - below.1).max(upper.1 - below.0);
+        below = upper;
+    }
+    Some(BinnedKs { least: grid.tested(least), greatest: grid.tested(greatest) })
 }
 
 /// Most observations on the larger side for which the p-value is exact. The exact count takes time
@@ -47,6 +74,8 @@ const EXACT_SAMPLE_MAX: u64 = 10_000;
 /// |i·smaller − j·larger| / (larger·smaller), an integer over the least common multiple once both
 /// sizes are divided by their greatest common divisor. So D is exact in integers.
 struct Grid {
+    n_reference: u64,
+    n_current: u64,
     larger: u64,
     smaller: u64,
     divisor: u64,
@@ -55,6 +84,8 @@ struct Grid {
 impl Grid {
     fn new(n_reference: u64, n_current: u64) -> Self {
         Self {
+            n_reference,
+            n_current,
             larger: n_reference.max(n_current),
             smaller: n_reference.min(n_current),
             divisor: greatest_common_divisor(n_reference, n_current),
@@ -65,24 +96,32 @@ impl Grid {
         u128::from(self.larger / self.divisor) * u128::from(self.smaller)
     }
 
-    /// D in units of one over the least common multiple, from sorted samples.
-    fn largest_distance(&self, reference: &[f64], current: &[f64]) -> u128 {
-        let reference_step = u128::from(current.len() as u64 / self.divisor);
-        let current_step = u128::from(reference.len() as u64 / self.divisor);
-        let (mut i, mut j) = (0, 0);
-        let mut largest = 0;
-        // Past the end of either sample the distance only falls.
-        while i < reference.len() && j < current.len() {
-            let value = match reference[i].total_cmp(&current[j]) {
-                std::cmp::Ordering::Greater => current[j],
-                _ => reference[i],
-            };
-            i += leading_ties(&reference[i..], value);
-            j += leading_ties(&current[j..], value);
-            let distance = (i as u128 * reference_step).abs_diff(j as u128 * current_step);
-            largest = largest.max(distance);
+    /// By how much one value moves each distribution function, in units of one over the least common multiple.
+    fn steps(&self) -> (i128, i128) {
+        (i128::from(self.n_current / self.divisor), i128::from(self.n_reference / self.divisor))
+    }
+
+    /// D in the same units, from sorted samples.
+    fn largest_distance(&self, reference: &[f64], current: &[f64]) -> i128 {
+        let (reference_step, current_step) = self.steps();
+        let (mut difference, mut largest) = (0_i128, 0_i128);
+        for tie in ties(reference, current) {
+            difference += tie.reference as i128 * reference_step - tie.current as i128 * current_step;
+            largest = largest.max(difference.abs());
         }
         largest
+    }
+
+    fn tested(&self, distance: i128) -> TwoSampleTest {
+        let distance = distance.unsigned_abs();
+        let statistic = distance as f64 / self.common_multiple() as f64;
+        TwoSampleTest {
+            statistic,
+            p_value: self.p_value(distance, statistic),
+            effect_size: statistic,
+            n_reference: self.n_reference,
+            n_current: self.n_current,
+        }
     }
 
     fn p_value(&self, distance: u128, statistic: f64) -> f64 {
@@ -180,12 +219,6 @@ fn outside_square(n: u64, distance: u64) -> f64 {
     2.0 * folded
 }
 
-/// How many of the leading values equal `value`, which is not above the first of them. Both orders
-/// are asked: `==` makes the two zeros one value, `total_cmp` makes a NaN equal to itself.
-fn leading_ties(sorted: &[f64], value: f64) -> usize {
-    sorted.iter().take_while(|&&other| other == value || other.total_cmp(&value).is_eq()).count()
-}
-
 fn greatest_common_divisor(mut left: u64, mut right: u64) -> u64 {
     while right != 0 {
         (left, right) = (right, left % right);
@@ -196,15 +229,11 @@ fn greatest_common_divisor(mut left: u64, mut right: u64) -> u64 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::fs::File;
-    use std::io::{BufRead, BufReader};
-
-    use flate2::read::GzDecoder;
     use proptest::prelude::*;
     use serde_json::Value;
 
     use super::super::{Outcome, TwoSampleTest, gold};
-    use super::{Grid, ks_test};
+    use super::{Grid, ks_test, ks_test_of_bins};
 
     fn check(label: &str, mut reference: Vec<f64>, mut current: Vec<f64>, statistic_and_p: &Value) {
         let expected = rows_of(statistic_and_p);
@@ -219,74 +248,23 @@ mod tests {
         gold::rows(value).iter().take(2).map(|number| number.as_f64().unwrap()).collect()
     }
 
-    /// A sample written as `[n, multiplier, modulus, shift]`: the values i·multiplier mod modulus +
-    /// shift for i below n. A modulus below n makes ties.
-    fn sample(recipe: &Value) -> Vec<f64> {
-        let recipe: Vec<i64> = gold::rows(recipe).iter().map(|number| number.as_i64().unwrap()).collect();
-        (0..recipe[0]).map(|i| (i * recipe[1] % recipe[2] + recipe[3]) as f64).collect()
-    }
-
     #[test]
     fn matches_scipy() {
         let cases = gold::parse(include_str!("../../testdata/stats/ks.json"));
         for case in gold::rows(&cases) {
             let label = case["name"].as_str().unwrap();
-            check(label, sample(&case["reference"]), sample(&case["current"]), &case["ks"]);
+            check(label, gold::sample(&case["reference"]), gold::sample(&case["current"]), &case["ks"]);
         }
     }
 
     #[test]
     fn matches_the_larger_gold_set() {
-        let Some(gold) = gold::shared() else { return };
-        for case in gold::rows(&gold["two_sample_inline"]) {
-            let label = case["name"].as_str().unwrap();
-            let (reference, current) = (gold::numbers(&case["a"]), gold::numbers(&case["b"]));
+        for (label, reference, current, case) in gold::shared_two_samples() {
             let grid = Grid::new(reference.len() as u64, current.len() as u64);
             let asymptotic = rows_of(&case["ks_two-sided_asymp"]);
-            gold::assert_close(label, grid.asymptotic(asymptotic[0]), asymptotic[1]);
-            check(label, reference, current, &case["ks_two-sided_auto"]);
+            gold::assert_close(&label, grid.asymptotic(asymptotic[0]), asymptotic[1]);
+            check(&label, reference, current, &case["ks_two-sided_auto"]);
         }
-    }
-
-    #[test]
-    fn matches_on_production_requests() {
-        let Some(gold) = gold::shared() else { return };
-        let (Some(conv), Some(code)) = (requests("azure-conv.ndjson.gz"), requests("azure-code.ndjson.gz")) else {
-            return;
-        };
-        for case in gold::rows(&gold["two_sample_azure"]) {
-            let label = case["name"].as_str().unwrap();
-            let (column, slices) = label.split_once(':').unwrap();
-            let column = ["ContextTokens", "GeneratedTokens"].iter().position(|name| *name == column).unwrap();
-            let (conv, code) = (&conv[column], &code[column]);
-            let (reference, current) = match slices {
-                "conv_vs_code" => (&conv[..], &code[..]),
-                "conv_first1000_vs_next1000" => (&conv[..1000], &conv[1000..2000]),
-                "conv_first200_code_first200" => (&conv[..200], &code[..200]),
-                "conv_half_vs_half" => conv.split_at(9683),
-                "code_first3000_vs_last3000" => (&code[..3000], &code[code.len() - 3000..]),
-                unknown => panic!("no such slices: {unknown}"),
-            };
-            check(label, reference.to_vec(), current.to_vec(), &case["ks_two-sided_auto"]);
-        }
-    }
-
-    #[derive(serde::Deserialize)]
-    struct Request {
-        prompt_tokens: f64,
-        completion_tokens: f64,
-    }
-
-    /// Prompt and completion tokens of a file of requests, in file order.
-    fn requests(name: &str) -> Option<[Vec<f64>; 2]> {
-        let file = File::open(gold::shared_path(name)?).unwrap();
-        let mut columns = [Vec::new(), Vec::new()];
-        for line in BufReader::new(GzDecoder::new(file)).lines() {
-            let request: Request = serde_json::from_str(&line.unwrap()).unwrap();
-            columns[0].push(request.prompt_tokens);
-            columns[1].push(request.completion_tokens);
-        }
-        Some(columns)
     }
 
     #[test]
@@ -295,6 +273,8 @@ mod tests {
         assert_eq!(ks_test(&mut [], &mut []), outcome(0, 0));
         assert_eq!(ks_test(&mut [1.0], &mut []), outcome(1, 0));
         assert_eq!(ks_test(&mut [], &mut [1.0, 2.0]), outcome(0, 2));
+        assert_eq!(ks_test_of_bins(&[]), None);
+        assert_eq!(ks_test_of_bins(&[(3, 0), (1, 0)]), None);
     }
 
     #[test]
@@ -329,6 +309,35 @@ mod tests {
                 ..test
             };
             prop_assert_eq!(swapped, mirror);
+        }
+
+        #[test]
+        fn bins_keep_their_bound(mut reference in samples(), mut current in samples(), width in 1..15_usize) {
+            let in_bin = |sample: &[f64], bin: usize| {
+                sample.iter().filter(|value| **value as usize / width == bin).count() as u64
+            };
+            let counts: Vec<(u64, u64)> =
+                (0..40 / width + 1).map(|bin| (in_bin(&reference, bin), in_bin(&current, bin))).collect();
+            let bins = ks_test_of_bins(&counts).unwrap();
+            let test = gold::tested("proptest", ks_test(&mut reference, &mut current));
+            let (least, greatest) = (bins.least, bins.greatest);
+            prop_assert!(least.statistic <= test.statistic && test.statistic <= greatest.statistic);
+            prop_assert!(greatest.p_value <= test.p_value && test.p_value <= least.p_value);
+            let share = |count: &(u64, u64)| {
+                (count.0 as f64 / reference.len() as f64).min(count.1 as f64 / current.len() as f64)
+            };
+            let bound = counts.iter().map(share).fold(0.0, f64::max);
+            prop_assert!(greatest.statistic - least.statistic <= bound + 1e-12);
+            if width == 1 {
+                prop_assert_eq!(least, test);
+            }
+        }
+
+        #[test]
+        fn only_the_order_counts(reference in samples(), current in samples()) {
+            let stretched = |values: &[f64]| -> Vec<f64> { values.iter().map(|value| value.exp() - 3.0).collect() };
+            let test = ks_test(&mut reference.clone(), &mut current.clone());
+            prop_assert_eq!(test, ks_test(&mut stretched(&reference), &mut stretched(&current)));
         }
 
         #[test]

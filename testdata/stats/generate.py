@@ -6,10 +6,12 @@ Run by hand where a case is added: `python3 generate.py`. The tests read the fil
 import json
 import math
 import os
+import warnings
 
 import numpy as np
 import scipy
 from scipy import stats
+from scipy.spatial.distance import jensenshannon
 
 assert scipy.__version__ == "1.17.1", scipy.__version__
 
@@ -75,6 +77,76 @@ def ks_case(name, reference, current):
     return {"name": name, "reference": reference, "current": current, "ks": values}
 
 
+# The same way of writing samples; sizes around every change of method, ties, extremes.
+TWO_SAMPLES = [
+    ("one and one", [1, 1, 2, 0], [1, 1, 2, 5]),
+    ("one and seven", [1, 1, 2, 3], [7, 3, 11, 0]),
+    ("two and two", [2, 5, 7, 0], [2, 4, 7, 1]),
+    ("two and three, apart", [2, 5, 7, 0], [3, 4, 7, 20]),
+    ("five and five", [5, 3, 13, 0], [5, 7, 13, 2]),
+    ("five and eight, ties", [5, 3, 4, 0], [8, 7, 5, 1]),
+    ("eight and eight", [8, 3, 101, 0], [8, 7, 103, 1]),
+    ("eight and nine", [8, 30, 101, 0], [9, 37, 103, 1]),
+    ("nine and nine", [9, 30, 101, 0], [9, 37, 103, 1]),
+    ("eight and three hundred", [8, 30, 1009, 0], [300, 37, 997, 400]),
+    ("seven and nineteen", [7, 5, 29, 3], [19, 11, 31, 0]),
+    ("nineteen and twenty", [19, 5, 29, 0], [20, 7, 31, 4]),
+    ("twenty and twenty", [20, 5, 29, 0], [20, 7, 31, 0]),
+    ("twenty and twenty, apart", [20, 5, 29, 0], [20, 7, 31, 50]),
+    ("twenty and twenty-one", [20, 5, 29, 0], [21, 7, 31, 4]),
+    ("thirty and thirty, two values", [30, 1, 2, 0], [30, 1, 3, 0]),
+    ("a constant and others", [12, 1, 1, 3], [15, 2, 7, 0]),
+    ("two constants", [12, 1, 1, 3], [15, 1, 1, 5]),
+    ("one constant", [12, 1, 1, 3], [15, 1, 1, 3]),
+    ("hundreds, alike", [300, 97, 1009, 0], [400, 89, 997, 0]),
+    ("hundreds, shifted", [300, 97, 1009, 0], [400, 89, 997, 90]),
+    ("hundreds, far", [300, 97, 1009, 0], [400, 89, 997, 700]),
+    ("thousands, ties", [3000, 97, 50, 0], [2000, 89, 51, 1]),
+    ("thousands, negative", [3000, 97, 3001, -1500], [2000, 89, 2003, -1000]),
+    ("few and many", [3, 400, 1009, 50], [5000, 89, 4999, 0]),
+]
+
+
+def two_sample_case(name, reference, current):
+    a, b = np.array(sample(reference)), np.array(sample(current))
+    pair = lambda result: [float(result.statistic), float(result.pvalue)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        edges = np.unique(np.quantile(a, np.arange(1, 10) / 10))
+        counts = [np.bincount(np.digitize(x, edges), minlength=len(edges) + 1) for x in (a, b)]
+        share_a, share_b = (np.clip(count / count.sum(), 1e-4, None) for count in counts)
+        spread = min(len(a), len(b)) > 1 and (np.ptp(a) > 0 or np.ptp(b) > 0)
+        return {
+            "name": name,
+            "reference": reference,
+            "current": current,
+            "mann_whitney": pair(stats.mannwhitneyu(a, b)),
+            "cramer_von_mises": pair(stats.cramervonmises_2samp(a, b)) if min(len(a), len(b)) > 1 else None,
+            "welch": pair(stats.ttest_ind(a, b, equal_var=False)) if spread else None,
+            "wasserstein": float(stats.wasserstein_distance(a, b)),
+            "decile_counts": [count.tolist() for count in counts],
+            "psi": float(np.sum((share_b - share_a) * np.log(share_b / share_a))),
+        }
+
+
+SAMPLES = [
+    ("two", [[9, 30, 101, 0], [12, 37, 103, 1]]),
+    ("two, ties", [[40, 3, 7, 0], [40, 5, 9, 0]]),
+    ("two of one value each and more", [[1, 1, 2, 3], [1, 1, 2, 5], [4, 3, 7, 0]]),
+    ("three", [[20, 5, 29, 0], [30, 7, 31, 0], [25, 3, 37, 2]]),
+    ("five, one off", [[30, 5, 29, 0], [30, 7, 31, 0], [30, 3, 37, 2], [30, 11, 41, 0], [30, 7, 23, 9]]),
+    ("three, apart", [[50, 5, 29, 0], [50, 7, 31, 40], [50, 3, 37, 80]]),
+    ("two, large", [[3000, 97, 3001, 0], [2000, 89, 2003, 500]]),
+]
+
+
+def samples_case(name, recipes):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = stats.anderson_ksamp([np.array(sample(recipe)) for recipe in recipes], variant="midrank")
+    return {"name": name, "samples": recipes, "result": [float(result.statistic), float(result.pvalue)]}
+
+
 TABLES = [
     [[1, 0], [0, 1]],
     [[7, 3], [7, 3]],
@@ -89,11 +161,56 @@ TABLES = [
 
 def table_case(table):
     result = stats.chi2_contingency(table, correction=False)
+    ratio = stats.chi2_contingency(table, correction=False, lambda_="log-likelihood")
     return {
         "table": table,
         "chi2_corr_False_pearson": [float(result.statistic), float(result.pvalue), int(result.dof)],
+        "chi2_corr_False_log-likelihood": [float(ratio.statistic), float(ratio.pvalue), int(ratio.dof)],
         "cramers_v": math.sqrt(result.statistic / np.sum(table)),
+        "jensen_shannon": float(jensenshannon(table[0], table[1], base=2)),
     }
+
+
+ASSOCIATIONS = [
+    [[10, 20, 30], [6, 9, 17], [8, 5, 2]],
+    [[100, 3], [2, 90], [50, 60]],
+    [[5, 0, 1, 7], [2, 2, 9, 1]],
+]
+
+FISHER = [
+    [[1, 0], [0, 1]],
+    [[0, 5], [5, 0]],
+    [[8, 2], [1, 5]],
+    [[3, 3], [3, 3]],
+    [[0, 0], [4, 7]],
+    [[12, 5], [29, 2]],
+    [[100, 2], [1000, 5]],
+    [[50000, 120], [49500, 180]],
+    [[200, 10], [10, 200]],
+    [[1500, 20], [900, 1200]],
+]
+
+# Successes, trials, probability, confidence.
+BINOMIAL = [
+    (0, 1, 0.5, 0.95), (1, 1, 0.5, 0.95), (0, 20, 0.1, 0.9), (20, 20, 0.9, 0.99), (3, 10, 0.3, 0.95),
+    (7, 30, 0.5, 0.95), (500, 1000, 0.45, 0.95), (12, 1000, 0.02, 0.999), (99, 100, 0.5, 0.95),
+    (5000, 100000, 0.05, 0.95), (5300, 100000, 0.05, 0.5), (1, 1000000, 1e-6, 0.95),
+]
+
+
+def binomial_case(k, n, p, confidence):
+    test = stats.binomtest(k, n, p)
+    interval = lambda method: [float(end) for end in test.proportion_ci(confidence, method=method)]
+    return {
+        "k": k, "n": n, "p": p, "confidence": confidence, "p_two": float(test.pvalue),
+        "ci_exact": interval("exact"), "ci_wilson": interval("wilson"),
+    }
+
+
+def fisher_case(table):
+    result = stats.fisher_exact(table)
+    odds = float(result.statistic)
+    return {"table": table, "fisher": [odds if math.isfinite(odds) else None, float(result.pvalue)]}
 
 
 CHI2_GRID = [
@@ -141,7 +258,31 @@ if __name__ == "__main__":
     write("ks.json", [ks_case(*case) for case in KS])
     write("chi2.json", {
         "tables": [table_case(table) for table in TABLES],
+        "association": [
+            {"table": table, "cramers_v": float(stats.contingency.association(np.array(table), method="cramer"))}
+            for table in ASSOCIATIONS
+        ],
         "sf": [[x, df, float(stats.chi2.sf(x, df))] for x, df in CHI2_GRID],
+    })
+    write("two_samples.json", [two_sample_case(*case) for case in TWO_SAMPLES])
+    write("anderson_darling.json", [samples_case(*case) for case in SAMPLES])
+    write("proportions.json", {
+        "fisher": [fisher_case(table) for table in FISHER],
+        "binomial": [binomial_case(*case) for case in BINOMIAL],
+    })
+    write("tails.json", {
+        "normal": [[z, float(stats.norm.sf(z))] for z in (-5.0, -1.0, 0.0, 0.3, 0.7, 1.5, 3.0, 6.0, 12.0, 25.0, 37.0)],
+        "t": [
+            [t, df, float(stats.t.sf(t, df))]
+            for df in (1.0, 1.7, 4.0, 29.5, 300.0, 11426.97, 3e6)
+            for t in (0.0, 1e-3, 0.4, 1.1, 3.0, 9.0, 20.0)
+        ],
+        "chi2_quantile": [[p, df, float(stats.chi2.isf(p, df))] for df in (1, 2, 9, 60, 900) for p in (0.05, 0.01, 0.6)],
+        "beta": [
+            [a, b, x, float(stats.beta.cdf(x, a, b)), float(stats.beta.sf(x, a, b))]
+            for a, b in ((0.5, 0.5), (1.0, 3.0), (2.5, 0.7), (40.0, 60.0), (5000.0, 95001.0), (3.0, 1e6))
+            for x in (1e-6, 0.03, 0.05, 0.4, 0.5, 0.97)
+        ],
     })
     write("kolmogorov.json", {
         "kstwo": [[d, n, float(stats.kstwo.sf(d, n))] for d, n in KSTWO_GRID],
@@ -151,7 +292,9 @@ if __name__ == "__main__":
         ],
     })
     write("fdr.json", [
-        {"p": p, "bh": [float(q) for q in stats.false_discovery_control(p, method="bh")]}
+        {"p": p, **{
+            method: [float(q) for q in stats.false_discovery_control(p, method=method)] for method in ("bh", "by")
+        }}
         for p in P_VALUES
     ])
     write("summary.json", [summary_case(values) for values in VALUES])

@@ -1,6 +1,6 @@
 //! `GET /api/v1/drift`: says what changed, and what it cannot say.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::app::{TestApp, failure, json as json_of, record};
 
@@ -38,6 +38,46 @@ async fn a_change_is_found_and_too_little_is_said() {
     assert_eq!((&answer["tests"], &answer["test"]), (&json!(2), &json!("kolmogorov_smirnov")));
     let categories = json_of(app.get("/api/v1/drift").query(&query).query(&[("column", "model")])).await;
     assert_eq!((&categories["test"], &categories["verdicts"][0]["verdict"]), (&json!("chi_squared"), &json!("stable")));
+}
+
+#[tokio::test]
+async fn new_and_lost_categories_are_named() {
+    let app = TestApp::start().await;
+    let mut body = String::new();
+    for index in 0..200 {
+        // Of each half one model stays, and one takes the place of another; some come once.
+        let line = |second: i64, model: &str| {
+            record(second, &format!("r{second}"), "agent", 0.1)
+                .replace("\"model\":\"m1\"", &format!("\"model\":\"{model}\""))
+        };
+        body += &line(-100_000 - index, if index % 2 == 0 { "stays" } else { "goes" });
+        let new = if index < 4 { format!("once{index}") } else { "comes".to_owned() };
+        body += &line(-1_000 - index, if index % 2 == 0 { "stays" } else { &new });
+    }
+    app.logs(body).await;
+    let query = [("reference", "now-2d/now-1d"), ("current", "now-1d/now"), ("column", "model")];
+    let answer = json_of(app.get("/api/v1/drift").query(&query)).await;
+    let verdict = &answer["verdicts"][0];
+    assert_eq!((&verdict["verdict"], &verdict["n_current"]), (&json!("drift"), &json!(200)));
+    assert_eq!((&verdict["new_categories"], &verdict["lost_categories"]), (&json!(["comes"]), &json!(["goes"])));
+    let numbers = json_of(app.get("/api/v1/drift").query(&query[..2]).query(&[("column", "latency_ms")])).await;
+    assert_eq!(numbers["verdicts"][0]["new_categories"], json!([]));
+}
+
+#[tokio::test]
+async fn too_many_rare_categories_are_insufficient() {
+    let app = TestApp::start().await;
+    let line = |second: i64| {
+        record(second, &format!("r{second}"), "agent", 0.1)
+            .replace("\"model\":\"m1\"", &format!("\"model\":\"m{second}\""))
+    };
+    let body: String = (0..60).flat_map(|index| [line(-100_000 - index), line(-1_000 - index)]).collect();
+    app.logs(body).await;
+    let query = [("reference", "now-2d/now-1d"), ("current", "now-1d/now"), ("column", "model")];
+    let answer = json_of(app.get("/api/v1/drift").query(&query)).await;
+    let verdict = &answer["verdicts"][0];
+    assert_eq!((&verdict["verdict"], &verdict["p_value"]), (&json!("insufficient"), &Value::Null));
+    assert_eq!((&verdict["n_reference"], &answer["tests"]), (&json!(60), &json!(0)));
 }
 
 #[tokio::test]

@@ -36,6 +36,7 @@ mod series;
 mod simulated_disk;
 mod sketches;
 mod sql;
+mod statistics;
 mod sweep;
 mod tidy;
 mod verify;

@@ -20,13 +20,13 @@ use datafusion::{
 use crate::error::Error;
 
 /// A column of sketches, in either form that a binary column has.
-enum Blobs<'a> {
+pub(super) enum Blobs<'a> {
     Offsets(&'a BinaryArray),
     Views(&'a BinaryViewArray),
 }
 
 impl<'a> Blobs<'a> {
-    fn of(array: &'a ArrayRef) -> Result<Self> {
+    pub(super) fn of(array: &'a ArrayRef) -> Result<Self> {
         match array.data_type() {
             DataType::Binary => Ok(Self::Offsets(array.as_binary())),
             DataType::BinaryView => Ok(Self::Views(array.as_binary_view())),
@@ -35,7 +35,7 @@ impl<'a> Blobs<'a> {
     }
 
     #[inline]
-    fn at(&self, row: usize) -> Option<&'a [u8]> {
+    pub(super) fn at(&self, row: usize) -> Option<&'a [u8]> {
         match self {
             Self::Offsets(array) => array.is_valid(row).then(|| array.value(row)),
             Self::Views(array) => array.is_valid(row).then(|| array.value(row)),
@@ -44,7 +44,7 @@ impl<'a> Blobs<'a> {
 }
 
 /// The type in which a sketch is taken: as it is stored, so that nothing is copied.
-fn binary_type(function: &str, given: &DataType) -> Result<DataType> {
+pub(super) fn binary_type(function: &str, given: &DataType) -> Result<DataType> {
     match given {
         DataType::Binary | DataType::BinaryView => Ok(given.clone()),
         DataType::LargeBinary | DataType::Null => Ok(DataType::Binary),
@@ -60,6 +60,6 @@ fn number_type(function: &str, given: &DataType) -> Result<DataType> {
 }
 
 /// The error of a sketch that cannot be read or merged.
-fn refused(error: Error) -> DataFusionError {
+pub(super) fn refused(error: Error) -> DataFusionError {
     exec_datafusion_err!("{error}")
 }
