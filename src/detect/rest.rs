@@ -27,8 +27,9 @@ impl Rest {
         if surprise < least {
             return 0.0;
         }
-        let length_us = REST_US.clamp(REST_INTERVALS_MIN * interval_us, REST_INTERVALS_MAX * interval_us);
-        self.until_us = Some(time_us + length_us);
+        let intervals = |count: i64| interval_us.saturating_mul(count);
+        let length_us = REST_US.clamp(intervals(REST_INTERVALS_MIN), intervals(REST_INTERVALS_MAX));
+        self.until_us = Some(time_us.saturating_add(length_us));
         self.shown = surprise as f32;
         surprise
     }

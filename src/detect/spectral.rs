@@ -10,7 +10,7 @@ pub const WINDOW: usize = SIZE - EXTENDED;
 
 /// Length of the transform.
 const SIZE: usize = 64;
-/// Values that are put after the newest, so that it is not at the edge; the trend of the last ones gives them.
+/// Values that are put after the newest, so that it is not at the edge; the trend of those before gives them.
 const EXTENDED: usize = 5;
 /// Saliences before the newest to which it is compared.
 const COMPARED: usize = 21;
@@ -38,9 +38,11 @@ fn saliences(window: &[f64]) -> Vec<f64> {
     let amplitudes: Vec<f64> = real.iter().zip(&imaginary).map(|(re, im)| re.hypot(*im)).collect();
     // Amplitudes of rounding errors are no frequencies.
     let floor = 1e-9 * amplitudes.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
-    let logs: Vec<f64> = amplitudes.iter().map(|amplitude| amplitude.max(floor).ln()).collect();
+    let mut logs: Vec<f64> = amplitudes.iter().map(|amplitude| amplitude.max(floor).ln()).collect();
+    // The level was taken away: the frequency 0 has no amplitude, which would make its neighbours stand out.
+    logs[0] = logs[1];
     for at in 0..SIZE {
-        let around = mean(&logs[at.saturating_sub(1)..(at + 2).min(SIZE)]);
+        let around = (logs[(at + SIZE - 1) % SIZE] + logs[at] + logs[(at + 1) % SIZE]) / 3.0;
         let factor = (logs[at] - around).exp() / amplitudes[at].max(floor);
         real[at] *= factor;
         imaginary[at] *= factor;
@@ -49,10 +51,11 @@ fn saliences(window: &[f64]) -> Vec<f64> {
     real.iter().zip(&imaginary).take(WINDOW).map(|(re, im)| re.hypot(*im)).collect()
 }
 
-/// The value that the mean slope towards the newest value leads to.
+/// The value that the mean slope before the newest value leads to. That one is not asked: a spike would lead to a
+/// higher one, beside which it is nothing.
 fn continued(window: &[f64]) -> f64 {
-    let (newest, before) = (window[WINDOW - 1], &window[WINDOW - 1 - EXTENDED..WINDOW - 1]);
-    let slopes = before.iter().rev().zip(1_u32..).map(|(value, steps)| (newest - value) / f64::from(steps));
+    let (anchor, before) = (window[WINDOW - 2], &window[WINDOW - 2 - EXTENDED..WINDOW - 2]);
+    let slopes = before.iter().rev().zip(1_u32..).map(|(value, steps)| (anchor - value) / f64::from(steps));
     before[1] + slopes.sum::<f64>()
 }
 

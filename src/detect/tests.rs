@@ -42,7 +42,7 @@ fn check_quiet(seeds: u64, step_s: i64, days: i64, per_month_max: f64) {
 
 #[test]
 fn a_series_with_a_rhythm_is_quiet() {
-    check_quiet(30, HOUR_S, 60, 0.5);
+    check_quiet(30, HOUR_S, 45, 0.5);
 }
 
 #[test]
@@ -182,7 +182,8 @@ fn surprises_follow_the_ranks_and_then_the_tail() {
     calibration.learn(50.0);
     let surprise = |size| calibration.surprise(size).unwrap();
     assert_eq!(surprise(0.0), 0.0);
-    assert!((surprise(50.0) - 0.25).abs() < 0.1, "{}", surprise(50.0));
+    // 52 of 150 are as large, and one more on both sides.
+    assert!((surprise(50.0) - (151.0_f64 / 53.0).log10()).abs() < 0.05, "{}", surprise(50.0));
     let sizes = [60.0, 90.0, 101.0, 200.0, 400.0, 1e4];
     assert!(sizes.windows(2).all(|pair| surprise(pair[0]) <= surprise(pair[1])));
     assert!(surprise(1e4) > 5.0);
@@ -190,11 +191,12 @@ fn surprises_follow_the_ranks_and_then_the_tail() {
 
 #[test]
 fn a_spike_stands_out_of_its_spectrum() {
-    let wave = |at: usize| (at as f32 * 0.7).sin();
+    let wave = |at: usize| (at as f32 * 0.7).sin() + (at * 7_919 % 13) as f32 / 26.0;
     let mut values: Vec<f32> = (0..80).map(wave).collect();
     let calm = spectral::residual(&values).unwrap();
     values[79] += 6.0;
-    assert!(spectral::residual(&values).unwrap() > 3.0 * calm.max(0.5));
+    let spiked = spectral::residual(&values).unwrap();
+    assert!(spiked > 2.0 && spiked > 2.0 * calm, "{calm} {spiked}");
     assert_eq!(spectral::residual(&values[..10]), None);
     assert_eq!(spectral::residual(&[2.0; 64]), Some(0.0));
 }
