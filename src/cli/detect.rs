@@ -103,7 +103,10 @@ impl<R: BufRead> Rows<R> {
             None
         } else {
             let number = value.parse::<f64>().ok().filter(|number| number.is_finite());
-            Some(number.ok_or_else(|| self.wrong(&format!("value `{value}` is no number; leave it empty if missing")))?)
+            Some(
+                number
+                    .ok_or_else(|| self.wrong(&format!("value `{value}` is no number; leave it empty if missing")))?,
+            )
         };
         Ok(Some(Row { time_us, value }))
     }

@@ -14,8 +14,8 @@
 //!    more surprised. What stands out in one view need not be seen in the other.
 //! 5. `rest` shows a surprise once, and then again only if it gets much worse.
 //!
-//! State holds `f32`, which text formats give back exactly: a restored detector goes on as the first would have. A
-//! detector of one series weighs some 40 kB, and at most 100 kB.
+//! State holds `f32`, which text formats give back exactly: a restored detector goes on as the first would have. It
+//! takes some 100 kB per series at most.
 
 mod cadence;
 mod calibration;
@@ -97,7 +97,8 @@ impl Detector {
             .into_iter()
             .flatten()
             .max_by(|a, b| a.surprise.total_cmp(&b.surprise));
-        let shown = surprise.map_or(0.0, |judged| self.rest.shown(time_us, self.cadence.interval_us(), judged.surprise));
+        let shown =
+            surprise.map_or(0.0, |judged| self.rest.shown(time_us, self.cadence.interval_us(), judged.surprise));
         Score {
             anomaly: shown / (shown + ANOMALY_SURPRISE),
             surprise: surprise.map(|judged| judged.surprise),
@@ -121,7 +122,8 @@ impl Detector {
         };
         self.residuals.push(value - expected.median);
         let mut sizes: Vec<Reading> = self.residuals.discords(&RESIDUAL_WINDOWS, Measure::ResidualWindow).collect();
-        let level = self.residuals.newest(LEVEL).map(|last| last.iter().map(|&residual| f64::from(residual)).sum::<f64>());
+        let level =
+            self.residuals.newest(LEVEL).map(|last| last.iter().map(|&residual| f64::from(residual)).sum::<f64>());
         sizes.push(Reading { measure: Measure::Residual, weight: 1.0, size: Some(expected.deviation(value)) });
         sizes.push(Reading { measure: Measure::ResidualLevel, weight: 1.0, size: level.map(f64::abs) });
         self.residuals.judge(&sizes)

@@ -60,8 +60,7 @@ impl Seasonal {
 
     /// What this time leads to expect; none while it was not seen in three periods.
     pub fn expected(&self, time_us: i64) -> Option<Expected> {
-        let of_slot =
-            if self.weekly { WEEK.expected(&self.week, time_us) } else { DAY.expected(&self.day, time_us) }?;
+        let of_slot = if self.weekly { WEEK.expected(&self.week, time_us) } else { DAY.expected(&self.day, time_us) }?;
         // The slot's own scale comes from few periods and may be small by chance; it is not below that of all residuals.
         Some(Expected { scale: of_slot.scale.max(self.residual), ..of_slot })
     }

@@ -51,7 +51,9 @@ fn a_row_is_answered_before_the_next_one_is_there() {
         .unwrap();
     let mut input = child.stdin.take().unwrap();
     let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
-    for (line, answer) in series(20, 0).lines().zip(std::iter::once("anomaly_score").chain(std::iter::repeat("0.000000"))) {
+    for (line, answer) in
+        series(20, 0).lines().zip(std::iter::once("anomaly_score").chain(std::iter::repeat("0.000000")))
+    {
         writeln!(input, "{line}").unwrap();
         assert_eq!(answers.next().unwrap().unwrap(), answer);
     }
