@@ -12,6 +12,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod decode;
+pub mod detect;
 pub mod disk;
 pub mod error;
 pub mod finding;

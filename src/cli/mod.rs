@@ -5,6 +5,7 @@ mod backup;
 mod check;
 mod client;
 mod demo;
+mod detect;
 mod forget;
 mod generate;
 mod key;
@@ -48,6 +49,8 @@ enum Command {
     /// Prints a report
     #[command(subcommand)]
     Report(report::ReportCommand),
+    /// Scores every row of a CSV file (timestamp, value) by the rows before it: 0 to 1, an anomaly from 0.5 on
+    Detect(detect::DetectArgs),
     /// Plans every named SQL file and says what is wrong in which file and line
     Check(check::CheckArgs),
     /// Joins, compresses and deletes committed files as their life cycle says
@@ -108,6 +111,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Key(command) => key::run(command).await,
         Command::Query(args) => query::run(args).await,
         Command::Report(command) => report::run(command).await,
+        Command::Detect(args) => detect::run(&args),
         Command::Check(args) => check::run(args).await,
         Command::Maintain(args) => maintain::run(args).await,
         Command::Forget(args) => forget::run(args).await,

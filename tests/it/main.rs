@@ -9,6 +9,7 @@ mod clock;
 mod cold;
 mod commands;
 mod crash;
+mod detect;
 mod disk;
 mod drift;
 mod forget;

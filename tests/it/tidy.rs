@@ -25,6 +25,7 @@ const RANKS: &[(&str, u8)] = &[
     ("record", 0),
     ("config", 1),
     ("decode", 1),
+    ("detect", 1),
     ("lifecycle", 1),
     ("metrics", 1),
     ("named", 1),

@@ -1,0 +1,36 @@
+//! The rest after something was shown: what goes on is not told again and again, what gets much worse is. It never
+//! changes what is learned.
+
+use serde::{Deserialize, Serialize};
+
+/// Surprises below this are not shown and begin no rest.
+const SHOWN_MIN: f64 = 1.0;
+/// Length of a rest, twelve and a half hours, within bounds in sampling intervals.
+const REST_US: i64 = 45_000_000_000;
+const REST_INTERVALS_MIN: i64 = 24;
+const REST_INTERVALS_MAX: i64 = 150;
+/// How many times as surprising something has to be to be shown during a rest.
+const WORSE: f64 = 1.3;
+
+/// What was shown last, and until when it rests.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rest {
+    until_us: Option<i64>,
+    shown: f32,
+}
+
+impl Rest {
+    /// The surprise if it is to be shown, else 0.
+    pub fn shown(&mut self, time_us: i64, interval_us: i64, surprise: f64) -> f64 {
+        let resting = self.until_us.is_some_and(|until_us| time_us < until_us);
+        let least = if resting { WORSE * f64::from(self.shown) } else { SHOWN_MIN };
+        if surprise < least {
+            return 0.0;
+        }
+        let intervals = |count: i64| interval_us.saturating_mul(count);
+        let length_us = REST_US.clamp(intervals(REST_INTERVALS_MIN), intervals(REST_INTERVALS_MAX));
+        self.until_us = Some(time_us.saturating_add(length_us));
+        self.shown = surprise as f32;
+        surprise
+    }
+}
