@@ -14,6 +14,7 @@ pub mod daemon;
 pub mod decode;
 pub mod disk;
 pub mod error;
+pub mod experiment;
 pub mod finding;
 pub mod gate;
 pub mod grafana;

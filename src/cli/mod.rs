@@ -5,6 +5,7 @@ mod backup;
 mod check;
 mod client;
 mod demo;
+mod experiment;
 mod forget;
 mod generate;
 mod key;
@@ -48,6 +49,8 @@ enum Command {
     /// Prints a report
     #[command(subcommand)]
     Report(report::ReportCommand),
+    /// Compares an experiment's variants, or lists the experiments
+    Experiment(experiment::ExperimentArgs),
     /// Plans every named SQL file and says what is wrong in which file and line
     Check(check::CheckArgs),
     /// Joins, compresses and deletes committed files as their life cycle says
@@ -108,6 +111,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Key(command) => key::run(command).await,
         Command::Query(args) => query::run(args).await,
         Command::Report(command) => report::run(command).await,
+        Command::Experiment(args) => experiment::run(args).await,
         Command::Check(args) => check::run(args).await,
         Command::Maintain(args) => maintain::run(args).await,
         Command::Forget(args) => forget::run(args).await,

@@ -13,6 +13,8 @@ mod summary;
 #[cfg(test)]
 mod gold;
 
+pub use statrs::function::gamma::ln_gamma;
+
 pub use chi2::{chi2_test, pool_rare};
 pub use fdr::benjamini_hochberg;
 pub use kolmogorov::{kolmogorov_limit_sf, kolmogorov_sf};
