@@ -24,8 +24,7 @@ pub struct Counts {
 pub(super) fn compare(control: Counts, variant: Counts, boundary: &Boundary) -> (Interval, f64) {
     let prior = boundary.prior_observations();
     let (control, variant) = (Proportion { counts: control, prior }, Proportion { counts: variant, prior });
-    let at = |ln_threshold| pair::difference(&control, &variant, ln_threshold);
-    (at(boundary.ln_threshold()), pair::ln_e(at))
+    (pair::difference(&control, &variant, boundary.ln_threshold()), pair::ln_e(&control, &variant))
 }
 
 struct Proportion {
@@ -34,14 +33,17 @@ struct Proportion {
 }
 
 impl Arm for Proportion {
-    fn least_ln_e(&self) -> f64 {
-        ln_e(self.counts, inside(self.counts.yes / self.counts.all), self.prior)
+    fn estimate(&self) -> f64 {
+        inside(self.counts.yes / self.counts.all)
+    }
+
+    fn ln_e(&self, proportion: f64) -> f64 {
+        ln_e(self.counts, proportion, self.prior)
     }
 
     fn bounds(&self, budget: f64) -> Interval {
-        let estimate = inside(self.counts.yes / self.counts.all);
-        let refuted = |proportion: f64| ln_e(self.counts, proportion, self.prior) > budget;
-        let bound = |end: f64| if refuted(end) { pair::bound(end, estimate, refuted) } else { end };
+        let refuted = |proportion: f64| self.ln_e(proportion) > budget;
+        let bound = |end: f64| if refuted(end) { pair::bound(end, self.estimate(), refuted) } else { end };
         Interval { low: bound(PROPORTION_MIN), high: bound(1.0 - PROPORTION_MIN) }
     }
 }

@@ -37,9 +37,8 @@ pub(super) fn compare(
 ) -> Option<(Interval, f64)> {
     let arm = |values| Quantile::new(values, level, boundary.prior_observations());
     let (control, variant) = (arm(control)?, arm(variant)?);
-    let at = |ln_threshold| pair::difference(&control, &variant, ln_threshold);
-    let interval = at(boundary.ln_threshold());
-    (interval.low.is_finite() && interval.high.is_finite()).then(|| (interval, pair::ln_e(at)))
+    let interval = pair::difference(&control, &variant, boundary.ln_threshold());
+    (interval.low.is_finite() && interval.high.is_finite()).then(|| (interval, pair::ln_e(&control, &variant)))
 }
 
 struct Quantile<'a, 'v> {
@@ -51,11 +50,11 @@ struct Quantile<'a, 'v> {
 
 impl<'a, 'v> Quantile<'a, 'v> {
     fn new(values: &'a Values<'v>, level: f64, prior: f64) -> Option<Self> {
-        Some(Self { values, estimate: (values.quantile)(level)?, level, prior })
+        Some(Self { estimate: (values.quantile)(level)?, values, level, prior })
     }
 
     /// Logarithm of the e-process where this share of the values lies at or below the true quantile.
-    fn ln_e(&self, share_below: f64) -> f64 {
+    fn ln_e_of(&self, share_below: f64) -> f64 {
         let all = self.values.count / self.values.design_effect.max(1.0);
         ln_e(Counts { yes: all * share_below, all }, self.level, self.prior)
     }
@@ -63,15 +62,27 @@ impl<'a, 'v> Quantile<'a, 'v> {
     fn at(&self, share_below: f64) -> f64 {
         (self.values.quantile)(share_below).unwrap_or(self.estimate)
     }
+
+    /// The share of the values that lie at or below one.
+    fn share_below(&self, value: f64) -> f64 {
+        pair::bound(0.0, 1.0, |share| self.at(share) <= value)
+    }
 }
 
 impl Arm for Quantile<'_, '_> {
-    fn least_ln_e(&self) -> f64 {
-        self.ln_e(self.level)
+    fn estimate(&self) -> f64 {
+        self.estimate
+    }
+
+    fn ln_e(&self, value: f64) -> f64 {
+        // The value may be off either way: where the level lies between, nothing speaks against it.
+        let error = self.values.relative_error * value.abs();
+        let (least, most) = (self.share_below(value - error), self.share_below(value + error));
+        self.ln_e_of(self.level.clamp(least, most))
     }
 
     fn bounds(&self, budget: f64) -> Interval {
-        let refuted = |share: f64| self.ln_e(share) > budget;
+        let refuted = |share: f64| self.ln_e_of(share) > budget;
         let error = self.values.relative_error;
         // Where not even all values, or none, would refute it, the true quantile is beyond all of them.
         let low = refuted(0.0).then(|| self.at(pair::bound(0.0, self.level, refuted)));

@@ -11,6 +11,7 @@ mod commands;
 mod crash;
 mod disk;
 mod drift;
+mod experiments;
 mod forget;
 mod fuzz;
 mod grafana;
