@@ -296,11 +296,7 @@ impl Answer {
                 .collect(),
             split,
             left_out: design.left_out,
-            before: Before {
-                from: before.map(|range| time(range[0])),
-                to: before.map(|range| time(range[1])),
-                reason,
-            },
+            before: Before { from: before.map(|range| time(range[0])), to: before.map(|range| time(range[1])), reason },
             comparisons,
         })
     }
@@ -387,7 +383,10 @@ fn held(findings: &[Vec<Finding>]) -> Vec<bool> {
 fn control_of(arms: &[Arm], asked: Option<&str>) -> Result<usize, String> {
     let names = || arms.iter().map(|arm| arm.variant.as_str()).collect::<Vec<_>>().join(", ");
     if arms.len() < 2 {
-        return Err(format!("a comparison needs two variants; the range has {}", if arms.is_empty() { "none".to_owned() } else { names() }));
+        return Err(format!(
+            "a comparison needs two variants; the range has {}",
+            if arms.is_empty() { "none".to_owned() } else { names() }
+        ));
     }
     match asked {
         Some(asked) => arms

@@ -79,9 +79,9 @@ impl Boundary {
     }
 
     /// Precision of the beta mixtures over one arm's proportion, as a number of observations that a proportion is
-    /// worth before the first: the same width, each arm being half of the units.
+    /// worth before the first: the same width, each arm being half of the units and so having twice the variance.
     pub(super) fn prior_observations(&self) -> f64 {
-        (2.0 / self.mixture - 1.0).max(1.0)
+        (0.5 / self.mixture - 1.0).max(1.0)
     }
 }
 

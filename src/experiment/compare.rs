@@ -107,7 +107,7 @@ impl Side<'_> {
 
 /// Compares a metric of two arms at the boundary's level.
 pub(super) fn compare(metric: &Metric, sides: [&Side<'_>; 2], boundary: &Boundary) -> Finding {
-    if sides.iter().all(|side| side.moments.count() == 0.0) {
+    if sides.iter().all(|side| side.moments.sum(DENOMINATOR) == 0.0) {
         return Finding::NotMeasured;
     }
     match metric.form {

@@ -65,12 +65,7 @@ pub static METRICS: [Metric; 11] = {
             ..metric
         },
         Metric { name: "user_satisfaction", samples: "calls that report user_satisfaction", ..metric },
-        Metric {
-            name: "task_completion",
-            samples: "calls that say whether the task was done",
-            form: Share,
-            ..metric
-        },
+        Metric { name: "task_completion", samples: "calls that say whether the task was done", form: Share, ..metric },
         Metric {
             name: "escalation_rate",
             better: Lower,
@@ -87,6 +82,12 @@ pub static METRICS: [Metric; 11] = {
         },
         Metric { name: "error_rate", better: Lower, samples: "all calls", form: Share, ..metric },
         Metric { name: "cost_per_call", unit: "USD", better: Lower, samples: "calls whose cost is known", ..metric },
-        Metric { name: "cost_per_resolved_task", unit: "USD", better: Lower, samples: "tasks that were done", ..metric },
+        Metric {
+            name: "cost_per_resolved_task",
+            unit: "USD",
+            better: Lower,
+            samples: "tasks that were done",
+            ..metric
+        },
     ]
 };

@@ -69,8 +69,17 @@ impl Answer {
         let interval = format!("{} interval", percent(1.0 - self.interval_level, 1));
         let samples = "samples".to_owned();
         let control = shown_name(&self.control);
-        let head =
-            ["metric", "unit", control.as_str(), variant.as_str(), "difference", &interval, "change", &samples, "verdict"];
+        let head = [
+            "metric",
+            "unit",
+            control.as_str(),
+            variant.as_str(),
+            "difference",
+            &interval,
+            "change",
+            &samples,
+            "verdict",
+        ];
         let told = comparison.metrics.iter().filter(|metric| metric.state != MetricState::NotMeasured);
         write_table(out, &head, told.map(row).collect())?;
         let silent: Vec<&str> = comparison
@@ -95,7 +104,8 @@ impl Answer {
 
 fn row(metric: &MetricAnswer) -> Vec<String> {
     let side = |figure: SideFigure| figure.value.map_or_else(|| "-".to_owned(), |value| figure_of(value, metric.unit));
-    let of = |told: &dyn Fn(&DifferenceFigure) -> String| metric.difference.as_ref().map_or_else(|| "-".to_owned(), told);
+    let of =
+        |told: &dyn Fn(&DifferenceFigure) -> String| metric.difference.as_ref().map_or_else(|| "-".to_owned(), told);
     let adjusted = |found: &DifferenceFigure| if found.adjustment.is_some() { " (c)" } else { "" };
     vec![
         metric.name.to_owned(),

@@ -93,7 +93,8 @@ impl Verdict {
             (true, true) if is_told.into_iter().any(has) => VariantState::Undecided,
             (true, true) => VariantState::Insufficient,
         };
-        let alone: Vec<String> = is_told[..3].iter().map(|state| named(*state, false)).filter(|n| !n.is_empty()).collect();
+        let alone: Vec<String> =
+            is_told[..3].iter().map(|state| named(*state, false)).filter(|n| !n.is_empty()).collect();
         let part = |words: &str, names: &str| (!names.is_empty()).then(|| format!("{words} {names}"));
         let parts = [
             part("better in", &better),

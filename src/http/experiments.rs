@@ -27,7 +27,7 @@ pub async fn one(
     Params(parameters): Params<Vec<(String, String)>>,
 ) -> Result<Response, Failure> {
     let (format, rest): (Vec<_>, Vec<_>) = parameters.into_iter().partition(|(name, _)| name == "format");
-    let as_text = match format.last().map_or("json", |(_, value)| value) {
+    let as_text = match format.last().map_or("json", |(_, value)| value.as_str()) {
         "json" | "" => false,
         "text" => true,
         other => return Err(Error::invalid(format!("format={other} is not one of json, text")).into()),

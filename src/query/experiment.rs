@@ -231,10 +231,11 @@ impl Engine {
         parameters: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Vec<ExperimentLine>> {
         let limit = (LIST_MAX + 1).to_string();
-        let given = parameters.into_iter().filter(|(name, text)| *name != "limit" && !text.is_empty());
-        let parameters = given.chain([("limit", limit.as_str())]);
-        let rows: Vec<ListRow> =
-            self.named(LibraryKind::Queries, "experiments", parameters).await?.collect_as().await?;
+        let mut arguments = vec![("limit", limit.as_str())];
+        for (name, text) in parameters.into_iter().filter(|(name, text)| *name != "limit" && !text.is_empty()) {
+            arguments.push((name, text));
+        }
+        let rows: Vec<ListRow> = self.named(LibraryKind::Queries, "experiments", arguments).await?.collect_as().await?;
         if rows.len() > LIST_MAX {
             let message = format!("more than {LIST_MAX} variants of experiments: ask for a shorter range");
             return Err(Error::new(Kind::Exhausted, message));
@@ -285,7 +286,8 @@ impl Engine {
         let look_from = text_of(look_from_us)?;
         let mut arguments = request.arguments()?;
         arguments.push(("look_from", look_from));
-        let rows: Vec<OverviewRow> = self.experiment_rows("experiment_overview", &arguments).await?.collect_as().await?;
+        let rows: Vec<OverviewRow> =
+            self.experiment_rows("experiment_overview", &arguments).await?.collect_as().await?;
         let calls: u64 = rows.iter().map(|row| row.calls).sum();
         let (Some(first_us), Some(last_us), true) =
             (rows.iter().map(|row| row.first_us).min(), rows.iter().map(|row| row.last_us).max(), calls > 0)
@@ -449,9 +451,9 @@ fn arm(variant: String, row: UnitsRow, latencies: &BTreeMap<String, QuantileSket
 /// Variants and sketches of the rows of `experiment_latency`.
 fn sketches(batch: &RecordBatch) -> Result<Vec<(String, QuantileSketch)>> {
     let column = |name: &str, kind: &DataType| {
-        let column = batch.column_by_name(name).ok_or_else(|| {
-            Error::new(Kind::Internal, format!("experiment_latency has no column {name}"))
-        })?;
+        let column = batch
+            .column_by_name(name)
+            .ok_or_else(|| Error::new(Kind::Internal, format!("experiment_latency has no column {name}")))?;
         cast(column, kind).context("experiment_latency has another form")
     };
     let (variants, sketches) = (column("variant", &DataType::Utf8)?, column("sketch", &DataType::Binary)?);
@@ -461,6 +463,7 @@ fn sketches(batch: &RecordBatch) -> Result<Vec<(String, QuantileSketch)>> {
 }
 
 fn text_of(us: i64) -> Result<String> {
-    let time = DateTime::from_timestamp_micros(us).ok_or_else(|| Error::invalid("the range is outside the calendar"))?;
+    let time =
+        DateTime::from_timestamp_micros(us).ok_or_else(|| Error::invalid("the range is outside the calendar"))?;
     Ok(time.to_rfc3339_opts(SecondsFormat::Micros, true))
 }

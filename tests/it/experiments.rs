@@ -34,10 +34,7 @@ impl Call {
         });
         let record = record.as_object_mut().unwrap();
         if let Some(variant) = self.variant {
-            record.extend([
-                ("experiment_id".to_owned(), json!(experiment)),
-                ("variant".to_owned(), json!(variant)),
-            ]);
+            record.extend([("experiment_id".to_owned(), json!(experiment)), ("variant".to_owned(), json!(variant))]);
         }
         record.extend(special.as_object().unwrap().clone());
         record.retain(|_, value| !value.is_null());
@@ -102,7 +99,12 @@ async fn an_experiment_is_compared_by_user() {
     app.flush().await;
     app.logs(body(&calls[800..], &json!({}))).await;
     let stray = |user: &str, second, variant| Call {
-        second, user: user.to_owned(), variant: Some(variant), cost: 5.0, latency_ms: 9_000.0, done: false,
+        second,
+        user: user.to_owned(),
+        variant: Some(variant),
+        cost: 5.0,
+        latency_ms: 9_000.0,
+        done: false,
     };
     // A user in both variants, a call without a user, one without a variant: they count for none.
     let both = [stray("both", -60, "control"), stray("both", -50, "treatment")];

@@ -277,7 +277,12 @@ fn looking_again_and_again_raises_no_false_alarms() {
             let (rate, half) = run(plan, effect, steps, 0..runs);
             if is_long == 1 {
                 let (length, step) = (steps.length, steps.step);
-                println!("| {} | {length} | {step} | {:.0} % | {:.1} % | {half:?} |", plan.name, effect * 100.0, rate * 100.0);
+                println!(
+                    "| {} | {length} | {step} | {:.0} % | {:.1} % | {half:?} |",
+                    plan.name,
+                    effect * 100.0,
+                    rate * 100.0
+                );
             }
             assert!(effect != 0.0 || rate <= 0.05, "{}: {rate} of {runs} runs found a difference", plan.name);
         }
