@@ -38,13 +38,13 @@ impl Arm for Proportion {
     }
 
     fn ln_e(&self, proportion: f64) -> f64 {
-        ln_e(self.counts, proportion, self.prior)
+        ln_e(self.counts, inside(proportion), self.prior)
     }
 
     fn bounds(&self, budget: f64) -> Interval {
         let refuted = |proportion: f64| self.ln_e(proportion) > budget;
         let bound = |end: f64| if refuted(end) { pair::bound(end, self.estimate(), refuted) } else { end };
-        Interval { low: bound(PROPORTION_MIN), high: bound(1.0 - PROPORTION_MIN) }
+        Interval { low: bound(0.0), high: bound(1.0) }
     }
 }
 

@@ -157,7 +157,7 @@ fn arm(variant: &str, units: u32, cost: f64, latency_ms: f64) -> Arm {
     };
     Arm {
         variant: variant.to_owned(),
-        units,
+        units: u64::from(units),
         units_before: 0,
         calls: 3 * u64::from(units),
         moments: METRICS.iter().map(of).collect(),
