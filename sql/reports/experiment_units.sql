@@ -46,7 +46,7 @@ with calls as (
     cast(task_completed as double) as done,
     cast(escalated as double) as escalated,
     cast(guardrail_status = 'blocked' as double) as blocked,
-    cast(coalesce(is_error or http_status >= 400, false) as double) as failed,
+    is_error or http_status >= 400 as failed,
     cost
   from agent_logs
   where timestamp >= $from
@@ -69,7 +69,7 @@ with calls as (
     cast(task_completed as double) as done,
     cast(escalated as double) as escalated,
     cast(guardrail_status = 'blocked' as double) as blocked,
-    cast(coalesce(is_error or http_status >= 400, false) as double) as failed,
+    is_error or http_status >= 400 as failed,
     cost
   from agent_logs
   where timestamp >= $before_from
@@ -124,8 +124,8 @@ units as (
     count(cost) filter (where not is_before) as cost_count,
     sum(cost) filter (where is_before) as cost_before,
     count(cost) filter (where is_before) as cost_count_before,
-    sum(failed) filter (where not is_before) as failed,
-    sum(failed) filter (where is_before) as failed_before
+    count(*) filter (where not is_before and failed) as failed,
+    count(*) filter (where is_before and failed) as failed_before
   from calls
   where unit_id is not null
   group by tenant_id, unit_id
