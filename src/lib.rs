@@ -15,6 +15,7 @@ pub mod decode;
 pub mod detect;
 pub mod disk;
 pub mod error;
+pub mod experiment;
 pub mod finding;
 pub mod gate;
 pub mod grafana;

@@ -6,6 +6,7 @@ mod check;
 mod client;
 mod demo;
 mod detect;
+mod experiment;
 mod forget;
 mod generate;
 mod key;
@@ -51,6 +52,8 @@ enum Command {
     Report(report::ReportCommand),
     /// Scores every row of a CSV file (timestamp, value) by the rows before it: 0 to 1, an anomaly from 0.5 on
     Detect(detect::DetectArgs),
+    /// Compares an experiment's variants, or lists the experiments
+    Experiment(experiment::ExperimentArgs),
     /// Plans every named SQL file and says what is wrong in which file and line
     Check(check::CheckArgs),
     /// Joins, compresses and deletes committed files as their life cycle says
@@ -112,6 +115,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Query(args) => query::run(args).await,
         Command::Report(command) => report::run(command).await,
         Command::Detect(args) => detect::run(&args),
+        Command::Experiment(args) => experiment::run(args).await,
         Command::Check(args) => check::run(args).await,
         Command::Maintain(args) => maintain::run(args).await,
         Command::Forget(args) => forget::run(args).await,

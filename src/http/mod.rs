@@ -8,6 +8,7 @@ mod bodies;
 mod coverage;
 mod drift;
 mod error;
+mod experiments;
 mod grafana;
 mod jaeger;
 mod keys;

@@ -11,8 +11,8 @@ use tower_http::{CompressionLevel, catch_panic::CatchPanicLayer, compression::Co
 use super::{
     App,
     access::{Needs, admit},
-    backup, coverage, drift, error, grafana, jaeger, keys, kpis, logs, maintenance, metrics, queries, reports, sql,
-    status,
+    backup, coverage, drift, error, experiments, grafana, jaeger, keys, kpis, logs, maintenance, metrics, queries,
+    reports, sql, status,
 };
 use crate::access::Permission;
 
@@ -31,6 +31,8 @@ pub fn routes(app: App) -> Router {
         .route("/api/v1/kpis/{name}", get(kpis::one))
         .route("/api/v1/coverage", get(coverage::of_agents))
         .route("/api/v1/drift", get(drift::compare))
+        .route("/api/v1/experiments", get(experiments::list))
+        .route("/api/v1/experiments/{id}", get(experiments::one))
         .route("/api/v1/reports/cost", get(reports::cost))
         .route("/grafana/metric-payload-options", post(grafana::payload_options))
         .route("/grafana/query", post(grafana::query))

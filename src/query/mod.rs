@@ -2,9 +2,11 @@
 //! sketches as aggregates, and the named SQL files. Read-only by construction; it never writes a table and never
 //! builds SQL from user input.
 
+mod comoments;
 mod drift;
 mod engine;
 mod error;
+mod experiment;
 mod gauges;
 mod growing;
 mod guard;
@@ -29,6 +31,7 @@ mod yielding;
 
 pub use drift::{DriftAnswer, DriftRequest, DriftVerdict, Range, Verdict};
 pub use engine::{Engine, QueryParams, Settings};
+pub use experiment::{ExperimentLine, ExperimentRequest, VariantLine};
 pub use gauges::Gauges;
 pub use kpi::{KpiAnswer, TASK_VALUES};
 pub use library::{Kind as LibraryKind, Library, Problem};

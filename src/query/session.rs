@@ -20,6 +20,7 @@ use datafusion::{
 };
 
 use super::{
+    comoments,
     engine::Settings,
     error::from_engine,
     growing, kpi,
@@ -146,6 +147,7 @@ pub fn context(runtime: &Arc<RuntimeEnv>, use_rollups: UseRollups, scope: &Scope
         .map_err(|error| from_engine("cannot register the names of functions", error))?;
     let context = SessionContext::new_with_state(state);
     let aggregates = statistics::aggregates().into_iter().chain(sketches::aggregates()).chain(series::aggregates());
+    let aggregates = aggregates.chain([comoments::aggregate()]);
     aggregates.for_each(|aggregate| context.register_udaf(aggregate));
     let bounded = growing::functions(&context.state())
         .map_err(|error| from_engine("cannot bound the functions that make much", error))?;

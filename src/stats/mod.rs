@@ -23,6 +23,8 @@ mod welch;
 #[cfg(test)]
 mod gold;
 
+pub use statrs::function::gamma::ln_gamma;
+
 pub use anderson_darling::{SamplesOutcome, SamplesTest, anderson_darling_test};
 pub use chi2::{chi2_test, cramers_v, g_test, homogeneity_test, pool_rare};
 pub use cramer_von_mises::cramer_von_mises_test;

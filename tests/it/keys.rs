@@ -50,7 +50,7 @@ fn call(tenant: &str, second: i64, user: &str) -> String {
         "trace_id": format!("trace-{tenant}"), "operation": "chat", "prompt_tokens": 100, "completion_tokens": 20,
         "cost_usd": 1.0, "latency_ms": 500, "guardrail_status": "passed", "hallucination_probability": 0.1,
         "tool_calls": [{"name": format!("tool-{tenant}"), "latency_ms": 5, "status": "ok"}],
-        "secret_of": tenant,
+        "secret_of": tenant, "experiment_id": "both", "variant": format!("v-{tenant}"),
     })
     .to_string()
         + "\n"
@@ -108,6 +108,8 @@ async fn a_tenant_sees_its_own_in_every_surface() {
         "/api/v1/reports/cost?day=2026-05-13&format=json".to_owned(),
         "/api/v1/drift?column=latency_ms&by=agent_id".to_owned(),
         "/api/v1/drift?column=model&by=tenant_id".to_owned(),
+        format!("/api/v1/experiments?{at}"),
+        format!("/api/v1/experiments/both?{at}"),
     ];
     let engine = two.app.daemon.as_ref().unwrap().engine();
     let named = engine.library().all().map(|(kind, entry)| (kind.directory(), entry.named.name.clone()));

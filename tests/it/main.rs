@@ -12,6 +12,7 @@ mod crash;
 mod detect;
 mod disk;
 mod drift;
+mod experiments;
 mod forget;
 mod fuzz;
 mod grafana;

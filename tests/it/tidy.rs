@@ -33,6 +33,7 @@ const RANKS: &[(&str, u8)] = &[
     ("sample", 1),
     ("sketch", 1),
     ("stats", 1),
+    ("experiment", 2),
     ("kpi", 2),
     ("wal", 2),
     ("buffer", 2),
