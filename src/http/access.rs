@@ -18,7 +18,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http_body::{Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{App, error::Failure};
+use super::{App, connections::Crowded, error::Failure};
 use crate::{
     access::{Permission, Scope},
     error::{Error, Kind},
@@ -42,6 +42,11 @@ pub async fn admit(
     mut request: Request,
     next: Next,
 ) -> Response {
+    if request.extensions().get::<Crowded>().is_some() {
+        let most = app.clients.requests_max;
+        let message = format!("{most} requests are open (clients.requests_max): try again in a moment");
+        return Failure(Error::new(Kind::Busy, message)).into_response();
+    }
     let what = path.map_or_else(|| "other".to_owned(), |path| path.as_str().to_owned());
     let key = key_of(request.headers());
     let admitted = app.gate.admit(key.as_deref(), needs.permission, &what).await;
