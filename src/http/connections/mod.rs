@@ -123,7 +123,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 fn builder(config: &ClientsConfig) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     // The register closes those whose head does not come, whatever they speak.
-    builder.http1().header_read_timeout(None).max_buf_size(config.head_bytes_max.max(HEAD_BYTES_MIN));
+    builder.http1().header_read_timeout(None::<Duration>).max_buf_size(config.head_bytes_max.max(HEAD_BYTES_MIN));
     builder
         .http2()
         .max_concurrent_streams(config.streams_max)
