@@ -18,7 +18,11 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http_body::{Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{App, connections::Crowded, error::Failure};
+use super::{
+    App,
+    connections::{Crowded, OfStatement, want_statement},
+    error::Failure,
+};
 use crate::{
     access::{Permission, Scope},
     error::{Error, Kind},
@@ -59,7 +63,13 @@ pub async fn admit(
         Err(error) => return Failure(error).into_response(),
     };
     request.extensions_mut().insert(caller);
-    let response = next.run(request).await;
+    if needs.is_statement && app.engine_of_everybody.is_full() {
+        want_statement(&app.register);
+    }
+    let mut response = next.run(request).await;
+    if needs.is_statement {
+        response.extensions_mut().insert(OfStatement);
+    }
     match turn {
         Some(turn) => response.map(|body| Body::new(Held { body, _turn: turn })),
         None => response,

@@ -16,7 +16,10 @@ use axum::{
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::{Connection, register::Number};
+use super::{
+    Connection,
+    register::{Held, Number},
+};
 
 /// A piece of an answer: what one that reads slowly has to take within `clients.answer_timeout_s`.
 const PIECE_BYTES: usize = 16 * 1024;
@@ -25,30 +28,37 @@ const PIECE_BYTES: usize = 16 * 1024;
 #[derive(Debug, Clone, Copy)]
 pub struct Crowded;
 
+/// Says that an answer keeps a statement's turn until it is read.
+#[derive(Debug, Clone, Copy)]
+pub struct OfStatement;
+
 /// Keeps a request's place until its answer was handed over. Stands within the compression, which would hide what
 /// an answer holds.
 pub async fn counted(mut request: Request, next: Next) -> Response {
     let Some(connection) = request.extensions().get::<Arc<Connection>>().map(Arc::clone) else {
         return next.run(request).await;
     };
-    let place = Place { has_room: connection.begin(), connection, piece: None };
-    if !place.has_room {
+    if !connection.begin() {
         request.extensions_mut().insert(Crowded);
     }
-    next.run(request).await.map(|body| Body::new(Answer::new(body, place)))
+    let mut place = Place { connection, is_statement: false, piece: None };
+    let response = next.run(request).await;
+    place.is_statement = response.extensions().get::<OfStatement>().is_some();
+    response.map(|body| Body::new(Answer::new(body, place)))
 }
 
 /// A request's place.
 struct Place {
     connection: Arc<Connection>,
-    has_room: bool,
+    is_statement: bool,
     piece: Option<Number>,
 }
 
 impl Place {
     fn hands_over(&mut self, bytes: usize) {
         let Connection { register, number, .. } = &*self.connection;
-        self.piece = register.unread(*number, self.piece.take(), bytes, Instant::now());
+        let held = Held { bytes, is_statement: self.is_statement };
+        self.piece = register.unread(*number, self.piece.take(), held, Instant::now());
     }
 
     fn is_read(&mut self) {

@@ -21,7 +21,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
 
-pub use answer::{Crowded, counted};
+pub use answer::{Crowded, OfStatement, counted};
 pub use register::{Limits, Register};
 
 use super::Tls;
@@ -62,6 +62,11 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.register.leave(self.number);
     }
+}
+
+/// Somebody wants a statement's turn and there is none: the slowest reader of a result gives way.
+pub fn want_statement(register: &Register) {
+    register.want_statement(Instant::now());
 }
 
 /// Serves until the stop, then finishes what is open.

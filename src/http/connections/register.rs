@@ -45,6 +45,8 @@ pub enum Closed {
     Connections,
     /// It read the slowest when there was no room for another request.
     Requests,
+    /// It read a statement's result the slowest when others waited for their turn.
+    Statements,
     /// It read the slowest when unread answers held too much.
     Memory,
     /// There was no room for it, and nobody to give way.
@@ -52,12 +54,13 @@ pub enum Closed {
 }
 
 impl Closed {
-    const ALL: [Closed; 7] = [
+    const ALL: [Closed; 8] = [
         Closed::Head,
         Closed::Idle,
         Closed::Unread,
         Closed::Connections,
         Closed::Requests,
+        Closed::Statements,
         Closed::Memory,
         Closed::Refused,
     ];
@@ -70,6 +73,7 @@ impl Closed {
             Closed::Unread => "unread",
             Closed::Connections => "connections",
             Closed::Requests => "requests",
+            Closed::Statements => "statements",
             Closed::Memory => "memory",
             Closed::Refused => "refused",
         }
@@ -102,6 +106,15 @@ impl Counts {
     pub fn closed(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         Closed::ALL.iter().zip(self.closed).map(|(why, count)| (why.name(), count))
     }
+}
+
+/// What an answer holds until it is read.
+#[derive(Debug, Clone, Copy)]
+pub struct Held {
+    /// Memory.
+    pub bytes: usize,
+    /// Whether a statement's turn.
+    pub is_statement: bool,
 }
 
 /// A number that is given once, in the order of events.
@@ -138,7 +151,7 @@ struct Waiting {
 struct Unread {
     connection: Number,
     since: Instant,
-    bytes: usize,
+    held: Held,
 }
 
 impl Register {
@@ -153,7 +166,7 @@ impl Register {
         let mut state = self.state();
         if state.connections.len() >= self.limits.connections_max {
             let longest = state.waiting.first_key_value().map(|(_, waiting)| waiting.connection);
-            match longest.or_else(|| state.slowest(now)) {
+            match longest.or_else(|| state.slowest(now, |_| true)) {
                 Some(connection) => state.close(connection, Closed::Connections),
                 None => {
                     state.closed[Closed::Refused as usize] += 1;
@@ -187,7 +200,7 @@ impl Register {
         if state.requests <= self.limits.requests_max {
             return true;
         }
-        let slowest = state.slowest(now);
+        let slowest = state.slowest(now, |_| true);
         if let Some(slowest) = slowest {
             state.close(slowest, Closed::Requests);
         }
@@ -205,17 +218,25 @@ impl Register {
         }
     }
 
-    /// A piece of an answer waits for its reader, and `bytes` are held for it; `before` is the piece before it. Where
-    /// unread answers hold too much, those that wait the longest give way to this one.
-    pub fn unread(&self, connection: Number, before: Option<Number>, bytes: usize, now: Instant) -> Option<Number> {
+    /// Somebody wants a statement's turn and there is none: the slowest reader of a result gives way.
+    pub fn want_statement(&self, now: Instant) {
+        let mut state = self.state();
+        if let Some(slowest) = state.slowest(now, |held| held.is_statement) {
+            state.close(slowest, Closed::Statements);
+        }
+    }
+
+    /// A piece of an answer waits for its reader; `before` is the piece before it. Where unread answers hold too much,
+    /// those that wait the longest give way to this one.
+    pub fn unread(&self, connection: Number, before: Option<Number>, held: Held, now: Instant) -> Option<Number> {
         let mut state = self.state();
         state.read(before);
         if !state.connections.contains_key(&connection) {
             return None;
         }
         let piece = state.next();
-        state.unread.insert(piece, Unread { connection, since: now, bytes });
-        state.unread_bytes += bytes;
+        state.unread.insert(piece, Unread { connection, since: now, held });
+        state.unread_bytes += held.bytes;
         // One that is larger than all may hold is let through alone.
         while state.unread_bytes > self.limits.answer_bytes_max && state.unread.len() > 1 {
             let Some(connection) = state.unread.first_key_value().map(|(_, unread)| unread.connection) else { break };
@@ -284,14 +305,14 @@ impl State {
 
     fn read(&mut self, piece: Option<Number>) {
         if let Some(unread) = piece.and_then(|piece| self.unread.remove(&piece)) {
-            self.unread_bytes -= unread.bytes;
+            self.unread_bytes -= unread.held.bytes;
         }
     }
 
-    /// The connection whose reader is the slowest, if it is slow.
-    fn slowest(&self, now: Instant) -> Option<Number> {
-        let (_, unread) = self.unread.first_key_value()?;
-        (now - unread.since >= GIVES_WAY_AFTER).then_some(unread.connection)
+    /// The connection whose reader is the slowest of those that hold such a thing, if it is slow.
+    fn slowest(&self, now: Instant, holds: impl Fn(&Held) -> bool) -> Option<Number> {
+        let slow = self.unread.values().take_while(|unread| now - unread.since >= GIVES_WAY_AFTER);
+        slow.filter(|unread| holds(&unread.held)).map(|unread| unread.connection).next()
     }
 
     /// Tells a connection to end. From here on it does not count: what it holds is as good as free.
@@ -307,10 +328,8 @@ impl State {
         if let Some(since) = open.waits_since {
             self.waiting.remove(&since);
         }
-        if open.requests > 0 {
-            let of_it = self.unread.extract_if(.., |_, unread| unread.connection == connection);
-            self.unread_bytes -= of_it.map(|(_, unread)| unread.bytes).sum::<usize>();
-        }
+        let of_it = self.unread.extract_if(.., |_, unread| unread.connection == connection);
+        self.unread_bytes -= of_it.map(|(_, unread)| unread.held.bytes).sum::<usize>();
         Some(open.door)
     }
 }
@@ -339,6 +358,10 @@ mod tests {
 
     fn arrive(register: &Register, now: Instant) -> Number {
         register.arrive(&Arc::default(), now).unwrap()
+    }
+
+    fn held(bytes: usize) -> Held {
+        Held { bytes, is_statement: false }
     }
 
     fn check(register: &Register, connections: usize, waiting: usize, closed: &[(&str, u64)]) {
@@ -378,7 +401,7 @@ mod tests {
         }
         assert!(register.arrive(&Arc::default(), now).is_none());
         check(&register, 3, 0, &[("refused", 1)]);
-        register.unread(numbers[1], None, 10, now);
+        register.unread(numbers[1], None, held(10), now);
         assert!(register.arrive(&Arc::default(), now).is_none());
         arrive(&register, now + s(1));
         check(&register, 3, 1, &[("connections", 1), ("refused", 2)]);
@@ -392,7 +415,7 @@ mod tests {
         assert!(register.begin(one, now) && register.begin(one, now));
         assert!(!register.begin(two, now));
         register.end(two, now);
-        register.unread(one, None, 10, now);
+        register.unread(one, None, held(10), now);
         assert!(!register.begin(two, now));
         register.end(two, now);
         assert!(register.begin(two, now + s(1)));
@@ -410,21 +433,36 @@ mod tests {
     fn unread_answers_hold_no_more_than_they_may() {
         let (register, now) = register();
         let numbers = [arrive(&register, now), arrive(&register, now), arrive(&register, now)];
-        let first = register.unread(numbers[0], None, 60, now);
-        register.unread(numbers[1], None, 40, now);
+        let first = register.unread(numbers[0], None, held(60), now);
+        register.unread(numbers[1], None, held(40), now);
         // The first read a piece since: the second is the slower one.
-        register.unread(numbers[0], first, 60, now);
+        register.unread(numbers[0], first, held(60), now);
         assert_eq!(register.counts().unread_bytes, 100);
-        let third = register.unread(numbers[2], None, 40, now);
+        let third = register.unread(numbers[2], None, held(40), now);
         check(&register, 2, 2, &[("memory", 1)]);
         assert_eq!(register.counts().unread_bytes, 100);
         // One of those that were told to go takes nothing any more.
-        assert_eq!(register.unread(numbers[1], None, 40, now), None);
-        let larger = register.unread(numbers[2], third, 1_000, now);
+        assert_eq!(register.unread(numbers[1], None, held(40), now), None);
+        let larger = register.unread(numbers[2], third, held(1_000), now);
         check(&register, 1, 1, &[("memory", 2)]);
         assert_eq!(register.counts().unread_bytes, 1_000);
         register.read(larger);
         assert_eq!(register.counts().unread_bytes, 0);
+    }
+
+    #[test]
+    fn a_statement_takes_the_turn_of_a_slow_reader_of_another() {
+        let (register, now) = register();
+        let numbers = [arrive(&register, now), arrive(&register, now), arrive(&register, now)];
+        register.unread(numbers[0], None, held(10), now);
+        register.unread(numbers[1], None, Held { bytes: 10, is_statement: true }, now);
+        register.unread(numbers[2], None, Held { bytes: 10, is_statement: true }, now + s(1));
+        register.want_statement(now);
+        check(&register, 3, 3, &[]);
+        for _ in 0..2 {
+            register.want_statement(now + s(1));
+            check(&register, 2, 2, &[("statements", 1)]);
+        }
     }
 
     #[test]
@@ -434,7 +472,7 @@ mod tests {
         register.begin(numbers[0], now);
         register.end(numbers[0], now + s(1));
         register.begin(numbers[1], now);
-        register.unread(numbers[1], None, 0, now);
+        register.unread(numbers[1], None, held(0), now);
         for (second, connections, closed) in [
             (9, 3, &[][..]),
             (10, 2, &[("head", 1)]),
