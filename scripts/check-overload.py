@@ -46,14 +46,13 @@ import threading
 import time
 import urllib.parse
 
-from served import (MIB, Broken, Claims, Connection, Process, Server, generate, machine, markdown, mib, quantile,
-                    version)
+from served import (MIB, Broken, Claims, Connection, Server, generate, machine, markdown, mib, quantile, run_threads,
+                    version, watch)
 
 MEMORY_BYTES_MAX = 1 << 30
 BODY_BYTES_MAX = 64 * MIB
 PHASES = ("writers", "tiny", "junk", "huge", "slow", "queries", "all")
 HEALTH_SECONDS_MAX, HEALTH_PAUSE_SECONDS = 1.0, 0.2
-WATCH_PAUSE_SECONDS = 0.02
 # No answer takes longer: a statement may run for 60 s, and a body may wait for its turn.
 REQUEST_SECONDS_MAX = 150
 BASELINE_SECONDS_MAX = 120
@@ -315,29 +314,6 @@ def ask_statements(address, statements, stop, said):
             time.sleep(REFUSED_PAUSE_SECONDS)
 
     run_threads([(ask, (asker,)) for asker in range(ASKERS - SLOW_READERS)] + [(read_slowly, ())] * SLOW_READERS)
-
-
-def run_threads(calls):
-    threads = [threading.Thread(target=function, args=arguments, daemon=True) for function, arguments in calls]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-
-def watch(pid, kill_bytes, killed, peak):
-    """Ends the server before it ends the machine."""
-    process = Process(pid)
-    while True:
-        resident = process.resident()
-        if resident == 0:
-            return
-        peak.value = max(peak.value, resident)
-        if resident > kill_bytes:
-            killed.value = True
-            os.kill(pid, signal.SIGKILL)
-            return
-        time.sleep(WATCH_PAUSE_SECONDS)
 
 
 def probe(address, stop, said):

@@ -1,6 +1,6 @@
 """A driftline server of a check's own on loopback, what it takes of the machine, and claims about it.
 
-Imported by soak.py and check-overload.py, never run. Needs Linux, for /proc, and nothing but Python 3.9.
+Imported by soak.py, check-overload.py and check-clients.py, never run. Needs Linux, for /proc, and nothing but Python 3.9.
 The binary is $DRIFTLINE, else the newer of the built release and debug ones.
 """
 
@@ -13,6 +13,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.parse
 
@@ -23,6 +24,7 @@ ANSWER_SECONDS_MAX = 120
 MIB = 1 << 20
 TICKS = os.sysconf("SC_CLK_TCK")
 CORES = os.cpu_count() or 1
+WATCH_PAUSE_SECONDS = 0.02
 
 
 class Claims:
@@ -83,8 +85,9 @@ class Connection:
     """One kept-alive connection; not for several threads. An answer that comes before the whole request
     was taken is still read."""
 
-    def __init__(self, address, timeout=ANSWER_SECONDS_MAX):
-        self.address, self.timeout, self.http = address, timeout, None
+    def __init__(self, address, timeout=ANSWER_SECONDS_MAX, tls=None):
+        """`tls` is the context of one that speaks it."""
+        self.address, self.timeout, self.tls, self.http = address, timeout, tls, None
 
     def ask(self, method, target, body=None, headers=None, take=None):
         """`take(response)` reads the body in the caller's own way; without it the answer holds the body."""
@@ -92,7 +95,7 @@ class Connection:
         # A kept connection may have been closed by the server meanwhile; a new one has no such excuse.
         for fresh in (self.http is None, True):
             if self.http is None:
-                self.http = http.client.HTTPConnection(*self.address, timeout=self.timeout)
+                self.http = self.fresh()
             try:
                 response = self.exchange(method, target, body, headers or {})
                 taken = take(response) if take else response.read()
@@ -108,6 +111,12 @@ class Connection:
                 self.close()
                 raise Broken(repr(error)) from error
         raise AssertionError("the second try answers or raises")
+
+    def fresh(self):
+        if self.tls is None:
+            return http.client.HTTPConnection(*self.address, timeout=self.timeout)
+        # The certificate is of a name, and not of an address.
+        return http.client.HTTPSConnection("localhost", self.address[1], timeout=self.timeout, context=self.tls)
 
     def exchange(self, method, target, body, headers):
         try:
@@ -196,6 +205,8 @@ class Server:
             pass
         self.process = Process(self.child.pid)
         self.address = None
+        # The context of a server with a certificate.
+        self.tls = None
 
     def wait_ready(self, guard=lambda: None):
         deadline = time.monotonic() + START_SECONDS_MAX
@@ -218,7 +229,7 @@ class Server:
             return False
 
     def ask(self, method, target, body=None, headers=None, timeout=ANSWER_SECONDS_MAX):
-        connection = Connection(self.address, timeout)
+        connection = Connection(self.address, timeout, self.tls)
         try:
             return connection.ask(method, target, body, headers)
         finally:
@@ -264,6 +275,29 @@ class Server:
         """Lines that the server logged as errors or panics."""
         text = re.sub(r"\x1b\[[0-9;]*m", "", self.log.read_text(errors="replace"))
         return [line for line in text.splitlines() if re.search(r"\bERROR\b|panicked", line)]
+
+
+def run_threads(calls):
+    threads = [threading.Thread(target=function, args=arguments, daemon=True) for function, arguments in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def watch(pid, kill_bytes, killed, peak):
+    """Ends the server before it ends the machine."""
+    process = Process(pid)
+    while True:
+        resident = process.resident()
+        if resident == 0:
+            return
+        peak.value = max(peak.value, resident)
+        if resident > kill_bytes:
+            killed.value = True
+            os.kill(pid, signal.SIGKILL)
+            return
+        time.sleep(WATCH_PAUSE_SECONDS)
 
 
 def binary():

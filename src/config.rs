@@ -2,6 +2,7 @@
 //! `DRIFTLINE_…` variables, then from flags; the later wins. The only place that reads the
 //! environment.
 
+mod clients;
 mod surfaces;
 
 use std::{
@@ -15,6 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Context, Error, Kind, Result};
 
+pub use clients::ClientsConfig;
 pub use surfaces::{GrafanaConfig, JaegerConfig};
 
 /// All settings. `docs/driftline.toml` shows each with its default.
@@ -25,6 +27,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// What one key may take.
     pub access: AccessConfig,
+    /// What all clients together may hold.
+    pub clients: ClientsConfig,
     /// Where the tables are.
     pub storage: StorageConfig,
     /// What all parts may take together.
@@ -119,6 +123,8 @@ impl Default for MemoryConfig {
 pub struct Budget {
     /// Bodies that are being read.
     pub bodies: usize,
+    /// Answers that wait for their readers.
+    pub answers: usize,
     /// Acknowledged rows that wait for their commit.
     pub buffer: usize,
     /// Rows that one flush takes; while it writes them it holds them a second time.
@@ -134,7 +140,7 @@ pub struct Budget {
 impl Budget {
     /// What is known beforehand of all parts together.
     fn sum(&self) -> usize {
-        self.bodies + self.buffer + self.flush + self.query + self.lifecycle + self.rollup
+        self.bodies + self.answers + self.buffer + self.flush + self.query + self.lifecycle + self.rollup
     }
 }
 
@@ -471,6 +477,7 @@ impl Config {
         let share = |own: usize, sixteenths: usize| if own > 0 { own } else { whole / 16 * sixteenths };
         let budget = Budget {
             bodies: share(0, 1).max(self.ingest.body_bytes_max),
+            answers: share(self.clients.answer_bytes_max, 1),
             buffer: share(self.buffer.bytes_max, 2),
             flush: share(self.buffer.flush_bytes, 1),
             query: share(self.query.memory_bytes_max, 4),
@@ -480,9 +487,16 @@ impl Config {
         if budget.sum() > whole / 8 * 7 {
             return Err(Error::invalid(format!(
                 "memory.bytes_max ({whole}) is too little for its parts: ingest.body_bytes_max or a sixteenth ({}), \
-                 buffer.bytes_max ({}), buffer.flush_bytes ({}), query.memory_bytes_max ({}), \
-                 lifecycle.memory_bytes_max ({}), rollup.memory_bytes_max ({}), and an eighth for all else",
-                budget.bodies, budget.buffer, budget.flush, budget.query, budget.lifecycle, budget.rollup
+                 clients.answer_bytes_max ({}), buffer.bytes_max ({}), buffer.flush_bytes ({}), \
+                 query.memory_bytes_max ({}), lifecycle.memory_bytes_max ({}), rollup.memory_bytes_max ({}), and an \
+                 eighth for all else",
+                budget.bodies,
+                budget.answers,
+                budget.buffer,
+                budget.flush,
+                budget.query,
+                budget.lifecycle,
+                budget.rollup
             )));
         }
         Ok(budget)
@@ -585,18 +599,18 @@ mod tests {
 
     #[test]
     fn parts_share_the_memory() {
-        let check = |change: &dyn Fn(&mut Config), expected: Option<[usize; 6]>| {
+        let check = |change: &dyn Fn(&mut Config), expected: Option<[usize; 7]>| {
             let mut config = Config::default();
             change(&mut config);
             let mib = |budget: Budget| {
-                let Budget { bodies, buffer, flush, query, lifecycle, rollup } = budget;
-                [bodies, buffer, flush, query, lifecycle, rollup].map(|bytes| bytes >> 20)
+                let Budget { bodies, answers, buffer, flush, query, lifecycle, rollup } = budget;
+                [bodies, answers, buffer, flush, query, lifecycle, rollup].map(|bytes| bytes >> 20)
             };
             assert_eq!(config.budget().ok().map(mib), expected);
         };
-        check(&|_| (), Some([64, 128, 64, 256, 64, 64]));
-        check(&|config| config.memory.bytes_max = 4 << 30, Some([256, 512, 256, 1024, 256, 256]));
-        check(&|config| config.query.memory_bytes_max = 100 << 20, Some([64, 128, 64, 100, 64, 64]));
+        check(&|_| (), Some([64, 64, 128, 64, 256, 64, 64]));
+        check(&|config| config.memory.bytes_max = 4 << 30, Some([256, 256, 512, 256, 1024, 256, 256]));
+        check(&|config| config.query.memory_bytes_max = 100 << 20, Some([64, 64, 128, 64, 100, 64, 64]));
         check(&|config| config.query.memory_bytes_max = 800 << 20, None);
         check(&|config| config.memory.bytes_max = 128 << 20, None);
     }

@@ -215,7 +215,7 @@ pub struct Daemon {
     store: Store,
     address: std::net::SocketAddr,
     stop: watch::Sender<bool>,
-    server: JoinHandle<std::io::Result<()>>,
+    server: JoinHandle<()>,
     background: Background,
     loops: Vec<JoinHandle<()>>,
     watch: Option<AbortHandle>,
@@ -255,7 +255,8 @@ impl Daemon {
             backup: Arc::clone(&store.backup),
             background: background.clone(),
         };
-        let app = App::new(config, config.budget()?.bodies, rooms);
+        let connections_max = entrance::connections_max(config.clients.connections_max);
+        let app = App::new(config, &config.budget()?, connections_max, rooms);
         let server = tokio::spawn(http::serve(listener, tls, app, wait(stopped.clone())));
         let interval = Duration::from_millis(config.buffer.flush_interval_ms.max(1));
         let (ingestor, stopping) = (Arc::clone(&store.ingestor), stopped.clone());

@@ -1,14 +1,17 @@
 //! Keys in the state database. It has connections of its own: requests without a right to anything must not wait
 //! in front of batches. It never decides who may do what.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use sqlx::{
     Row, SqlitePool,
     sqlite::{SqlitePoolOptions, SqliteRow},
 };
 
-use super::{connection, migrate};
+use super::{
+    connection, migrate,
+    seen::{Found, Seen, Table},
+};
 use crate::{
     access::{KeyRecord, NewKey, Scope, SecretHash, Token},
     error::{Context, Error, Kind, Result},
@@ -21,6 +24,9 @@ const CONNECTIONS_MAX: u32 = 2;
 #[derive(Debug, Clone)]
 pub struct Keys {
     pool: SqlitePool,
+    seen: Arc<Seen>,
+    /// Held while all keys are read.
+    reading: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Keys {
@@ -32,30 +38,61 @@ impl Keys {
     pub async fn open(path: &Path, migrates: bool) -> Result<Self> {
         let pool = SqlitePoolOptions::new()
             .max_connections(CONNECTIONS_MAX)
+            // A file needs no ping before it is asked.
+            .test_before_acquire(false)
             .connect_with(connection(path).create_if_missing(migrates))
             .await
             .context(format!("cannot open {}", path.display()))?;
         if migrates {
             migrate(&pool, path).await?;
         }
-        let keys = Self { pool };
-        keys.any().await.kind_context(Kind::Conflict, || {
+        let keys = Self { pool, seen: Arc::new(Seen::new(path)), reading: Arc::default() };
+        keys.ask_any().await.kind_context(Kind::Conflict, || {
             format!("{} knows no keys: start a server of this version on it first", path.display())
         })?;
         Ok(keys)
     }
 
-    /// Whether there is a key, or ever was.
-    pub async fn any(&self) -> Result<bool> {
-        let row = sqlx::query("select exists (select 1 from keys)").fetch_one(&self.pool).await;
-        Ok(row.context("cannot look for keys")?.get::<bool, _>(0))
+    /// Whether there is a key, or ever was. The time is of a clock that only goes ahead, µs.
+    pub async fn any(&self, now_us: i64) -> Result<bool> {
+        match self.unchanged(now_us).await {
+            Some(table) => Ok(!table.is_empty()),
+            None => self.ask_any().await,
+        }
     }
 
-    /// The key of this id.
-    pub async fn find(&self, id: &str) -> Result<Option<KeyRecord>> {
+    async fn ask_any(&self) -> Result<bool> {
+        let row = sqlx::query("select exists (select 1 from keys)").fetch_one(&self.pool).await;
+        Ok(row.map_err(|error| not_looked("cannot look for keys", error))?.get::<bool, _>(0))
+    }
+
+    /// The key of this id. The time is of a clock that only goes ahead, µs.
+    pub async fn find(&self, id: &str, now_us: i64) -> Result<Option<KeyRecord>> {
+        match self.unchanged(now_us).await {
+            Some(table) => Ok(table.get(id).cloned()),
+            None => self.ask(id).await,
+        }
+    }
+
+    /// All keys, if nobody wrote since they were read. One request reads them; the others need not wait for it.
+    async fn unchanged(&self, now_us: i64) -> Option<Arc<Table>> {
+        let mark = match self.seen.look(now_us) {
+            Found::Unchanged(table) => return Some(table),
+            Found::Settled(mark) => mark,
+            Found::Moving => return None,
+        };
+        let _reading = self.reading.try_lock().ok()?;
+        // One damaged key is for those who send it.
+        let all = self.list().await.ok()?;
+        self.seen.keep(mark, all.into_iter().map(|record| (record.id.clone(), record)).collect());
+        None
+    }
+
+    async fn ask(&self, id: &str) -> Result<Option<KeyRecord>> {
         let statement = "select id, hash, name, scopes, tenants, created_at, expires_at, used_at, revoked_at from keys
              where id = ?";
-        let row = sqlx::query(statement).bind(id).fetch_optional(&self.pool).await.context("cannot look up a key")?;
+        let row = sqlx::query(statement).bind(id).fetch_optional(&self.pool).await;
+        let row = row.map_err(|error| not_looked("cannot look up a key", error))?;
         row.as_ref().map(record).transpose()
     }
 
@@ -120,6 +157,12 @@ impl Keys {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// Where too many ask at once, they may come back.
+fn not_looked(what: &str, error: sqlx::Error) -> Error {
+    let kind = if matches!(error, sqlx::Error::PoolTimedOut) { Kind::Busy } else { Kind::Internal };
+    Error::new(kind, what).with_source(error)
 }
 
 fn record(row: &SqliteRow) -> Result<KeyRecord> {

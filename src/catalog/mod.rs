@@ -3,6 +3,7 @@
 
 mod keys;
 mod look;
+mod seen;
 
 use std::{path::Path, time::Duration};
 
@@ -338,6 +339,6 @@ mod tests {
         catalog.save(&totals, &[(key, with_body)], Forget::default()).await.unwrap();
         assert_eq!(catalog.receipt(&key, 0).await.unwrap(), Some(with_body));
         catalog.close().await;
-        assert!(!Keys::open(&path, false).await.unwrap().any().await.unwrap());
+        assert!(!Keys::open(&path, false).await.unwrap().any(0).await.unwrap());
     }
 }

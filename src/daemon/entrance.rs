@@ -44,6 +44,21 @@ pub fn tls(server: &ServerConfig) -> Result<Option<Tls>> {
     }
 }
 
+/// Connections that the process has files for: half of those that it may open, of which it takes as many as the system
+/// gives.
+pub fn connections_max(wanted: usize) -> usize {
+    let Ok(files) = rlimit::increase_nofile_limit(u64::MAX) else { return wanted };
+    let most = usize::try_from(files / 2).unwrap_or(usize::MAX).max(1);
+    if wanted > most {
+        tracing::warn!(
+            open_files_max = files,
+            connections_max = most,
+            "fewer connections than clients.connections_max: the process may open few files (ulimit -n)"
+        );
+    }
+    wanted.min(most)
+}
+
 /// Whether the daemon may listen where it is told to.
 ///
 /// # Errors

@@ -1,8 +1,9 @@
 //! Who is let in: a key in, a caller with a scope out, or the reason why not. Counts and logs whom it turns away,
 //! and holds each key to its limits. It knows no protocol: HTTP and all other ways in ask it the same.
 //!
-//! Each request looks its key up in the state database, which costs some tens of microseconds. So a key that is
-//! made or revoked, by whatever process, counts from the next request on.
+//! Each request looks its key up in the state database, which remembers the keys for as long as nobody writes to it.
+//! So a key that is made or revoked, by whatever process, counts from the next request on, and keys that are none
+//! cost little.
 
 mod denials;
 
@@ -82,7 +83,7 @@ impl Gate {
     /// Whether callers need a key: as soon as there is one, and for ever after. A revoked key is still one:
     /// revoking the last must not open the door.
     pub async fn needs_keys(&self) -> Result<bool> {
-        if !self.has_keys.load(Ordering::Relaxed) && self.keys.any().await? {
+        if !self.has_keys.load(Ordering::Relaxed) && self.keys.any(self.clock.monotonic_us()).await? {
             self.has_keys.store(true, Ordering::Relaxed);
         }
         Ok(self.has_keys.load(Ordering::Relaxed))
@@ -183,7 +184,7 @@ impl Gate {
         // One message for all that is wrong with it: nobody learns whether an id is one.
         let unknown = |id| self.deny(Reason::Unknown, what, id, "the key is not one of this server's");
         let Some(token) = Token::parse(key) else { return Err(unknown(None)) };
-        match self.keys.find(token.id()).await? {
+        match self.keys.find(token.id(), self.clock.monotonic_us()).await? {
             Some(record) if record.hash == token.hash() => Ok(record),
             _ => Err(unknown(Some(token.id()))),
         }

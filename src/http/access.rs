@@ -18,7 +18,11 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http_body::{Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{App, error::Failure};
+use super::{
+    App,
+    connections::{Crowded, OfStatement, want_statement},
+    error::Failure,
+};
 use crate::{
     access::{Permission, Scope},
     error::{Error, Kind},
@@ -42,6 +46,11 @@ pub async fn admit(
     mut request: Request,
     next: Next,
 ) -> Response {
+    if request.extensions().get::<Crowded>().is_some() {
+        let most = app.clients.requests_max;
+        let message = format!("{most} requests are open (clients.requests_max): try again in a moment");
+        return Failure(Error::new(Kind::Busy, message)).into_response();
+    }
     let what = path.map_or_else(|| "other".to_owned(), |path| path.as_str().to_owned());
     let key = key_of(request.headers());
     let admitted = app.gate.admit(key.as_deref(), needs.permission, &what).await;
@@ -54,7 +63,13 @@ pub async fn admit(
         Err(error) => return Failure(error).into_response(),
     };
     request.extensions_mut().insert(caller);
-    let response = next.run(request).await;
+    if needs.is_statement && app.engine_of_everybody.is_full() {
+        want_statement(&app.register);
+    }
+    let mut response = next.run(request).await;
+    if needs.is_statement {
+        response.extensions_mut().insert(OfStatement);
+    }
     match turn {
         Some(turn) => response.map(|body| Body::new(Held { body, _turn: turn })),
         None => response,

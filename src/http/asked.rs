@@ -1,11 +1,12 @@
 //! Small JSON bodies of requests that change something: bounded, and never from a page of a browser unasked.
 
 use axum::{
-    body::{Body, to_bytes},
+    body::Body,
     http::{HeaderMap, header::CONTENT_TYPE},
 };
 use serde::de::DeserializeOwned;
 
+use super::App;
 use crate::error::{Context, Error, Kind, Result};
 
 /// Most bytes of such a body.
@@ -17,12 +18,10 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 ///
 /// [`Kind::UnsupportedMedia`] for any content type but JSON: no page of a browser can send that one without
 /// asking first. [`Kind::TooLarge`] and [`Kind::Invalid`].
-pub async fn asked<T: DeserializeOwned>(headers: &HeaderMap, body: Body, form: &str) -> Result<T> {
+pub async fn asked<T: DeserializeOwned>(app: &App, headers: &HeaderMap, body: Body, form: &str) -> Result<T> {
     if headers.get(CONTENT_TYPE).is_none_or(|found| !found.as_bytes().starts_with(b"application/json")) {
         return Err(Error::new(Kind::UnsupportedMedia, format!("send {form} as application/json")));
     }
-    let body = to_bytes(body, BODY_BYTES_MAX)
-        .await
-        .map_err(|_| Error::new(Kind::TooLarge, format!("the body is limited to {BODY_BYTES_MAX} bytes")))?;
-    serde_json::from_slice(&body).kind_context(Kind::Invalid, || format!("the body is not {form}"))
+    let read = app.small_bodies.read(body, BODY_BYTES_MAX, &format!("send {form}")).await?;
+    serde_json::from_slice(&read.bytes).kind_context(Kind::Invalid, || format!("the body is not {form}"))
 }

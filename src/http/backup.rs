@@ -16,7 +16,7 @@ struct BackupRequest {
 
 /// Writes a backup; the answer comes when it is done.
 pub async fn write(State(app): State<App>, headers: HeaderMap, body: Body) -> Result<Json<Done>, Failure> {
-    let request: BackupRequest = asked(&headers, body, "{\"directory\"}").await?;
+    let request: BackupRequest = asked(&app, &headers, body, "{\"directory\"}").await?;
     // A client that goes away does not stop a backup in the middle of it.
     let run = tokio::spawn(async move { app.backup.run(&request.directory).await });
     Ok(Json(run.await.context("a backup stopped")??))

@@ -1,37 +1,31 @@
 //! Bodies of requests, within bounds: how large one may be, how many are read at the same time, and how
-//! many bytes all of them hold.
+//! many bytes all of them hold. Where there is no place, the slowest sender loses its own.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
-use axum::{
-    body::{Body, Bytes},
-    http::{HeaderMap, header::CONTENT_LENGTH},
-};
-use futures::StreamExt;
+use axum::body::{Body, Bytes, HttpBody};
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
-    time::{Instant, timeout},
+    time::{interval, timeout},
 };
 
-use crate::{
-    config::IngestConfig,
-    error::{Error, Kind, Result},
-};
+use super::senders::Senders;
+use crate::error::{Error, Kind, Result};
 
 /// The unit in which bytes are given out.
 const PERMIT_BYTES: usize = 1024;
-/// A body takes room in such steps.
+/// A body takes at most so much more room at a time.
 const STEP_BYTES: usize = 1 << 20;
-/// A sender may be so late, and then has to keep to a rate. One that is slower holds a place that others need.
-const PATIENCE: Duration = Duration::from_secs(10);
-const BYTES_PER_SECOND_MIN: usize = 16 * 1024;
+/// How often one that waits for a place looks who might give way.
+const LOOKED_EVERY: Duration = Duration::from_millis(500);
 
 /// The bounds, and what is taken of them.
 pub struct Bodies {
     readers: Semaphore,
     room: Semaphore,
-    body_bytes_max: usize,
+    bytes_max: usize,
     wait_max: Duration,
+    senders: Senders,
 }
 
 /// A body with the room it takes until it is dropped.
@@ -43,60 +37,46 @@ pub struct Read<'a> {
 }
 
 impl Bodies {
-    /// Nothing taken yet.
-    pub fn new(config: &IngestConfig, bytes_max: usize) -> Self {
+    /// Nothing taken yet: as many readers, as many bytes, and how long one waits for either.
+    pub fn new(readers_max: usize, bytes_max: usize, wait_max: Duration) -> Self {
         Self {
-            readers: Semaphore::new(config.concurrent_requests_max.max(1)),
-            room: Semaphore::new(permits(bytes_max.max(config.body_bytes_max)) as usize),
-            body_bytes_max: config.body_bytes_max,
-            wait_max: Duration::from_millis(config.wait_ms_max),
+            readers: Semaphore::new(readers_max.max(1)),
+            room: Semaphore::new(permits(bytes_max) as usize),
+            bytes_max,
+            wait_max,
+            senders: Senders::default(),
         }
     }
 
-    /// All of a body. Waits a bounded time for room, and for a sender as long as it is not slower than
-    /// [`BYTES_PER_SECOND_MIN`]. A body takes room as it comes: one that is only announced takes none.
+    /// All of a body of at most so many bytes; `hint` says what to do about a larger one. Waits a bounded time for
+    /// room, and for a sender as long as it is not too slow. A body takes room as it comes: one that is only
+    /// announced takes none.
     ///
     /// # Errors
     ///
-    /// [`Kind::TooLarge`], [`Kind::Busy`] when there is no room in time, [`Kind::Timeout`] when the sender is too
-    /// slow, [`Kind::Invalid`] when it breaks off.
-    pub async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Read<'_>> {
-        let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-        if announced.is_some_and(|bytes| bytes > self.body_bytes_max) {
-            return Err(self.too_large());
+    /// [`Kind::TooLarge`], [`Kind::Busy`] when there is no room in time or others want the place,
+    /// [`Kind::Timeout`] when the sender is too slow, [`Kind::Invalid`] when it breaks off.
+    pub async fn read(&self, body: Body, bytes_max: usize, hint: &str) -> Result<Read<'_>> {
+        let bytes_max = bytes_max.min(self.bytes_max);
+        let too_large = || Error::new(Kind::TooLarge, format!("the body is larger than {bytes_max} bytes: {hint}"));
+        let announced = body.size_hint().exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        if announced.is_some_and(|bytes| bytes > bytes_max) {
+            return Err(too_large());
         }
         let reader = self.take(&self.readers, 1).await?;
+        let sending = self.senders.enter();
         let mut room: Option<SemaphorePermit<'_>> = None;
         let mut held = 0;
         let mut bytes = Vec::new();
         let mut chunks = body.into_data_stream();
-        let mut waited = Duration::ZERO;
-        loop {
-            let patience = PATIENCE + Duration::from_secs((bytes.len() / BYTES_PER_SECOND_MIN) as u64);
-            let began = Instant::now();
-            let Ok(chunk) = timeout(patience.saturating_sub(waited), chunks.next()).await else {
-                return Err(Error::new(
-                    Kind::Timeout,
-                    format!(
-                        "the body comes too slowly: {} bytes in {} s",
-                        bytes.len(),
-                        waited.as_secs() + began.elapsed().as_secs()
-                    ),
-                ));
-            };
-            // Waiting for room is not the sender's fault.
-            waited += began.elapsed();
-            let Some(chunk) = chunk else { break };
-            let chunk = chunk.map_err(|error| Error::invalid("the body broke off").with_source(error))?;
-            if bytes.len() + chunk.len() > self.body_bytes_max {
-                return Err(self.too_large());
+        while let Some(chunk) = sending.next(&mut chunks).await? {
+            if bytes.len() + chunk.len() > bytes_max {
+                return Err(too_large());
             }
             if bytes.len() + chunk.len() > held {
-                // What is announced need not be more than what comes.
-                let step = announced
-                    .unwrap_or(usize::MAX)
-                    .saturating_sub(held)
-                    .clamp(chunk.len(), STEP_BYTES.max(chunk.len()));
+                // As much again as came, but not more than is announced.
+                let left = announced.unwrap_or(usize::MAX).saturating_sub(held);
+                let step = held.min(STEP_BYTES).min(left).max(chunk.len());
                 let more = self.take(&self.room, permits(step)).await?;
                 held += step;
                 match &mut room {
@@ -110,15 +90,21 @@ impl Bodies {
     }
 
     async fn take<'a>(&self, from: &'a Semaphore, count: u32) -> Result<SemaphorePermit<'a>> {
-        match timeout(self.wait_max, from.acquire_many(count)).await {
-            Ok(Ok(permit)) => Ok(permit),
-            _ => Err(Error::new(Kind::Busy, "too many bodies are being read at the same time")),
+        if let Ok(permit) = from.try_acquire_many(count) {
+            return Ok(permit);
         }
-    }
-
-    fn too_large(&self) -> Error {
-        let message = format!("the body is larger than {} bytes: send smaller batches", self.body_bytes_max);
-        Error::new(Kind::TooLarge, message)
+        let mut look = interval(LOOKED_EVERY);
+        let mut taken = pin!(timeout(self.wait_max, from.acquire_many(count)));
+        loop {
+            tokio::select! {
+                biased;
+                taken = &mut taken => return match taken {
+                    Ok(Ok(permit)) => Ok(permit),
+                    _ => Err(Error::new(Kind::Busy, "too many bodies are being read at the same time")),
+                },
+                _ = look.tick() => self.senders.slowest_gives_way(),
+            }
+        }
     }
 }
 

@@ -65,7 +65,7 @@ pub async fn list(State(app): State<App>) -> Result<Json<Vec<KeyShown>>, Failure
 /// Makes one.
 pub async fn create(State(app): State<App>, headers: HeaderMap, body: Body) -> Result<Json<KeyMade>, Failure> {
     let form = "{\"name\", \"scopes\"}, with \"tenants\" and \"expires_in_days\" if you like";
-    let KeyRequest { name, scopes, tenants, expires_in_days } = asked(&headers, body, form).await?;
+    let KeyRequest { name, scopes, tenants, expires_in_days } = asked(&app, &headers, body, form).await?;
     let expires_at_us = expires_in_days.map(|days| app.gate.now_us() + i64::from(days) * DAY_US);
     let key = NewKey::new(&name, &scopes, tenants, expires_at_us).map_err(Error::invalid)?;
     let token = app.gate.create(&key).await?;

@@ -60,7 +60,7 @@ pub async fn ingest(
         }
         None => None,
     };
-    let read = app.bodies.read(&headers, body).await?;
+    let read = app.bodies.read(body, app.body_bytes_max, "send smaller batches").await?;
     let request = Request { body: read.bytes.clone(), encoding, shape, idempotency_key, scope };
     let answer = app.ingestor.ingest(request).await?;
     Ok(Json(LogsAnswer::from(answer)))

@@ -48,7 +48,7 @@ impl Forget {
 /// Deletes one user's or one tenant's records; the answer comes when no query sees them any more.
 pub async fn forget(State(app): State<App>, headers: HeaderMap, body: Body) -> Result<Json<Value>, Failure> {
     let form = "{\"user_id\"} or {\"tenant_id\"}, with \"dry_run\" if you like";
-    let asked: Forget = asked(&headers, body, form).await?;
+    let asked: Forget = asked(&app, &headers, body, form).await?;
     let dry_run = asked.dry_run;
     let subject = asked.subject()?;
     let work = tokio::spawn(async move {

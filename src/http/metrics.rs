@@ -86,6 +86,14 @@ fn own_families(app: &App) -> Vec<Family> {
     for (reason, count) in app.gate.denied() {
         denied = denied.with(&[("reason", reason)], count as f64);
     }
+    let clients = app.register.counts();
+    let mut connections = Family::counter(
+        "driftline_http_connections_closed_total",
+        "Connections that were closed on their clients since start, by why.",
+    );
+    for (reason, count) in clients.closed() {
+        connections = connections.with(&[("reason", reason)], count as f64);
+    }
     let mut panics =
         Family::counter("driftline_job_panics_total", "Panics of background jobs since start, each a bug.");
     for (job, became) in app.background.all() {
@@ -160,6 +168,19 @@ fn own_families(app: &App) -> Vec<Family> {
         bytes,
         requests,
         denied,
+        gauge("driftline_http_connections", "Open connections.", clients.connections as f64),
+        gauge(
+            "driftline_http_waiting_connections",
+            "Open connections without an open request.",
+            clients.waiting as f64,
+        ),
+        gauge("driftline_http_open_requests", "Requests whose answer is not handed over yet.", clients.requests as f64),
+        gauge(
+            "driftline_http_unread_bytes",
+            "Memory of answers that wait for their readers.",
+            clients.unread_bytes as f64,
+        ),
+        connections,
         panics,
         Family::gauge("driftline_build_info", "The running version.")
             .with(&[("version", env!("CARGO_PKG_VERSION"))], 1.0),

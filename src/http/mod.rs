@@ -5,6 +5,7 @@ mod access;
 mod asked;
 mod backup;
 mod bodies;
+mod connections;
 mod coverage;
 mod drift;
 mod error;
@@ -20,26 +21,32 @@ mod params;
 mod queries;
 mod reports;
 mod router;
+mod senders;
 mod sql;
 mod status;
 mod tls;
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
 
 use bodies::Bodies;
+use connections::{Limits, Register};
 pub use tls::Tls;
 
 use crate::{
     background::Background,
     backup::Backup,
-    config::{Config, GrafanaConfig, JaegerConfig},
+    config::{Budget, ClientsConfig, Config, GrafanaConfig, JaegerConfig},
     gate::Gate,
     ingest::Ingestor,
     maintain::Maintainer,
     query::Engine,
 };
+
+/// Bodies of statements and forms that are read at the same time, and what all of them may hold.
+const SMALL_BODIES_MAX: usize = 64;
+const SMALL_BODIES_BYTES_MAX: usize = 16 << 20;
 
 /// What handlers share.
 #[derive(Clone)]
@@ -51,7 +58,13 @@ pub struct App {
     maintainer: Arc<Maintainer>,
     backup: Arc<Backup>,
     background: Background,
+    /// Of batches.
     bodies: Arc<Bodies>,
+    body_bytes_max: usize,
+    /// Of statements and all else.
+    small_bodies: Arc<Bodies>,
+    clients: Arc<ClientsConfig>,
+    register: Arc<Register>,
     requests: Arc<metrics::Requests>,
     quotas: Arc<metrics::Quotas>,
     grafana: Arc<GrafanaConfig>,
@@ -75,9 +88,20 @@ pub struct Rooms {
 }
 
 impl App {
-    /// Joins the rooms; with how many bytes of bodies may be held.
-    pub fn new(config: &Config, bodies_bytes_max: usize, rooms: Rooms) -> Self {
+    /// Joins the rooms, within what bodies and answers may hold and how many connections there may be.
+    pub fn new(config: &Config, budget: &Budget, connections_max: usize, rooms: Rooms) -> Self {
         let Rooms { gate, ingestor, engine, maintainer, backup, background } = rooms;
+        let clients = config.clients.clone();
+        let limits = Limits {
+            connections_max: connections_max.max(1),
+            requests_max: clients.requests_max.max(1),
+            answer_bytes_max: budget.answers,
+            head_timeout: Duration::from_secs(clients.head_timeout_s),
+            idle_timeout: Duration::from_secs(clients.idle_timeout_s),
+            answer_timeout: Duration::from_secs(clients.answer_timeout_s),
+        };
+        let small_bodies_bytes_max = SMALL_BODIES_BYTES_MAX.max(config.grafana.body_bytes_max);
+        let wait_max = Duration::from_millis(config.ingest.wait_ms_max);
         Self {
             gate,
             ingestor,
@@ -85,7 +109,11 @@ impl App {
             maintainer,
             backup,
             background,
-            bodies: Arc::new(Bodies::new(&config.ingest, bodies_bytes_max)),
+            bodies: Arc::new(Bodies::new(config.ingest.concurrent_requests_max, budget.bodies, wait_max)),
+            body_bytes_max: config.ingest.body_bytes_max,
+            small_bodies: Arc::new(Bodies::new(SMALL_BODIES_MAX, small_bodies_bytes_max, wait_max)),
+            clients: Arc::new(clients),
+            register: Arc::new(Register::new(limits)),
             requests: Arc::default(),
             quotas: Arc::new(metrics::Quotas::new(&config.metrics)),
             grafana: Arc::new(config.grafana.clone()),
@@ -95,19 +123,7 @@ impl App {
 }
 
 /// Serves until the stop, then finishes what is open.
-///
-/// # Errors
-///
-/// When the listener fails.
-pub async fn serve(
-    listener: TcpListener,
-    tls: Option<Tls>,
-    app: App,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    let routes = router::routes(app);
-    match tls {
-        Some(tls) => axum::serve(tls.listen(listener)?, routes).with_graceful_shutdown(stop).await,
-        None => axum::serve(listener, routes).with_graceful_shutdown(stop).await,
-    }
+pub async fn serve(listener: TcpListener, tls: Option<Tls>, app: App, stop: impl Future<Output = ()>) {
+    let (clients, register) = (Arc::clone(&app.clients), Arc::clone(&app.register));
+    connections::serve(listener, tls, router::routes(app), &clients, register, stop).await;
 }

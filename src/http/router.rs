@@ -11,8 +11,8 @@ use tower_http::{CompressionLevel, catch_panic::CatchPanicLayer, compression::Co
 use super::{
     App,
     access::{Needs, admit},
-    backup, coverage, drift, error, experiments, grafana, jaeger, keys, kpis, logs, maintenance, metrics, queries,
-    reports, sql, status,
+    backup, connections, coverage, drift, error, experiments, grafana, jaeger, keys, kpis, logs, maintenance, metrics,
+    queries, reports, sql, status,
 };
 use crate::access::Permission;
 
@@ -67,6 +67,7 @@ pub fn routes(app: App) -> Router {
         .method_not_allowed_fallback(error::no_method)
         // Handlers bound their bodies themselves, with our own message.
         .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn(connections::counted))
         // Readers are near, and a scrape has to be quick.
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .layer(middleware::from_fn_with_state(app.clone(), metrics::count))

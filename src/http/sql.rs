@@ -2,6 +2,7 @@
 
 use axum::{
     body::{Body, Bytes},
+    extract::State,
     http::{
         HeaderMap, HeaderName, HeaderValue,
         header::{ACCEPT, CONTENT_TYPE},
@@ -11,7 +12,7 @@ use axum::{
 use futures::stream;
 use serde::Deserialize;
 
-use super::{access::CallerEngine, error::Failure, params::Params};
+use super::{App, access::CallerEngine, error::Failure, params::Params};
 use crate::{
     error::{Context, Error, Kind, Result},
     query::{Engine, Format, Options, Output, QueryParams, Rows},
@@ -61,15 +62,14 @@ pub async fn get(
 
 /// Runs the statement in the body: JSON `{q, params, format}`, or the statement itself as text.
 pub async fn post(
+    State(app): State<App>,
     CallerEngine(engine): CallerEngine,
     Params(query): Params<SqlQuery>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let body = axum::body::to_bytes(body, STATEMENT_BYTES_MAX)
-        .await
-        .map_err(|_| Error::new(Kind::TooLarge, format!("a statement is limited to {STATEMENT_BYTES_MAX} bytes")))?;
-    let text = std::str::from_utf8(&body).kind_context(Kind::Invalid, || "the body is not UTF-8".into())?;
+    let read = app.small_bodies.read(body, STATEMENT_BYTES_MAX, "a statement has to be shorter").await?;
+    let text = std::str::from_utf8(&read.bytes).kind_context(Kind::Invalid, || "the body is not UTF-8".into())?;
     let is_json = headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/json"))
         || text.trim_start().starts_with('{');
     let request = if is_json {
@@ -78,6 +78,7 @@ pub async fn post(
     } else {
         SqlRequest { q: text.to_owned(), params: None, format: query.format, rollups: query.rollups }
     };
+    drop(read);
     run(&engine, request, &headers).await
 }
 

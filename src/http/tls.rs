@@ -1,15 +1,8 @@
-//! TLS in front of the main port: a listener whose connections have shaken hands. A client that dawdles over its
-//! handshake keeps nobody else waiting.
+//! TLS in front of the main port. How long a handshake may take is the affair of `connections`.
 
-use std::{fs, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{fs, io, path::Path, sync::Arc};
 
-use axum::serve::Listener;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc},
-    task::AbortHandle,
-    time::timeout,
-};
+use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
@@ -21,13 +14,6 @@ use tokio_rustls::{
 };
 
 use crate::error::{Context, Error, Kind, Result};
-
-/// Handshakes at the same time; further connections wait in the system's queue.
-const HANDSHAKES_MAX: usize = 256;
-/// How long one may take.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long accepting rests after it failed: for want of file descriptors, mostly.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// A certificate with its key.
 #[derive(Clone)]
@@ -66,69 +52,12 @@ impl Tls {
         Ok(Self(TlsAcceptor::from(Arc::new(config))))
     }
 
-    /// A listener that speaks it.
+    /// Shakes hands.
     ///
     /// # Errors
     ///
-    /// When the listener has no address.
-    pub fn listen(self, listener: TcpListener) -> io::Result<TlsListener> {
-        let address = listener.local_addr()?;
-        let (sender, ready) = mpsc::channel(1);
-        let accepting = tokio::spawn(accept(listener, self.0, sender)).abort_handle();
-        Ok(TlsListener { address, ready, accepting })
-    }
-}
-
-/// A listener of connections that are ready.
-pub struct TlsListener {
-    address: SocketAddr,
-    ready: mpsc::Receiver<Connection>,
-    accepting: AbortHandle,
-}
-
-type Connection = (TlsStream<TcpStream>, SocketAddr);
-
-impl Listener for TlsListener {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> Connection {
-        match self.ready.recv().await {
-            Some(connection) => connection,
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.address)
-    }
-}
-
-impl Drop for TlsListener {
-    fn drop(&mut self) {
-        self.accepting.abort();
-    }
-}
-
-async fn accept(listener: TcpListener, acceptor: TlsAcceptor, sender: mpsc::Sender<Connection>) {
-    let room = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-    loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
-        let (stream, address) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let (acceptor, sender) = (acceptor.clone(), sender.clone());
-        tokio::spawn(async move {
-            // One that fails is the client's affair.
-            if let Ok(Ok(stream)) = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-                drop(permit);
-                let _ = sender.send((stream, address)).await;
-            }
-        });
+    /// When the client breaks off, or speaks no TLS that we know.
+    pub async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        self.0.accept(stream).await
     }
 }

@@ -369,6 +369,11 @@ impl Engine {
         Ok(plan)
     }
 
+    /// Whether as many statements run as may, of all scopes together.
+    pub fn is_full(&self) -> bool {
+        self.shared.permits.available_permits() == 0
+    }
+
     pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit> {
         match timeout(TURN_WAIT, Arc::clone(&self.shared.permits).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),

@@ -28,6 +28,8 @@ use crate::error::{Context, Error, Kind, Result};
 
 /// Results that wait for their reader.
 const WAITING: usize = 1;
+/// Rows that are handed out at a time: as text they are about a megabyte, and as such wait for slow readers.
+const PART_ROWS: usize = 1024;
 
 /// The threads of statements.
 #[derive(Debug)]
@@ -54,6 +56,8 @@ pub struct Rows {
     schema: SchemaRef,
     /// Batches, and nothing once there are no more.
     batches: mpsc::Receiver<Result<Option<RecordBatch>>>,
+    /// What of the last batch was not handed out yet.
+    rest: Option<RecordBatch>,
     running: AbortHandle,
     deadline: Instant,
     timeout: Duration,
@@ -104,6 +108,7 @@ impl Workers {
         let mut rows = Rows {
             schema: SchemaRef::new(arrow::datatypes::Schema::empty()),
             batches,
+            rest: None,
             running,
             deadline,
             timeout,
@@ -152,6 +157,9 @@ impl Rows {
 
     /// The next rows.
     pub async fn next(&mut self) -> Option<Result<RecordBatch>> {
+        if let Some(rest) = self.rest.take() {
+            return Some(Ok(self.part_of(rest)));
+        }
         let batch = match timeout_at(self.deadline, self.batches.recv()).await {
             Ok(Some(Ok(Some(batch)))) => batch,
             Ok(Some(Ok(None))) => return None,
@@ -168,7 +176,16 @@ impl Rows {
                 )));
             }
         }
-        Some(Ok(batch))
+        Some(Ok(self.part_of(batch)))
+    }
+
+    fn part_of(&mut self, batch: RecordBatch) -> RecordBatch {
+        let rows = batch.num_rows();
+        if rows <= PART_ROWS {
+            return batch;
+        }
+        self.rest = Some(batch.slice(PART_ROWS, rows - PART_ROWS));
+        batch.slice(0, PART_ROWS)
     }
 
     /// All rows at once.

@@ -5,6 +5,7 @@
 mod app;
 mod backup;
 mod books;
+mod clients;
 mod clock;
 mod cold;
 mod commands;

@@ -68,6 +68,9 @@ struct Confined {
 
 const CONFINED: &[Confined] = &[
     Confined { path: "axum", places: &["http"], reason: "HTTP is a translation at the edge" },
+    Confined { path: "hyper", places: &["http"], reason: "HTTP is a translation at the edge" },
+    Confined { path: "hyper_util", places: &["http"], reason: "HTTP is a translation at the edge" },
+    Confined { path: "rlimit", places: &["daemon"], reason: "what the process may take is settled at its start" },
     Confined { path: "tower_http", places: &["http"], reason: "HTTP is a translation at the edge" },
     Confined { path: "tokio_rustls", places: &["http"], reason: "TLS is a translation at the edge" },
     Confined { path: "getrandom", places: &["gate"], reason: "secrets are made in one place" },
@@ -100,9 +103,17 @@ const CONFINED: &[Confined] = &[
     Confined { path: "SystemTime::now", places: &["clock"], reason: "time is passed in" },
     Confined {
         path: "Instant::now",
-        places: &["clock", "cli", "src/query/running.rs", "src/http/bodies.rs", "src/lake/remote/mod.rs"],
-        reason: "time is passed in; the command line says how long a load took, and deadlines of statements, bodies \
-                 and reads over the network are tokio's own monotonic clock, which tests can pause",
+        places: &[
+            "clock",
+            "cli",
+            "src/query/running.rs",
+            "src/http/connections/mod.rs",
+            "src/http/connections/answer.rs",
+            "src/http/senders.rs",
+            "src/lake/remote/mod.rs",
+        ],
+        reason: "time is passed in; the command line says how long a load took, and deadlines of statements, \
+                 connections, bodies and reads over the network are tokio's own monotonic clock, which tests can pause",
     },
     Confined { path: "Utc::now", places: &["clock"], reason: "time is passed in" },
     Confined { path: "Local::now", places: &["clock"], reason: "time is passed in; there are no local times" },

@@ -7,16 +7,12 @@ mod values;
 pub use query::query;
 pub use values::{tag_keys, tag_values, variable};
 
-use axum::{
-    Json,
-    body::{Body, to_bytes},
-    extract::State,
-};
+use axum::{Json, body::Body, extract::State};
 use serde_json::{Value, json};
 
 use super::{App, access::CallerEngine, error::GrafanaFailure};
 use crate::{
-    error::{Context, Error, Kind, Result},
+    error::{Context, Kind, Result},
     grafana::{self, Options},
     query::Range,
 };
@@ -61,11 +57,9 @@ pub async fn payload_options(
 /// A body as JSON; an empty one is nothing.
 async fn read(app: &App, body: Body) -> Result<Value> {
     let most = app.grafana.body_bytes_max;
-    let bytes = to_bytes(body, most).await.map_err(|_| {
-        Error::new(Kind::TooLarge, format!("the body is limited to {most} bytes (grafana.body_bytes_max)"))
-    })?;
-    if bytes.iter().all(u8::is_ascii_whitespace) {
+    let read = app.small_bodies.read(body, most, "that is grafana.body_bytes_max").await?;
+    if read.bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(Value::Null);
     }
-    serde_json::from_slice(&bytes).kind_context(Kind::Invalid, || "the body is not JSON".into())
+    serde_json::from_slice(&read.bytes).kind_context(Kind::Invalid, || "the body is not JSON".into())
 }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use driftline::{clock::Clock, daemon::Daemon};
+use driftline::{access::NewKey, catalog::Keys, clock::Clock, daemon::Daemon, gate};
 use serde_json::{Value, json};
 
 use super::{asked, key, key_until, said};
@@ -101,6 +101,33 @@ async fn a_key_ends_at_its_time_and_the_last_one_opens_nothing() {
     assert_eq!(said(app.get("/api/v1/status")).await.0, 401);
     let used = app.daemon.as_ref().unwrap().gate().list().await.unwrap()[0].used_at_us;
     assert_eq!(used, Some(NOW_US));
+}
+
+#[tokio::test]
+async fn keys_that_are_made_and_revoked_elsewhere_count_at_once() {
+    let app = TestApp::start().await;
+    let elsewhere = Keys::open(&app.data().join("catalog.sqlite"), false).await.unwrap();
+    // Long enough after each write for what was read to be remembered.
+    let status_later = async |second: i64, key: &str| {
+        app.clock.set(NOW_US + second * 1_000_000);
+        let mut statuses = Vec::new();
+        for _ in 0..3 {
+            statuses.push(said(app.get("/api/v1/queries").bearer_auth(key)).await.0);
+        }
+        statuses
+    };
+    assert_eq!(status_later(1, "").await, [200; 3]);
+    let wanted = NewKey::new("made elsewhere", "query", vec![], None).unwrap();
+    let made = gate::create(&elsewhere, &wanted, NOW_US).await.unwrap();
+    let key = made.reveal();
+    assert_eq!(said(app.get("/api/v1/queries")).await.0, 401);
+    assert_eq!(said(app.get("/api/v1/queries").bearer_auth(&key)).await.0, 200);
+    assert_eq!(status_later(2, &key).await, [200; 3]);
+    assert_eq!(status_later(3, &key).await, [200; 3]);
+    elsewhere.revoke(made.id(), NOW_US).await.unwrap();
+    assert_eq!(status_later(3, &key).await, [401; 3]);
+    assert_eq!(status_later(4, &key).await, [401; 3]);
+    elsewhere.close().await;
 }
 
 #[tokio::test]
