@@ -70,6 +70,9 @@ fn quantile(sorted: &[f64], level: f64) -> Option<f64> {
     sorted.get(rank.clamp(1, sorted.len().max(1)) - 1).copied()
 }
 
+/// Units that come with an effect, and what is asked at each look: whether that is enough.
+type Course = fn(&mut Random, f64, Steps, &mut dyn FnMut(&Arms) -> bool);
+
 /// How an experiment goes: at each look, whether a difference is found.
 struct Plan {
     name: &'static str,
@@ -79,7 +82,7 @@ struct Plan {
     length: [usize; 2],
     /// Between two looks.
     step: [usize; 2],
-    course: fn(&mut Random, f64, Steps, &mut dyn FnMut(&Arms) -> bool),
+    course: Course,
     metric: &'static str,
 }
 
