@@ -89,7 +89,8 @@ impl Statistic {
         }
     }
 
-    /// The types in which it takes its arguments; none for what it does not take.
+    /// The types in which it takes its arguments; none for what it does not take. It takes these as they are: the
+    /// engine asks more than once.
     fn arguments(self, value: &DataType, other: &DataType) -> Option<[DataType; 2]> {
         let number = || is_number(value).then_some(DataType::Float64);
         let is_current = || matches!(other, DataType::Boolean | DataType::Null).then_some(DataType::Boolean);
@@ -105,7 +106,7 @@ impl Statistic {
             Self::ChiSquared | Self::G => categories(),
             Self::Psi | Self::JensenShannon => numbers().or_else(categories),
             Self::Fisher => match value {
-                DataType::Boolean | DataType::Null => categories(),
+                DataType::Boolean | DataType::Null => Some([DataType::Boolean, is_current()?]),
                 _ => None,
             },
             Self::AndersonDarling => Some([number()?, category(other)?]),
@@ -181,10 +182,10 @@ fn is_number(given: &DataType) -> bool {
     given.is_numeric() || *given == DataType::Null
 }
 
-/// The type of a category: texts as they are stored, so that nothing is copied.
+/// The type of a category: texts and flags as they are stored, so that nothing is copied.
 fn category(given: &DataType) -> Option<DataType> {
     match given {
-        DataType::Utf8 | DataType::Utf8View => Some(given.clone()),
+        DataType::Boolean | DataType::Utf8 | DataType::Utf8View => Some(given.clone()),
         given if given.is_nested() || given.is_binary() => None,
         _ => Some(DataType::Utf8),
     }

@@ -3,15 +3,16 @@
 use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, Int64Array, StringArray, StringViewArray},
+    array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, StringArray, StringViewArray},
     datatypes::{DataType, Int64Type},
 };
 use datafusion::common::{Result, exec_err};
 
 use super::groups::{Collection, items, list_type, lists};
 
-/// A column of texts, in either form that one has.
+/// A column of categories: texts in either form that a column has, or flags, which are written as SQL writes them.
 pub(super) enum Texts<'a> {
+    Flags(&'a BooleanArray),
     Offsets(&'a StringArray),
     Views(&'a StringViewArray),
 }
@@ -19,6 +20,7 @@ pub(super) enum Texts<'a> {
 impl<'a> Texts<'a> {
     pub(super) fn of(array: &'a ArrayRef) -> Result<Self> {
         match array.data_type() {
+            DataType::Boolean => Ok(Self::Flags(array.as_boolean())),
             DataType::Utf8 => Ok(Self::Offsets(array.as_string())),
             DataType::Utf8View => Ok(Self::Views(array.as_string_view())),
             other => exec_err!("a category is a text, not {other}"),
@@ -28,6 +30,7 @@ impl<'a> Texts<'a> {
     #[inline]
     pub(super) fn at(&self, row: usize) -> Option<&'a str> {
         match self {
+            Self::Flags(array) => array.is_valid(row).then(|| if array.value(row) { "true" } else { "false" }),
             Self::Offsets(array) => array.is_valid(row).then(|| array.value(row)),
             Self::Views(array) => array.is_valid(row).then(|| array.value(row)),
         }
