@@ -518,12 +518,17 @@ async fn what_is_no_part_of_a_day_is_not_kept() {
         "select avg(cost) from (select date, session_id, sum(cost) + random() as cost from agent_logs group by 1, 2)",
         "select avg(n) from (select date, count(*) as n, rank() over (order by date) as r from agent_logs group by 1)
          where r < 9",
-        "select count(distinct cost) from (select date, session_id, sum(cost) as cost from agent_logs group by 1, 2)",
         "select avg(cost) from (select date, session_id, sum(cost) as cost from agent_logs group by 1, 2 limit 9)",
     ] {
         let plan = plan(&app, statement).await;
         assert!(!plan.contains("answers_of_days"), "{statement}: {plan}");
     }
+    // The engine counts different values by grouping by them, and groups of days are joined by grouping once more.
+    check(
+        &app,
+        "select count(distinct cost) from (select date, session_id, sum(cost) as cost from agent_logs group by 1, 2)",
+    )
+    .await;
 }
 
 #[tokio::test]
