@@ -11,6 +11,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     clock::Clock,
@@ -28,9 +29,11 @@ const EXPLANATION: &[u8] = b"This backup was not finished. Remove the directory 
 const FORMAT: &str = "FORMAT";
 
 /// A backup that is done.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = BackupDone)]
 pub struct Done {
     /// Where it is, with all links followed.
+    #[schema(value_type = String)]
     pub directory: PathBuf,
     /// The last batch in it: every batch up to this one is there, and none above.
     pub seq: u64,

@@ -23,6 +23,9 @@ const NAME_BYTES_MAX: usize = 100;
 /// Most tenants of one key, and most bytes of a tenant's name.
 const TENANTS_MAX: usize = 100;
 const TENANT_BYTES_MAX: usize = 256;
+/// A key that should last for longer should last for good.
+const EXPIRES_DAYS_MAX: u32 = 36_500;
+const DAY_US: i64 = 86_400_000_000;
 
 /// A key as its holder has it. It is not shown by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
@@ -97,6 +100,18 @@ pub struct NewKey {
     pub scope: Scope,
     /// When it ends, µs since the epoch, UTC; never where there is none.
     pub expires_at_us: Option<i64>,
+}
+
+/// When a key ends that lasts for so many days, µs since the epoch.
+///
+/// # Errors
+///
+/// How many there may be.
+pub fn expiry_us(now_us: i64, days: u32) -> Result<i64, String> {
+    if days > EXPIRES_DAYS_MAX {
+        return Err(format!("a key ends after at most {EXPIRES_DAYS_MAX} days, or never: leave the days out"));
+    }
+    Ok(now_us + i64::from(days) * DAY_US)
 }
 
 impl NewKey {

@@ -8,7 +8,7 @@ mod permission;
 use std::{collections::BTreeSet, sync::Arc};
 
 pub use allowance::Allowance;
-pub use key::{ENTROPY_BYTES, KeyRecord, NewKey, SecretHash, Token};
+pub use key::{ENTROPY_BYTES, KeyRecord, NewKey, SecretHash, Token, expiry_us};
 pub use permission::{Permission, Permissions};
 
 /// Whose rows a caller sees and writes. It goes from the edge where the caller is known into every room that

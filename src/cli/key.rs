@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{Source, client, print};
 use crate::{
-    access::{KeyRecord, NewKey},
+    access::{KeyRecord, NewKey, expiry_us},
     clock::Clock,
     daemon,
     error::{Context, Error, Result},
@@ -75,8 +75,6 @@ struct Shown {
     used_at_us: Option<i64>,
 }
 
-const DAY_US: i64 = 86_400_000_000;
-
 /// Runs the command.
 pub async fn run(command: KeyCommand) -> Result<ExitCode> {
     match command {
@@ -88,7 +86,7 @@ pub async fn run(command: KeyCommand) -> Result<ExitCode> {
 
 async fn create(args: CreateArgs) -> Result<ExitCode> {
     let now_us = Clock::System.now_us();
-    let expires_at_us = args.expires_in_days.map(|days| now_us + i64::from(days) * DAY_US);
+    let expires_at_us = args.expires_in_days.map(|days| expiry_us(now_us, days)).transpose().map_err(Error::invalid)?;
     let key = NewKey::new(&args.name, &args.scope, args.tenant.clone(), expires_at_us).map_err(Error::invalid)?;
     let shown = match args.source.directory()? {
         Some(config) => {

@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, SecondsFormat};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     boundary::Boundary,
@@ -22,7 +23,8 @@ pub const PLANNED_UNITS: f64 = 2_000.0;
 const CONTROL_NAMES: [&str; 6] = ["control", "baseline", "default", "off", "a", "0"];
 
 /// What was randomised: whose figures are independent of each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ExperimentUnit)]
 #[serde(rename_all = "lowercase")]
 pub enum Unit {
     /// `user_id`, within its tenant.
@@ -91,7 +93,8 @@ pub struct Design {
 }
 
 /// What counts for no variant.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ExperimentLeftOut)]
 pub struct LeftOut {
     /// Calls of the experiment that name no variant.
     pub calls_without_variant: u64,
@@ -102,7 +105,8 @@ pub struct LeftOut {
 }
 
 /// What is said of an experiment.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = ExperimentAnswer)]
 pub struct Answer {
     /// The experiment.
     pub experiment_id: String,
@@ -139,7 +143,8 @@ pub struct Answer {
 }
 
 /// How large a variant is.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = ExperimentVariantSize)]
 pub struct VariantSize {
     /// The variant.
     pub variant: String,
@@ -156,7 +161,8 @@ pub struct VariantSize {
 }
 
 /// The time before the experiment.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = ExperimentBefore)]
 pub struct Before {
     /// Its start, UTC; null without one.
     pub from: Option<String>,
@@ -167,7 +173,8 @@ pub struct Before {
 }
 
 /// A variant against the control.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = ExperimentVariantAnswer)]
 pub struct VariantAnswer {
     /// The variant.
     pub variant: String,
@@ -178,7 +185,8 @@ pub struct VariantAnswer {
 }
 
 /// A metric of a variant against the control.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = ExperimentMetricAnswer)]
 pub struct MetricAnswer {
     /// The metric.
     pub name: &'static str,
@@ -204,7 +212,8 @@ pub struct MetricAnswer {
 }
 
 /// A metric's figure of one variant.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[schema(as = ExperimentSideFigure)]
 pub struct SideFigure {
     /// The figure; null without samples.
     pub value: Option<f64>,
@@ -215,7 +224,8 @@ pub struct SideFigure {
 }
 
 /// A difference and how sure it is.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[schema(as = ExperimentDifferenceFigure)]
 pub struct DifferenceFigure {
     /// Variant less control, adjusted where `adjustment` is there.
     pub difference: f64,

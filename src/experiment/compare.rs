@@ -2,6 +2,7 @@
 //! against each other.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     boundary::{Boundary, Interval},
@@ -24,7 +25,8 @@ const EXACT_SHARE: f64 = 0.2;
 const POWER_STANDARD_ERRORS: f64 = 0.841_621;
 
 /// How a difference was bounded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ExperimentMethod)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
     /// Asymptotic confidence sequence of a difference of ratios over units.
@@ -38,7 +40,8 @@ pub enum Method {
 }
 
 /// What the adjustment by the time before did.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
+#[schema(as = ExperimentAdjustment)]
 pub struct Adjustment {
     /// The difference without it.
     pub raw_difference: f64,

@@ -2,9 +2,11 @@
 //! that ask the same of all calls. Never computes one.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Which side of a metric is better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ExperimentBetter)]
 #[serde(rename_all = "snake_case")]
 pub enum Better {
     /// Less is better.

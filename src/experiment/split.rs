@@ -2,6 +2,7 @@
 //! that an experiment is broken, and then no figure of it can be trusted.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::boundary::Boundary;
 use crate::stats::ln_gamma;
@@ -10,7 +11,8 @@ use crate::stats::ln_gamma;
 pub const SPLIT_LEVEL: f64 = 0.01;
 
 /// The verdict on a split.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ExperimentSplitState)]
 #[serde(rename_all = "snake_case")]
 pub enum SplitState {
     /// Nothing speaks against it.
@@ -20,7 +22,8 @@ pub enum SplitState {
 }
 
 /// What the numbers of units say about the split.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
+#[schema(as = ExperimentSplitCheck)]
 pub struct SplitCheck {
     /// The verdict.
     pub state: SplitState,

@@ -2,11 +2,13 @@
 //! what is to be said of a variant. Decides nothing about the figures.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::metric::Better;
 
 /// What is said of a metric.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ExperimentMetricState)]
 #[serde(rename_all = "snake_case")]
 pub enum MetricState {
     /// The variant is better: the interval leaves out "no difference".
@@ -35,7 +37,8 @@ impl MetricState {
 }
 
 /// What is said of a variant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ExperimentVariantState)]
 #[serde(rename_all = "snake_case")]
 pub enum VariantState {
     /// The units did not come in the shares that were meant: no figure can be trusted.
@@ -53,7 +56,8 @@ pub enum VariantState {
 }
 
 /// A variant in words.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = ExperimentVerdict)]
 pub struct Verdict {
     /// The kind of it.
     pub state: VariantState,

@@ -21,7 +21,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{
     App,
     connections::{Crowded, OfStatement, want_statement},
-    error::Failure,
+    error::FailureAt,
 };
 use crate::{
     access::{Permission, Scope},
@@ -49,7 +49,7 @@ pub async fn admit(
     if request.extensions().get::<Crowded>().is_some() {
         let most = app.clients.requests_max;
         let message = format!("{most} requests are open (clients.requests_max): try again in a moment");
-        return Failure(Error::new(Kind::Busy, message)).into_response();
+        return FailureAt::new(request.uri().path(), Error::new(Kind::Busy, message)).into_response();
     }
     let what = path.map_or_else(|| "other".to_owned(), |path| path.as_str().to_owned());
     let key = key_of(request.headers());
@@ -60,7 +60,7 @@ pub async fn admit(
     });
     let (caller, turn) = match turn {
         Ok(admitted) => admitted,
-        Err(error) => return Failure(error).into_response(),
+        Err(error) => return FailureAt::new(request.uri().path(), error).into_response(),
     };
     request.extensions_mut().insert(caller);
     if needs.is_statement && app.engine_of_everybody.is_full() {
@@ -97,12 +97,13 @@ fn key_of(headers: &HeaderMap) -> Option<String> {
 pub struct CallerScope(pub Scope);
 
 impl<S: Send + Sync> FromRequestParts<S> for CallerScope {
-    type Rejection = Failure;
+    type Rejection = FailureAt;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, FailureAt> {
         // A route that forgot to stand behind the gate answers nobody.
-        let caller = parts.extensions.get::<Caller>();
-        let caller = caller.ok_or_else(|| Error::new(Kind::Internal, "a request came around the gate"))?;
+        let caller = parts.extensions.get::<Caller>().ok_or_else(|| {
+            FailureAt::new(parts.uri.path(), Error::new(Kind::Internal, "a request came around the gate"))
+        })?;
         Ok(Self(caller.scope().clone()))
     }
 }
@@ -111,11 +112,12 @@ impl<S: Send + Sync> FromRequestParts<S> for CallerScope {
 pub struct CallerEngine(pub Arc<Engine>);
 
 impl FromRequestParts<App> for CallerEngine {
-    type Rejection = Failure;
+    type Rejection = FailureAt;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, FailureAt> {
         let CallerScope(scope) = CallerScope::from_request_parts(parts, app).await?;
-        Ok(Self(app.engine_of_everybody.scoped(&scope).await?))
+        let engine = app.engine_of_everybody.scoped(&scope).await;
+        Ok(Self(engine.map_err(|error| FailureAt::new(parts.uri.path(), error))?))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::{access::CallerEngine, error::Failure, params::Params};
 use crate::{
@@ -12,14 +13,26 @@ use crate::{
 };
 
 /// The query string.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct CoverageQuery {
+    /// Start of the range.
+    #[param(nullable = false, default = "now-7d")]
     from: Option<String>,
+    /// Its end, exclusive.
+    #[param(nullable = false, default = "now")]
     to: Option<String>,
 }
 
-/// Which fields each agent's calls carry, and what is blind for it; the last 7 days unless others are named.
+/// Which fields each agent's calls carry, and what is blind for it.
+#[utoipa::path(
+    get, path = "/api/v1/coverage", tag = "analytics", operation_id = "coverage", params(CoverageQuery),
+    responses(
+        (status = 200, description = "Each agent with a call in the range", body = Coverage),
+        (status = 400, description = "`invalid`: a field that is not here, or a time that is none"),
+    ),
+)]
 pub async fn of_agents(
     CallerEngine(engine): CallerEngine,
     Params(query): Params<CoverageQuery>,

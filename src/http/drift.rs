@@ -2,6 +2,7 @@
 
 use axum::Json;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::{access::CallerEngine, error::Failure, params::Params};
 use crate::{
@@ -11,16 +12,32 @@ use crate::{
 };
 
 /// The query string.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct DriftQuery {
+    /// A column of `agent_logs`: numbers are compared by Kolmogorov-Smirnov, texts and flags by chi-squared.
+    #[param(required = true, nullable = false, example = "latency_ms")]
     column: Option<String>,
+    /// The range that counts as normal, `FROM/TO`.
+    #[param(nullable = false, default = "now-8d/now-1d")]
     reference: Option<String>,
+    /// The range in question, `FROM/TO`.
+    #[param(nullable = false, default = "now-1d/now")]
     current: Option<String>,
+    /// A column of texts; each of its values is compared on its own, at most 1,000.
+    #[param(nullable = false, example = "agent_id")]
     by: Option<String>,
 }
 
 /// Compares a column between two ranges.
+#[utoipa::path(
+    get, path = "/api/v1/drift", tag = "analytics", operation_id = "drift", params(DriftQuery),
+    responses(
+        (status = 200, description = "A verdict for each group", body = DriftAnswer),
+        (status = 400, description = "`invalid`: no column, a column that is not there or cannot be compared, or a range that is none"),
+    ),
+)]
 pub async fn compare(
     CallerEngine(engine): CallerEngine,
     Params(query): Params<DriftQuery>,

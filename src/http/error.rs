@@ -1,4 +1,5 @@
-//! Errors as responses: `{"error":{"code","message"}}`. The one map from kinds to status codes.
+//! Errors as responses: `{"error":{"code","message"}}`, with what Grafana and clients of Jaeger look for beside it at
+//! their paths. The one map from kinds to status codes.
 
 use std::any::Any;
 
@@ -10,7 +11,8 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::error::{Error, Kind};
 
@@ -19,7 +21,7 @@ const RETRY_AFTER_S: &str = "1";
 /// How a key may be sent; a browser asks for it where it knows the second.
 const CHALLENGES: [&str; 2] = ["Bearer realm=\"driftline\"", "Basic realm=\"driftline\", charset=\"UTF-8\""];
 
-/// An error on its way out.
+/// An error on its way out, of our own shape.
 #[derive(Debug)]
 pub struct Failure(pub Error);
 
@@ -49,11 +51,11 @@ pub fn status_of(kind: Kind) -> StatusCode {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        respond(&self.0, body)
+        respond(&self.0, Surface::Own)
     }
 }
 
-/// An error for Grafana, which shows a `message` at the top.
+/// An error for Grafana.
 #[derive(Debug)]
 pub struct GrafanaFailure(pub Error);
 
@@ -65,13 +67,11 @@ impl From<Error> for GrafanaFailure {
 
 impl IntoResponse for GrafanaFailure {
     fn into_response(self) -> Response {
-        respond(&self.0, |status, code, message| {
-            (status, Json(json!({ "message": message, "error": { "code": code, "message": message } }))).into_response()
-        })
+        respond(&self.0, Surface::Grafana)
     }
 }
 
-/// An error for clients of Jaeger, which read a list of them.
+/// An error for clients of Jaeger.
 #[derive(Debug)]
 pub struct JaegerFailure(pub Error);
 
@@ -83,15 +83,103 @@ impl From<Error> for JaegerFailure {
 
 impl IntoResponse for JaegerFailure {
     fn into_response(self) -> Response {
-        respond(&self.0, |status, code, message| {
-            let errors = json!([{ "code": status.as_u16(), "msg": message }]);
-            let error = json!({ "code": code, "message": message });
-            (status, Json(json!({ "data": null, "errors": errors, "error": error }))).into_response()
-        })
+        respond(&self.0, Surface::Jaeger)
     }
 }
 
-fn respond(error: &Error, body: impl FnOnce(StatusCode, &str, &str) -> Response) -> Response {
+/// An error before a handler is reached, in the shape of its path.
+#[derive(Debug)]
+pub struct FailureAt(Surface, Error);
+
+impl FailureAt {
+    /// An error of a request to `path`.
+    pub fn new(path: &str, error: Error) -> Self {
+        Self(Surface::of(path), error)
+    }
+}
+
+impl IntoResponse for FailureAt {
+    fn into_response(self) -> Response {
+        respond(&self.1, self.0)
+    }
+}
+
+/// Whose clients read an error, and so the shape of its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Surface {
+    /// Everybody else's: [`ErrorAnswer`].
+    Own,
+    /// Grafana's JSON datasource: [`GrafanaErrorAnswer`].
+    Grafana,
+    /// Jaeger's: [`JaegerErrorAnswer`].
+    Jaeger,
+}
+
+impl Surface {
+    /// That of a path.
+    pub fn of(path: &str) -> Self {
+        match path.split('/').nth(1) {
+            Some("grafana") => Self::Grafana,
+            Some("jaeger") => Self::Jaeger,
+            _ => Self::Own,
+        }
+    }
+
+    fn body(self, status: StatusCode, code: &'static str, message: &str) -> Response {
+        let error = ErrorBody { code, message: message.to_owned() };
+        match self {
+            Self::Own => (status, Json(ErrorAnswer { error })).into_response(),
+            Self::Grafana => (status, Json(GrafanaErrorAnswer { error, message: message.to_owned() })).into_response(),
+            Self::Jaeger => {
+                let errors = vec![JaegerError { code: status.as_u16(), msg: message.to_owned() }];
+                (status, Json(JaegerErrorAnswer { data: None, error, errors })).into_response()
+            }
+        }
+    }
+}
+
+/// The body of every answer with a status of 400 or more.
+#[derive(Serialize, ToSchema)]
+pub struct ErrorAnswer {
+    error: ErrorBody,
+}
+
+/// An error below `/grafana`: Grafana shows `message`.
+#[derive(Serialize, ToSchema)]
+pub struct GrafanaErrorAnswer {
+    error: ErrorBody,
+    message: String,
+}
+
+/// An error below `/jaeger`: clients of Jaeger read `errors`.
+#[derive(Serialize, ToSchema)]
+pub struct JaegerErrorAnswer {
+    /// Always null.
+    #[schema(value_type = Option<Object>)]
+    data: Option<()>,
+    error: ErrorBody,
+    errors: Vec<JaegerError>,
+}
+
+/// An error as Jaeger tells it.
+#[derive(Serialize, ToSchema)]
+struct JaegerError {
+    /// The HTTP status.
+    code: u16,
+    msg: String,
+}
+
+/// What went wrong.
+#[derive(Serialize, ToSchema)]
+struct ErrorBody {
+    /// For programs: it stays as it is.
+    #[schema(value_type = String, example = "invalid")]
+    code: &'static str,
+    /// For people: what is wrong, where, and what to do.
+    message: String,
+}
+
+fn respond(error: &Error, surface: Surface) -> Response {
     let status = status_of(error.kind());
     // What broke inside is for the log; what the sender did wrong is for the sender.
     let message = if status == StatusCode::INTERNAL_SERVER_ERROR {
@@ -100,7 +188,7 @@ fn respond(error: &Error, body: impl FnOnce(StatusCode, &str, &str) -> Response)
     } else {
         error.chain()
     };
-    let mut response = body(status, error.kind().code(), &message);
+    let mut response = surface.body(status, error.kind().code(), &message);
     let headers = response.headers_mut();
     match status {
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
@@ -117,27 +205,20 @@ fn respond(error: &Error, body: impl FnOnce(StatusCode, &str, &str) -> Response)
 }
 
 /// No such path.
-pub async fn no_route(uri: Uri) -> Response {
-    let error = Error::new(Kind::NotFound, format!("there is nothing at {}", uri.path()));
-    match uri.path().split('/').nth(1) {
-        Some("grafana") => GrafanaFailure(error).into_response(),
-        Some("jaeger") => JaegerFailure(error).into_response(),
-        _ => Failure(error).into_response(),
-    }
+pub async fn no_route(uri: Uri) -> FailureAt {
+    FailureAt::new(uri.path(), Error::new(Kind::NotFound, format!("there is nothing at {}", uri.path())))
 }
 
 /// No such method here.
 pub async fn no_method(method: Method, uri: Uri) -> Response {
-    body(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &format!("{} does not take {method}", uri.path()))
+    let message = format!("{} does not take {method}", uri.path());
+    Surface::of(uri.path()).body(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &message)
 }
 
 /// A bug; the connection lives on.
 #[allow(clippy::needless_pass_by_value)] // the shape that the layer asks for
 pub fn panicked(_: Box<dyn Any + Send>) -> Response {
     tracing::error!("a request handler panicked");
-    body(StatusCode::INTERNAL_SERVER_ERROR, "internal", "an internal error; the server's log says more")
-}
-
-fn body(status: StatusCode, code: &str, message: &str) -> Response {
-    (status, Json(json!({ "error": { "code": code, "message": message } }))).into_response()
+    let message = "an internal error; the server's log says more";
+    Surface::Own.body(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
 }

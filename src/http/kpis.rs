@@ -1,10 +1,15 @@
 //! `GET /api/v1/kpis?month=YYYY-MM` and `GET /api/v1/kpis/{name}`.
 
-use axum::{Json, extract::Path};
+use axum::Json;
 use chrono::{DateTime, Datelike, NaiveDate};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
-use super::{access::CallerEngine, error::Failure, params::Params};
+use super::{
+    access::CallerEngine,
+    error::Failure,
+    params::{Named, Params},
+};
 use crate::{
     error::{Context, Error, Kind, Result},
     kpi::ScoreCard,
@@ -12,13 +17,23 @@ use crate::{
 };
 
 /// The query string.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct CardQuery {
+    /// `YYYY-MM`; the running month (UTC) where it is absent.
+    #[param(nullable = false, example = "2026-05")]
     month: Option<String>,
 }
 
-/// The score card of a month; the running one (UTC) unless another is named.
+/// The score card of a month.
+#[utoipa::path(
+    get, path = "/api/v1/kpis", tag = "analytics", operation_id = "kpi_card", params(CardQuery),
+    responses(
+        (status = 200, description = "Every KPI in its month", body = ScoreCard),
+        (status = 400, description = "`invalid`: a field that is not here, or a month that is none"),
+    ),
+)]
 pub async fn card(
     CallerEngine(engine): CallerEngine,
     Params(query): Params<CardQuery>,
@@ -30,10 +45,26 @@ pub async fn card(
     Ok(Json(engine.score_card(first).await?))
 }
 
-/// One KPI, each window judged. The query string is that of the named query.
+/// One KPI, each window judged.
+///
+/// `GET /api/v1/queries` lists what the KPI takes: `from`, `to`, `grain`, `by`, `tenant_id`, `agent_id`, `model`.
+/// `from` is moved back to the start of its window. At most 8,784 windows and 50,000 rows.
+#[utoipa::path(
+    get, path = "/api/v1/kpis/{name}", tag = "analytics", operation_id = "kpi",
+    params(
+        ("name" = String, Path, description = "The KPI", example = "error_rate"),
+        ("arguments" = Option<BTreeMap<String, String>>, Query, nullable = false, style = Form, explode,
+            description = "The parameters of the KPI, each under its own name", example = json!({"by": "agent"})),
+    ),
+    responses(
+        (status = 200, description = "The windows that have calls", body = KpiAnswer),
+        (status = 400, description = "`invalid`: a parameter that the KPI does not have, or a value that does not fit"),
+        (status = 404, description = "`not_found`: there is no such KPI; the message names those that there are"),
+    ),
+)]
 pub async fn one(
     CallerEngine(engine): CallerEngine,
-    Path(name): Path<String>,
+    Named(name): Named,
     Params(arguments): Params<Vec<(String, String)>>,
 ) -> Result<Json<KpiAnswer>, Failure> {
     let arguments = arguments.iter().map(|(name, value)| (name.as_str(), value.as_str()));

@@ -10,8 +10,15 @@ use axum::{
     },
 };
 use serde::Serialize;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        Array, OneOfBuilder, RefOr, Schema,
+        schema::{AdditionalProperties, ObjectBuilder},
+    },
+};
 
-use super::{App, access::CallerScope, error::Failure};
+use super::{App, access::CallerScope, error::Failure, openapi::Binary};
 use crate::{
     decode::{Encoding, Shape},
     error::{Context, Error, Kind, Result},
@@ -22,11 +29,12 @@ use crate::{
 const REJECTED_SHOWN_MAX: usize = 1_000;
 
 /// The answer to a batch.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct LogsAnswer {
     /// Records stored, now or when the batch came first.
     accepted: u64,
     /// Lines that were no record; the first thousand.
+    #[schema(max_items = 1000)]
     rejected: Vec<RejectedLine>,
     /// The batch's place in the order of everything acknowledged.
     seq: u64,
@@ -35,13 +43,47 @@ pub struct LogsAnswer {
     duplicate: bool,
 }
 
-#[derive(Serialize)]
+/// A line that was no record.
+#[derive(Serialize, ToSchema)]
 struct RejectedLine {
+    /// The line of NDJSON, or the element of an array, from 1.
     line: u64,
+    /// Why.
     reason: String,
 }
 
 /// Takes a batch; the answer comes when it is durable and can be queried.
+///
+/// The shape is found out from the bytes, whatever the content type says: one JSON object a line, one JSON array of
+/// objects, or one object over several lines. UTF-8. No field of a record is required; fields without a column are kept
+/// in `attributes`. A 200 may carry rejected lines. After a 500 or a broken connection, send the same batch again.
+#[utoipa::path(
+    post, path = "/api/v1/logs", tag = "ingest", operation_id = "logs",
+    params(
+        ("Content-Encoding" = Option<String>, Header, nullable = false,
+            description = "How the body is packed: `gzip` (`x-gzip`), `zstd` with a window of at most 8 MiB, or `identity`"),
+        ("Idempotency-Key" = Option<String>, Header, nullable = false, min_length = 1, pattern = "^[!-~]([ -~]*[!-~])?$",
+            description = "ASCII, unique to the batch: a batch whose key came in the last 24 hours                 (`ingest.receipt_hours`) is not stored again. Without it, batches whose records all have a time and an id                 of their own are told by their content"),
+    ),
+    request_body(
+        description = "Records, at most 64 MiB as sent and unpacked (`ingest.body_bytes_max`)",
+        content(
+            (String = "application/x-ndjson"), (String = "application/ndjson"), (String = "application/jsonl"),
+            (String = "application/x-jsonlines"), (String = "application/jsonlines"), (String = "application/json-seq"),
+            (Records = "application/json"), (String = "text/json"), (String = "text/plain"),
+            (Binary = "application/octet-stream"),
+        ),
+    ),
+    responses(
+        (status = 200, description = "Stored, or stored before", body = LogsAnswer),
+        (status = 400, description = "`invalid`: no line is JSON, the body breaks off or is empty, it is not whole gzip or zstd data, or `Idempotency-Key` is empty or not ASCII"),
+        (status = 408, description = "`timeout`: the body comes more slowly than 16 KiB/s, 10 s allowed for"),
+        (status = 413, description = "`too_large`: more than 64 MiB as sent or unpacked, a zstd window above 8 MiB, or more records than the buffer has room for"),
+        (status = 415, description = "`unsupported_media_type`: another content type or encoding"),
+        (status = 422, description = "`idempotency_key_reused`: the key came before with another body; nothing of this one is stored"),
+        (status = 503, description = "`busy`: there is no room within 5 s (`ingest.wait_ms_max`), the disk is full, the server stops, or more than `clients.requests_max` (512) requests are open"),
+    ),
+)]
 pub async fn ingest(
     State(app): State<App>,
     CallerScope(scope): CallerScope,
@@ -65,6 +107,18 @@ pub async fn ingest(
     let answer = app.ingestor.ingest(request).await?;
     Ok(Json(LogsAnswer::from(answer)))
 }
+
+/// Records as one JSON text, for the description: an array of them, or one alone.
+enum Records {}
+
+impl PartialSchema for Records {
+    fn schema() -> RefOr<Schema> {
+        let record = || ObjectBuilder::new().additional_properties(Some(AdditionalProperties::FreeForm(true)));
+        OneOfBuilder::new().item(Array::new(record())).item(record()).into()
+    }
+}
+
+impl ToSchema for Records {}
 
 impl From<Answer> for LogsAnswer {
     fn from(answer: Answer) -> Self {

@@ -54,6 +54,15 @@ pub async fn count(State(app): State<App>, path: Option<MatchedPath>, request: R
 
 /// All families in the format that the scraper prefers. Never runs SQL: those of SQL files are as they were last
 /// asked for.
+///
+/// OpenMetrics 1.0.0 for those that `Accept` it, text format 0.0.4 for all others. A key that is bound to tenants sees the
+/// series that carry one of them.
+#[utoipa::path(
+    get, path = "/metrics", tag = "prometheus", operation_id = "metrics",
+    responses((status = 200, description = "Every family", content(
+        (String = "text/plain"), (String = "application/openmetrics-text"),
+    ))),
+)]
 pub async fn scrape(State(app): State<App>, CallerScope(scope): CallerScope, headers: HeaderMap) -> Response {
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
     let format = Format::negotiate(accept);

@@ -6,22 +6,40 @@ use axum::{
 };
 use chrono::{DateTime, Days, NaiveDate};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::{access::CallerEngine, error::Failure, params::Params};
 use crate::{
     error::{Context, Error, Kind, Result},
-    report::Format,
+    report::{CostReport, Format},
 };
 
 /// The query string.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct CostQuery {
+    /// A UTC day; yesterday where it is absent.
+    #[param(nullable = false, format = Date)]
     day: Option<String>,
+    /// The format of the answer.
+    #[param(nullable = false, inline, value_type = Option<Format>, default = "json")]
     format: Option<String>,
 }
 
-/// The cost report of a day; yesterday (UTC) unless one is named.
+/// The cost report of a day.
+#[utoipa::path(
+    get, path = "/api/v1/reports/cost", tag = "analytics", operation_id = "report_cost", params(CostQuery),
+    responses(
+        (status = 200, description = "The report", headers(("x-report-verdict" = String, description = "`normal`, `costspike` or `nodata`")),
+            content(
+                (CostReport = "application/json"), (String = "text/plain"), (String = "text/markdown"),
+                (String = "text/html"), (String = "text/csv"),
+            ),
+        ),
+        (status = 400, description = "`invalid`: a field that is not here, a day that is none, or another format"),
+    ),
+)]
 pub async fn cost(CallerEngine(engine): CallerEngine, Params(query): Params<CostQuery>) -> Result<Response, Failure> {
     let day = match query.day {
         Some(text) => parse_day(&text)?,

@@ -1,70 +1,82 @@
-//! The URL map, on one page.
+//! The URL map, on one page: which handlers there are, and what their callers need. A handler's own path stands at it, with
+//! its description, and all of them are at `/docs`.
 
-use axum::{
-    Router,
-    extract::DefaultBodyLimit,
-    middleware,
-    routing::{delete, get, post},
-};
+use axum::{Extension, Router, extract::DefaultBodyLimit, middleware};
 use tower_http::{CompressionLevel, catch_panic::CatchPanicLayer, compression::CompressionLayer};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
     access::{Needs, admit},
-    backup, connections, coverage, drift, error, experiments, grafana, jaeger, keys, kpis, logs, maintenance, metrics,
+    backup, connections, coverage, docs, drift, error, experiments, grafana, jaeger, keys, kpis, logs, maintenance,
+    metrics,
+    openapi::{self, Document},
     queries, reports, sql, status,
 };
 use crate::access::Permission;
 
 /// Every route.
 pub fn routes(app: App) -> Router {
-    let behind = |permission, is_statement, routes: Router<App>| {
+    let behind = |permission, is_statement, mut routes: OpenApiRouter<App>| {
         let needs = Needs { permission, is_statement };
+        openapi::guard(routes.get_openapi_mut(), needs);
         routes.route_layer(middleware::from_fn_with_state((app.clone(), needs), admit))
     };
-    let open = Router::new().route("/healthz", get(status::healthz)).route("/readyz", get(status::readyz));
-    let ingest = Router::new().route("/api/v1/logs", post(logs::ingest));
-    let statements = Router::new()
-        .route("/api/v1/sql", get(sql::get).post(sql::post))
-        .route("/api/v1/queries/{name}", get(queries::run))
-        .route("/api/v1/kpis", get(kpis::card))
-        .route("/api/v1/kpis/{name}", get(kpis::one))
-        .route("/api/v1/coverage", get(coverage::of_agents))
-        .route("/api/v1/drift", get(drift::compare))
-        .route("/api/v1/experiments", get(experiments::list))
-        .route("/api/v1/experiments/{id}", get(experiments::one))
-        .route("/api/v1/reports/cost", get(reports::cost))
-        .route("/grafana/metric-payload-options", post(grafana::payload_options))
-        .route("/grafana/query", post(grafana::query))
-        .route("/grafana/variable", post(grafana::variable))
-        .route("/grafana/tag-values", post(grafana::tag_values))
-        .route("/jaeger/api/services", get(jaeger::services))
-        .route("/jaeger/api/services/{service}/operations", get(jaeger::operations))
-        .route("/jaeger/api/operations", get(jaeger::operations_of))
-        .route("/jaeger/api/traces", get(jaeger::search))
-        .route("/jaeger/api/traces/{id}", get(jaeger::trace));
-    let looks = Router::new()
-        .route("/", get(status::index))
-        .route("/metrics", get(metrics::scrape))
-        .route("/api/v1/queries", get(queries::list))
-        .route("/grafana", get(grafana::health))
-        .route("/grafana/", get(grafana::health))
-        .route("/grafana/metrics", post(grafana::metrics))
-        .route("/grafana/search", post(grafana::search))
-        .route("/grafana/tag-keys", post(grafana::tag_keys))
-        .route("/api/v1/status", get(status::status));
-    let administration = Router::new()
-        .route("/api/v1/maintenance", get(maintenance::plan).post(maintenance::run))
-        .route("/api/v1/forget", post(maintenance::forget))
-        .route("/api/v1/backup", post(backup::write))
-        .route("/api/v1/keys", get(keys::list).post(keys::create))
-        .route("/api/v1/keys/{id}", delete(keys::revoke));
-    open.merge(behind(Permission::Ingest, false, ingest))
+    let open = OpenApiRouter::with_openapi(openapi::outline())
+        .routes(routes!(status::healthz))
+        .routes(routes!(status::readyz));
+    let ingest = OpenApiRouter::default().routes(routes!(logs::ingest));
+    let statements = OpenApiRouter::default()
+        .routes(routes!(sql::get, sql::post))
+        .routes(routes!(queries::run))
+        .routes(routes!(kpis::card))
+        .routes(routes!(kpis::one))
+        .routes(routes!(coverage::of_agents))
+        .routes(routes!(drift::compare))
+        .routes(routes!(experiments::list))
+        .routes(routes!(experiments::one))
+        .routes(routes!(reports::cost))
+        .routes(routes!(grafana::payload_options))
+        .routes(routes!(grafana::query::query))
+        .routes(routes!(grafana::values::variable))
+        .routes(routes!(grafana::values::tag_values))
+        .routes(routes!(jaeger::services))
+        .routes(routes!(jaeger::operations))
+        .routes(routes!(jaeger::operations_of))
+        .routes(routes!(jaeger::search))
+        .routes(routes!(jaeger::trace));
+    let looks = OpenApiRouter::default()
+        .routes(routes!(status::index))
+        .routes(routes!(metrics::scrape))
+        .routes(routes!(queries::list))
+        .routes(routes!(grafana::health))
+        .routes(routes!(grafana::health_with_slash))
+        .routes(routes!(grafana::metrics))
+        .routes(routes!(grafana::search))
+        .routes(routes!(grafana::values::tag_keys))
+        .routes(routes!(status::status))
+        .routes(routes!(openapi::document))
+        .routes(routes!(openapi::document_below_api))
+        .routes(routes!(docs::without_slash))
+        .routes(routes!(docs::page))
+        .routes(routes!(docs::file));
+    let administration = OpenApiRouter::default()
+        .routes(routes!(maintenance::plan, maintenance::run))
+        .routes(routes!(maintenance::forget))
+        .routes(routes!(backup::write))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::revoke));
+    let (routes, mut description) = open
+        .merge(behind(Permission::Ingest, false, ingest))
         .merge(behind(Permission::Query, true, statements))
         .merge(behind(Permission::Query, false, looks))
         .merge(behind(Permission::Admin, false, administration))
+        .split_for_parts();
+    openapi::complete(&mut description, app.engine_of_everybody.library());
+    routes
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::no_method)
+        .layer(Extension(Document::new(&description)))
         // Handlers bound their bodies themselves, with our own message.
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn(connections::counted))

@@ -11,8 +11,15 @@ use axum::{
 };
 use futures::stream;
 use serde::Deserialize;
+use utoipa::{
+    IntoParams, ToSchema,
+    openapi::{
+        Array, Object, OneOfBuilder, RefOr, Schema,
+        schema::{ObjectBuilder, SchemaType, Type},
+    },
+};
 
-use super::{App, access::CallerEngine, error::Failure, params::Params};
+use super::{App, access::CallerEngine, error::Failure, openapi::Binary, params::Params};
 use crate::{
     error::{Context, Error, Kind, Result},
     query::{Engine, Format, Options, Output, QueryParams, Rows},
@@ -24,29 +31,71 @@ const STATEMENT_BYTES_MAX: usize = 1 << 20;
 /// status code.
 const HELD_BYTES: usize = 256 * 1024;
 
-#[derive(Deserialize)]
+/// A statement.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct SqlRequest {
+    /// One statement, and only one that reads.
+    #[schema(example = "select model, count(*) as calls from agent_logs where agent_id = $agent group by 1")]
     q: String,
+    /// An array for `$1`, `$2`, …, or an object for `$name`; of texts, numbers, booleans and null.
     #[serde(default)]
+    #[schema(schema_with = params_schema)]
     params: Option<serde_json::Value>,
+    /// That of `Accept` where it is absent, else `json`.
     #[serde(default)]
+    #[schema(value_type = Option<Format>)]
     format: Option<String>,
+    /// Whether rollups may answer.
     #[serde(default)]
+    #[schema(pattern = "^(on|off)$", default = "on")]
     rollups: Option<String>,
 }
 
 /// The query string of a GET; `params` is JSON text.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct SqlQuery {
+    /// One statement, and only one that reads.
+    #[param(required = true, nullable = false, example = "select count(*) as calls from agent_logs")]
     q: Option<String>,
+    /// JSON text: an array for `$1`, `$2`, …, or an object for `$name`.
+    #[param(nullable = false, example = "[]")]
     params: Option<String>,
+    /// That of `Accept` where it is absent, else `json`.
+    #[param(nullable = false, inline, value_type = Option<Format>)]
     format: Option<String>,
+    /// Whether rollups may answer.
+    #[param(nullable = false, pattern = "^(on|off)$", default = "on")]
     rollups: Option<String>,
 }
 
+/// The shape of `params` in a body.
+fn params_schema() -> RefOr<Schema> {
+    let any = || ObjectBuilder::new().schema_type(SchemaType::AnyValue);
+    let named = ObjectBuilder::new().additional_properties(Some(any()));
+    let shapes = OneOfBuilder::new().item(Array::new(any())).item(named).item(Object::with_type(Type::Null));
+    let says = "An array for `$1`, `$2`, …, or an object for `$name`; of texts, numbers, booleans and null.";
+    shapes.description(Some(says)).examples([serde_json::json!({ "agent": "rag_agent_v2" })]).into()
+}
+
 /// Runs the statement in `q`.
+///
+/// SELECT, EXPLAIN, SHOW and DESCRIBE, in the dialect of DataFusion, which is close to PostgreSQL's.
+#[utoipa::path(
+    get, path = "/api/v1/sql", tag = "sql", operation_id = "sql", params(SqlQuery),
+    responses(
+        (status = 200, description = "Rows, as they come. A result above 256 KiB is streamed; when it fails in the middle, the connection breaks off",
+            headers(("x-query-id" = String, description = "An id of this answer, for logs")),
+            content(
+                (Vec<BTreeMap<String, serde_json::Value>> = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"),
+                (Binary = "application/vnd.apache.arrow.stream"), (Binary = "application/vnd.apache.parquet"),
+            ),
+        ),
+        (status = 400, description = "`invalid`: the statement is wrong or does not read, or a field is none of these; the message says what and where"),
+    ),
+)]
 pub async fn get(
     CallerEngine(engine): CallerEngine,
     Params(query): Params<SqlQuery>,
@@ -61,6 +110,31 @@ pub async fn get(
 }
 
 /// Runs the statement in the body: JSON `{q, params, format}`, or the statement itself as text.
+///
+/// A body that begins with `{` is JSON, whatever its content type says. With a statement as text, `format` and `rollups`
+/// may stand in the query string.
+#[utoipa::path(
+    post, path = "/api/v1/sql", tag = "sql", operation_id = "sql_post",
+    params(
+        ("format" = inline(Option<Format>), Query, nullable = false, description = "As in the body"),
+        ("rollups" = Option<String>, Query, nullable = false, pattern = "^(on|off)$", description = "As in the body"),
+    ),
+    request_body(
+        description = "At most 1 MiB",
+        content((SqlRequest = "application/json"), (String = "text/plain", example = "select count(*) as calls from agent_logs")),
+    ),
+    responses(
+        (status = 200, description = "Rows, as they come. A result above 256 KiB is streamed; when it fails in the middle, the connection breaks off",
+            headers(("x-query-id" = String, description = "An id of this answer, for logs")),
+            content(
+                (Vec<BTreeMap<String, serde_json::Value>> = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"),
+                (Binary = "application/vnd.apache.arrow.stream"), (Binary = "application/vnd.apache.parquet"),
+            ),
+        ),
+        (status = 400, description = "`invalid`: the statement is wrong or does not read, or the body is not of this form; the message says what and where"),
+        (status = 413, description = "`too_large`: the body is larger than 1 MiB"),
+    ),
+)]
 pub async fn post(
     State(app): State<App>,
     CallerEngine(engine): CallerEngine,

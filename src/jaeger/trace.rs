@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use chrono::DateTime;
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::{Call, Tool};
 
@@ -18,7 +19,8 @@ const ID_LETTERS: usize = 16;
 const TAG_CHARS_MAX: usize = 4_096;
 
 /// A trace.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = JaegerTrace)]
 #[serde(rename_all = "camelCase")]
 pub struct Trace {
     /// Its id.
@@ -33,7 +35,8 @@ pub struct Trace {
 }
 
 /// A span.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = JaegerSpan)]
 #[serde(rename_all = "camelCase")]
 pub struct Span {
     #[serde(rename = "traceID")]
@@ -56,7 +59,8 @@ pub struct Span {
 }
 
 /// What a span belongs to.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = JaegerReference)]
 #[serde(rename_all = "camelCase")]
 pub struct Reference {
     ref_type: &'static str,
@@ -68,7 +72,8 @@ pub struct Reference {
 }
 
 /// Who made spans.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = JaegerProcess)]
 #[serde(rename_all = "camelCase")]
 pub struct Process {
     service_name: String,
@@ -76,7 +81,8 @@ pub struct Process {
 }
 
 /// Something that is said of a span.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = JaegerTag)]
 pub struct Tag {
     key: &'static str,
     #[serde(rename = "type")]

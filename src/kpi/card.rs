@@ -1,6 +1,7 @@
 //! The score card of a month: which tier each of its lines reaches, and what each agent's work brings.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     Definition, Figure, Need,
@@ -11,7 +12,7 @@ use super::{
 pub const RETURN_ON_COST: &str = "return_on_cost";
 
 /// How far a line gets. Each tier asks more than the one before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Tier {
     /// Not even the first.
@@ -25,7 +26,7 @@ pub enum Tier {
 }
 
 /// A KPI in its month.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct CardLine {
     /// What is measured, and how.
     #[serde(flatten)]
@@ -49,7 +50,7 @@ pub struct CardLine {
 }
 
 /// What an agent's work brings.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct ReturnLine {
     /// The agent; null for calls that name none.
     pub agent_id: Option<String>,
@@ -72,7 +73,7 @@ pub struct ReturnLine {
 }
 
 /// A month's KPIs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct ScoreCard {
     /// The month, `YYYY-MM`.
     pub month: String,

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::{Definition, FIELDS, Need, SURFACES, field::CountedAmong};
 
@@ -23,7 +24,7 @@ pub struct AgentFields {
 }
 
 /// What arrives of every agent.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Coverage {
     /// Start of the range, UTC.
     pub from: String,
@@ -34,7 +35,7 @@ pub struct Coverage {
 }
 
 /// What arrives of an agent.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct AgentCoverage {
     /// The agent; null for calls that name none.
     pub agent_id: Option<String>,
@@ -51,7 +52,7 @@ pub struct AgentCoverage {
 }
 
 /// How much of a field arrives.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct FieldCoverage {
     /// Its name.
     pub field: &'static str,
@@ -64,7 +65,7 @@ pub struct FieldCoverage {
 }
 
 /// A KPI and what it lacks.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Lacking {
     /// Its name.
     pub kpi: String,
@@ -75,7 +76,7 @@ pub struct Lacking {
 }
 
 /// Something that watches, and what it would have to see.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Blind {
     /// `prometheus_alert`, `kpi_alert` or `score_card`.
     pub kind: &'static str,

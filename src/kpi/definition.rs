@@ -15,6 +15,7 @@
 //! `value`, `samples`, and `numerator` and `denominator` where they say more.
 
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 use super::{Bound, Field, Grain};
 use crate::named::{HeaderError, NamedSql, OtherLine, ParamKind};
@@ -37,7 +38,8 @@ const PARAMS: [(&str, ParamKind, &[&str]); 7] = [
 const COLUMNS: [&str; 4] = ["window_start", "key", "value", "samples"];
 
 /// A KPI.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = KpiDefinition)]
 pub struct Definition {
     /// Its file's name.
     pub name: String,
@@ -48,12 +50,16 @@ pub struct Definition {
     /// The unit of its value.
     pub unit: String,
     /// Where its value is good.
+    #[schema(value_type = Option<String>, example = "< 0.01")]
     pub target: Option<Bound>,
     /// Where its value calls for someone.
+    #[schema(value_type = Option<String>, example = "> 0.05")]
     pub alert: Option<Bound>,
     /// What the three tiers of the score card ask, the easiest first.
+    #[schema(value_type = Option<Vec<String>>, min_items = 3, max_items = 3)]
     pub tiers: Option<[Bound; 3]>,
     /// What must arrive for it to be measured.
+    #[schema(value_type = Vec<String>)]
     pub needs: Vec<Need>,
     /// Fewer samples are too few to judge.
     pub samples_min: u64,
@@ -64,7 +70,8 @@ pub struct Definition {
 }
 
 /// What a KPI is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = KpiGroup)]
 #[serde(rename_all = "lowercase")]
 pub enum Group {
     /// How long things take.

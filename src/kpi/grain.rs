@@ -2,9 +2,10 @@
 
 use chrono::{DateTime, Datelike, Months, NaiveDate, TimeDelta};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// How long a window lasts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Grain {
     /// An hour of UTC.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use chrono::DateTime;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Bound, Definition, Figure, Grain, Need};
 
@@ -11,7 +12,8 @@ use super::{Bound, Definition, Figure, Grain, Need};
 const ROUNDING: f64 = 1e-9;
 
 /// What is said of a figure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = KpiState)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// It is where it should be.
@@ -31,7 +33,8 @@ pub enum State {
 }
 
 /// A judgement with its reason.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = KpiJudged)]
 pub struct Judged {
     /// What is said of the figure.
     pub state: State,
@@ -42,7 +45,8 @@ pub struct Judged {
 }
 
 /// How a figure moved against the window before.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = KpiTrend)]
 pub struct Trend {
     /// The value before.
     pub before: f64,
@@ -55,7 +59,8 @@ pub struct Trend {
 }
 
 /// Where a figure moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = KpiDirection)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// To the good side.
@@ -71,7 +76,8 @@ pub enum Direction {
 }
 
 /// One window of one key, judged.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = KpiWindow)]
 pub struct Window {
     /// Its start, UTC.
     pub window_start: String,

@@ -11,6 +11,7 @@ use arrow::{
     datatypes::DataType,
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Maintainer;
 use crate::{
@@ -30,7 +31,7 @@ pub enum Subject {
 }
 
 /// What went, or would go.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Forgotten {
     /// Records.
     pub records: u64,

@@ -19,6 +19,7 @@ use arrow::{
 };
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     clock::AgeClock,
@@ -51,7 +52,8 @@ pub struct Settings {
 }
 
 /// Something that is due.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = MaintenanceDue)]
 pub struct Due {
     /// The table.
     pub table: String,
@@ -87,7 +89,8 @@ impl fmt::Display for Due {
 }
 
 /// What a pass did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = MaintenanceDone)]
 pub struct Done {
     /// Commits.
     pub actions: u64,

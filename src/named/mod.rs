@@ -39,12 +39,14 @@ mod time;
 use std::fmt;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 pub use bind::{BindError, ParamValue};
 pub use time::parse_time;
 
 /// One file of named SQL.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = NamedQuery)]
 pub struct NamedSql {
     /// The name it is called by: the file's, without its ending.
     pub name: String,
@@ -64,7 +66,8 @@ pub struct NamedSql {
 }
 
 /// A declared parameter.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = QueryParameter)]
 pub struct Param {
     /// The name, without `$`.
     pub name: String,
@@ -82,7 +85,8 @@ pub struct Param {
 }
 
 /// The type of a parameter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[schema(as = QueryParameterKind)]
 #[serde(rename_all = "lowercase")]
 pub enum ParamKind {
     /// A point in time; see [`parse_time`].
@@ -98,7 +102,8 @@ pub enum ParamKind {
 }
 
 /// A header line whose key is for the kind of file that knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = QueryHeaderLine)]
 pub struct OtherLine {
     /// What stands before the colon.
     pub key: String,
@@ -110,7 +115,8 @@ pub struct OtherLine {
 }
 
 /// A documented column of the result.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = QueryColumn)]
 pub struct ColumnDoc {
     /// The column's name in the result.
     pub name: String,

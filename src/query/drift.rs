@@ -7,6 +7,7 @@ use datafusion::{
     logical_expr::{Expr, LogicalPlanBuilder, lit},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Engine, error::from_engine};
 use crate::{
@@ -52,7 +53,8 @@ pub struct DriftRequest {
 }
 
 /// What is said of one group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = DriftState)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// The distribution changed, surely enough and by enough to matter.
@@ -64,7 +66,7 @@ pub enum Verdict {
 }
 
 /// One group's verdict.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct DriftVerdict {
     /// The value of the `by` column; null without one, or for rows that have none.
     pub group: Option<String>,
@@ -90,7 +92,7 @@ pub struct DriftVerdict {
 }
 
 /// The answer to a drift request: the verdicts and everything needed to judge them.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct DriftAnswer {
     /// The column.
     pub column: String,

@@ -10,6 +10,7 @@ use arrow::{
 };
 use chrono::{DateTime, SecondsFormat};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Engine, LibraryKind, Range};
 use crate::{
@@ -127,7 +128,7 @@ fn planned_units_of(text: &str) -> Result<f64> {
 }
 
 /// A line of the list.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct ExperimentLine {
     /// The experiment.
     pub experiment_id: String,
@@ -142,7 +143,8 @@ pub struct ExperimentLine {
 }
 
 /// A variant of the list.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ExperimentVariantLine)]
 pub struct VariantLine {
     /// The variant.
     pub variant: Option<String>,

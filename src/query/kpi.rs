@@ -9,6 +9,7 @@ use arrow::{
 use chrono::{DateTime, NaiveDate, SecondsFormat};
 use datafusion::{catalog::TableProvider, datasource::MemTable, error::DataFusionError};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Engine, LibraryKind, Range};
 use crate::{
@@ -29,7 +30,7 @@ const WINDOWS_MAX: i64 = 24 * 366;
 const ROWS_MAX: usize = 50_000;
 
 /// A KPI over a range, window by window.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct KpiAnswer {
     /// What is measured, and how.
     #[serde(flatten)]

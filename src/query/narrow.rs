@@ -139,6 +139,9 @@ pub fn filterable() -> impl Iterator<Item = (&'static str, bool)> {
     })
 }
 
+/// Greater offsets and limits name no rows that there are, and their sum has to stay a number.
+const ROWS_MAX: usize = 1 << 53;
+
 impl Page {
     /// Takes `offset` and `limit` out of arguments that are not the file's own. Where the file has a `limit` of its
     /// own, it is left to it, and grows by the offset.
@@ -151,8 +154,14 @@ impl Page {
         let mut take = |name: &str| -> Result<Option<usize>> {
             let Some(at) = arguments.iter().position(|(given, _)| given == name) else { return Ok(None) };
             let text = arguments.remove(at).1;
-            let number = || Error::invalid(format!("{name}={text} is no whole number such as 100"));
-            if text.trim().is_empty() { Ok(None) } else { text.trim().parse().map(Some).map_err(|_| number()) }
+            if text.trim().is_empty() {
+                return Ok(None);
+            }
+            let number = text.trim().parse().ok().filter(|number| *number <= ROWS_MAX);
+            let number = number.ok_or_else(|| {
+                Error::invalid(format!("{name}={text} is no whole number such as 100, at most {ROWS_MAX}"))
+            })?;
+            Ok(Some(number))
         };
         if own("offset").is_some() {
             return Ok(Self::default());

@@ -14,6 +14,7 @@ use arrow::{
     },
 };
 use parquet::arrow::ArrowWriter;
+use utoipa::ToSchema;
 
 use crate::error::{Context, Error, Result};
 
@@ -21,12 +22,14 @@ use crate::error::{Context, Error, Result};
 pub(super) const TIMESTAMP_FORMAT: &str = "%Y-%m-%dT%H:%M:%S%.6fZ";
 
 /// A result format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ToSchema)]
+#[schema(as = RowsFormat, rename_all = "lowercase")]
 pub enum Format {
     /// One JSON array of row objects.
     #[default]
     Json,
     /// One JSON object a line.
+    #[schema(rename = "jsonl")]
     JsonLines,
     /// RFC 4180 with a header line.
     Csv,
@@ -99,11 +102,9 @@ impl Output {
             Format::Json => Encoder::Json { bytes: b"[".to_vec(), first: true },
             Format::JsonLines => Encoder::JsonLines(Vec::new()),
             Format::Csv => Encoder::Csv { bytes: Vec::new(), header: true },
-            Format::Arrow => Encoder::Arrow(Box::new(
-                StreamWriter::try_new(Vec::new(), schema).context("cannot start an Arrow stream")?,
-            )),
+            Format::Arrow => Encoder::Arrow(Box::new(StreamWriter::try_new(Vec::new(), schema).map_err(no_place)?)),
             Format::Parquet => Encoder::Parquet(Box::new(
-                ArrowWriter::try_new(Vec::new(), Arc::clone(schema), None).context("cannot start a Parquet file")?,
+                ArrowWriter::try_new(Vec::new(), Arc::clone(schema), None).map_err(no_place)?,
             )),
         };
         let mut output = Self { schema: Arc::clone(schema), encoder };
@@ -115,8 +116,11 @@ impl Output {
     }
 
     /// Adds rows.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::error::Kind::Invalid`] for a type that the format has no place for.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        let context = "cannot write the result";
         match &mut self.encoder {
             Encoder::Json { bytes, first } => {
                 if batch.num_rows() == 0 {
@@ -125,8 +129,8 @@ impl Output {
                 let builder =
                     WriterBuilder::new().with_explicit_nulls(true).with_timestamp_format(TIMESTAMP_FORMAT.to_owned());
                 let mut writer = builder.build::<_, JsonArray>(Vec::new());
-                writer.write(batch).context(context)?;
-                writer.finish().context(context)?;
+                writer.write(batch).map_err(no_place)?;
+                writer.finish().map_err(no_place)?;
                 let text = writer.into_inner();
                 if !*first {
                     bytes.push(b',');
@@ -139,8 +143,8 @@ impl Output {
                 let builder =
                     WriterBuilder::new().with_explicit_nulls(true).with_timestamp_format(TIMESTAMP_FORMAT.to_owned());
                 let mut writer = builder.build::<_, LineDelimited>(bytes);
-                writer.write(batch).context(context)?;
-                writer.finish().context(context)?;
+                writer.write(batch).map_err(no_place)?;
+                writer.finish().map_err(no_place)?;
             }
             Encoder::Csv { bytes, header } => {
                 let mut writer = csv::WriterBuilder::new()
@@ -148,10 +152,10 @@ impl Output {
                     .with_timestamp_format(TIMESTAMP_FORMAT.to_owned())
                     .build(bytes);
                 *header = false;
-                writer.write(&flat(batch)?).context(context)?;
+                writer.write(&flat(batch)?).map_err(no_place)?;
             }
-            Encoder::Arrow(writer) => writer.write(batch).context(context)?,
-            Encoder::Parquet(writer) => writer.write(batch).context(context)?,
+            Encoder::Arrow(writer) => writer.write(batch).map_err(no_place)?,
+            Encoder::Parquet(writer) => writer.write(batch).map_err(no_place)?,
         }
         Ok(())
     }
@@ -170,7 +174,6 @@ impl Output {
 
     /// Ends the result; returns the last bytes.
     pub fn finish(mut self) -> Result<Vec<u8>> {
-        let context = "cannot end the result";
         Ok(match &mut self.encoder {
             Encoder::Json { bytes, .. } => {
                 bytes.extend_from_slice(b"]\n");
@@ -178,12 +181,12 @@ impl Output {
             }
             Encoder::JsonLines(bytes) | Encoder::Csv { bytes, .. } => std::mem::take(bytes),
             Encoder::Arrow(writer) => {
-                writer.finish().context(context)?;
+                writer.finish().map_err(no_place)?;
                 std::mem::take(writer.get_mut())
             }
             Encoder::Parquet(_) => {
                 let Encoder::Parquet(writer) = self.encoder else { return Ok(Vec::new()) };
-                writer.into_inner().context(context)?
+                writer.into_inner().map_err(no_place)?
             }
         })
     }
@@ -192,6 +195,12 @@ impl Output {
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
     }
+}
+
+/// Results are written into memory, so what fails there is a type that the format does not have.
+fn no_place(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::invalid("a column has a type that the format has no place for: cast it, or take another format")
+        .with_source(error)
 }
 
 /// CSV has no nested values: they become their text.

@@ -5,6 +5,7 @@
 
 use chrono::{Days, NaiveDate};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{figures::DayFigures, serialize};
 
@@ -18,7 +19,8 @@ const SPIKE_FACTOR: f64 = 1.5;
 const ROUNDING: f64 = 1e-9;
 
 /// What a report says about its day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = CostVerdict)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// The day is not a spike, or there are too few days before it to tell; `spike.judged` says
@@ -32,7 +34,8 @@ pub enum Verdict {
 }
 
 /// The day against the earlier days, each with its own sample.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = CostComparisons)]
 pub struct Comparisons {
     /// Against the day before.
     pub day_before: Comparison,
@@ -43,7 +46,8 @@ pub struct Comparisons {
 }
 
 /// Whether a comparison was possible, and if not, why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = CostComparability)]
 #[serde(rename_all = "snake_case")]
 pub enum Comparability {
     /// Both costs are known and the baseline is above $0: there is a ratio.
@@ -59,15 +63,18 @@ pub enum Comparability {
 }
 
 /// The day's cost against one baseline.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = CostComparison)]
 pub struct Comparison {
     /// Whether there is something to compare.
     pub status: Comparability,
     /// First UTC day of the baseline.
     #[serde(serialize_with = "serialize::date")]
+    #[schema(value_type = String, format = Date)]
     pub from: NaiveDate,
     /// Last UTC day of the baseline, included.
     #[serde(serialize_with = "serialize::date")]
+    #[schema(value_type = String, format = Date)]
     pub to: NaiveDate,
     /// Days from `from` to `to`.
     pub days: u64,
@@ -86,7 +93,8 @@ pub struct Comparison {
 }
 
 /// The figures behind the verdict.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = CostSpike)]
 pub struct Spike {
     /// Whether day and baseline have enough data to judge.
     pub judged: bool,

@@ -5,6 +5,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     rows::{CallRow, DayTotals, DimensionRow, SessionRow},
@@ -12,10 +13,11 @@ use super::{
 };
 
 /// One UTC day of the report's week.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct DayFigures {
     /// The UTC day.
     #[serde(serialize_with = "serialize::date")]
+    #[schema(value_type = String, format = Date)]
     pub date: NaiveDate,
     /// Calls of the day; 0 is a day without data.
     pub calls: u64,
@@ -44,7 +46,8 @@ pub struct DayFigures {
 }
 
 /// A part of the day's calls and cost.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = DayPart)]
 pub struct Part {
     /// Calls of the part.
     pub calls: u64,
@@ -57,7 +60,7 @@ pub struct Part {
 }
 
 /// The day's cost by one dimension, dearest first.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Breakdown {
     /// The dearest names.
     pub rows: Vec<NameFigures>,
@@ -66,7 +69,7 @@ pub struct Breakdown {
 }
 
 /// One tenant, agent or model on the day.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct NameFigures {
     /// The name; null for the calls that name none.
     pub name: Option<String>,
@@ -99,7 +102,8 @@ pub struct NameFigures {
 }
 
 /// The names beyond those listed, together.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = BreakdownRest)]
 pub struct Rest {
     /// Calls of the day that no listed name has.
     pub calls: u64,
@@ -114,7 +118,7 @@ pub struct Rest {
 }
 
 /// One of the day's dearest sessions.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct SessionFigures {
     /// The session's id, unique within its tenant.
     pub session_id: Option<String>,
@@ -136,17 +140,20 @@ pub struct SessionFigures {
     pub cost_usd: Option<f64>,
     /// First call on the day.
     #[serde(serialize_with = "serialize::optional_time")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub started_at: Option<DateTime<Utc>>,
     /// Last call on the day.
     #[serde(serialize_with = "serialize::optional_time")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<DateTime<Utc>>,
 }
 
 /// One of the day's dearest calls.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct CallFigures {
     /// When the call happened.
     #[serde(serialize_with = "serialize::optional_time")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub timestamp: Option<DateTime<Utc>>,
     /// The tenant the call was made for.
     pub tenant_id: Option<String>,

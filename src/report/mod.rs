@@ -20,6 +20,7 @@ use std::{error::Error as StdError, fmt, str::FromStr};
 
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use self::document::Document;
 pub use self::{
@@ -33,21 +34,25 @@ const FORMAT_VERSION: u32 = 1;
 
 /// The cost report of one UTC day. Its serialization is the JSON format: costs in USD, shares and
 /// ratios as parts of 1, times in RFC 3339, and null for what is not known.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct CostReport {
     /// Version of this format.
     pub format_version: u32,
     /// The reported UTC day.
     #[serde(serialize_with = "serialize::date")]
+    #[schema(value_type = String, format = Date)]
     pub day: NaiveDate,
     /// Start of the day.
     #[serde(serialize_with = "serialize::time")]
+    #[schema(value_type = String, format = DateTime)]
     pub from: DateTime<Utc>,
     /// End of the day, not included.
     #[serde(serialize_with = "serialize::time")]
+    #[schema(value_type = String, format = DateTime)]
     pub until: DateTime<Utc>,
     /// When the report was made.
     #[serde(serialize_with = "serialize::time")]
+    #[schema(value_type = String, format = DateTime)]
     pub generated_at: DateTime<Utc>,
     /// Whether the day was over when the report was made.
     pub day_is_over: bool,
@@ -76,11 +81,13 @@ pub struct CostReport {
 }
 
 /// The forms a report is written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
+#[schema(as = ReportFormat, rename_all = "lowercase")]
 pub enum Format {
     /// Aligned tables of at most 100 columns, for a terminal and for cron mail.
     Text,
     /// Markdown with tables.
+    #[schema(rename = "md")]
     Markdown,
     /// One HTML file with inline styles and no scripts, for mail and browser.
     Html,

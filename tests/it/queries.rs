@@ -5,6 +5,19 @@ use driftline::{clock::Clock, config::Config, daemon::Store};
 use crate::app::{TestApp, failure, json, record};
 
 #[tokio::test]
+async fn a_page_lies_within_what_can_be_counted() {
+    let app = TestApp::start().await;
+    let beyond = (1_u64 << 63).to_string();
+    for (query, field) in
+        [("cost_by_agent_daily", "offset"), ("cost_by_agent_daily", "limit"), ("top_sessions_by_cost", "offset")]
+    {
+        let asked = app.get(&format!("/api/v1/queries/{query}")).query(&[(field, &beyond)]);
+        let (status, message) = failure(asked).await;
+        assert!(status == 400 && message.starts_with(&format!("{field}={beyond} is no whole number")), "{message}");
+    }
+}
+
+#[tokio::test]
 async fn every_shipped_file_plans_and_every_query_runs() {
     let app = TestApp::start().await;
     app.logs(record(-30, "a", "rag", 0.5)).await;

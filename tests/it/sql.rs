@@ -157,6 +157,16 @@ async fn a_value_of_any_kind_has_to_be_told() {
 }
 
 #[tokio::test]
+async fn a_type_that_a_format_lacks_is_the_statements_fault() {
+    let app = TestApp::start().await;
+    for (statement, format) in [("select map {1: 2} as odd", "json"), ("select interval '1 day' as odd", "parquet")] {
+        let query = [("q", statement), ("format", format)];
+        let (status, message) = failure(app.get("/api/v1/sql").query(&query)).await;
+        assert!(status == 400 && message.contains("no place for"), "{status} {message}");
+    }
+}
+
+#[tokio::test]
 async fn what_one_step_makes_is_bounded() {
     let app = app_with_rows().await;
     for (much, name) in [

@@ -72,6 +72,8 @@ const CONFINED: &[Confined] = &[
     Confined { path: "hyper_util", places: &["http"], reason: "HTTP is a translation at the edge" },
     Confined { path: "rlimit", places: &["daemon"], reason: "what the process may take is settled at its start" },
     Confined { path: "tower_http", places: &["http"], reason: "HTTP is a translation at the edge" },
+    Confined { path: "utoipa_axum", places: &["http"], reason: "the description of routes stands at the edge" },
+    Confined { path: "utoipa_swagger_ui", places: &["http"], reason: "its page is a route" },
     Confined { path: "tokio_rustls", places: &["http"], reason: "TLS is a translation at the edge" },
     Confined { path: "getrandom", places: &["gate"], reason: "secrets are made in one place" },
     Confined { path: "sqlx", places: &["catalog"], reason: "one room knows the state database" },

@@ -4,7 +4,7 @@
 use axum::{Json, body::Body, extract::State};
 use serde_json::Value;
 
-use super::read;
+use super::{read, shapes};
 use crate::{
     error::{Error, Kind, Result},
     grafana::{
@@ -16,6 +16,19 @@ use crate::{
 };
 
 /// Answers all targets of a panel.
+///
+/// One target that fails fails the request: an answer has no place for an error beside series.
+#[utoipa::path(
+    post, path = "/grafana/query", tag = "grafana", operation_id = "grafana_query",
+    request_body(content = shapes::Query, description = "JSON whatever the content type says"),
+    responses(
+        (status = 200, description = "Series and tables, in the order of the targets", body = Vec<shapes::Element>),
+        (status = 400, description = "`invalid`: the body is not JSON, the range is none, or a target is wrong; the message names the target"),
+        (status = 404, description = "`not_found`: a target names no metric that there is"),
+        (status = 413, description = "`too_large`: the body is larger than 1 MiB (`grafana.body_bytes_max`)"),
+        (status = 422, description = "`resources_exhausted`: more targets, rows, series or points than `[grafana]` of the settings allows, or a statement needs more than it may have"),
+    ),
+)]
 pub async fn query(
     State(app): State<App>,
     CallerEngine(engine): CallerEngine,

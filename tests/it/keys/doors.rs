@@ -86,6 +86,29 @@ async fn keys_are_made_and_ended_over_http() {
     let wrong = create(json!({"name": "x", "scopes": "admin", "tenants": ["a"]})).bearer_auth(admin);
     let (status, message) = failure(wrong).await;
     assert!(status == 400 && message.contains("cannot be bound"), "{message}");
+    let wrong = create(json!({"name": "x", "scopes": "query", "expires_in_days": u32::MAX})).bearer_auth(admin);
+    let (status, message) = failure(wrong).await;
+    assert!(status == 400 && message.contains("at most 36500 days"), "{message}");
+}
+
+#[tokio::test]
+async fn who_is_turned_away_is_told_in_the_way_of_the_path() {
+    let app = TestApp::start().await;
+    key(&app, "query", &[]).await;
+    let told = async |path: &str| {
+        let response = app.post(path).body("{}").send().await.unwrap();
+        let status = response.status().as_u16();
+        let body: Value = response.json().await.unwrap();
+        assert_eq!(body["error"]["code"], if status == 405 { "method_not_allowed" } else { "unauthenticated" });
+        (status, body)
+    };
+    let (status, grafana) = told("/grafana/query").await;
+    assert_eq!((status, &grafana["message"]), (401, &grafana["error"]["message"]));
+    let (status, jaeger) = told("/jaeger/api/services").await;
+    assert_eq!((status, &jaeger["errors"][0]["code"]), (405, &json!(405)));
+    let jaeger: Value = app.get("/jaeger/api/services").send().await.unwrap().json().await.unwrap();
+    assert_eq!(jaeger["errors"][0]["code"], 401);
+    assert_eq!(told("/api/v1/sql").await.1.as_object().unwrap().len(), 1);
 }
 
 #[tokio::test]
