@@ -208,6 +208,7 @@ pub struct MetricAnswer {
     pub holds_for_all: bool,
     /// The difference, where enough is known.
     #[serde(flatten)]
+    #[schema(value_type = DifferenceFigure)]
     pub difference: Option<DifferenceFigure>,
 }
 
@@ -223,25 +224,33 @@ pub struct SideFigure {
     pub samples: u64,
 }
 
-/// A difference and how sure it is.
+/// A difference and how sure it is. Its fields are absent together, where too little is known.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[schema(as = ExperimentDifferenceFigure)]
 pub struct DifferenceFigure {
     /// Variant less control, adjusted where `adjustment` is there.
+    #[schema(required = false)]
     pub difference: f64,
     /// Bounds that hold at all looks together.
+    #[schema(required = false)]
     pub low: f64,
     /// The upper one.
+    #[schema(required = false)]
     pub high: f64,
     /// The same three as shares of the control's figure; null where that is 0.
+    #[schema(required = false)]
     pub change: Option<[f64; 3]>,
     /// Evidence against "no difference", as a bet's return: 1 is none, 20 is the false positive rate. At most e⁷⁰⁰.
+    #[schema(required = false)]
     pub e_value: f64,
     /// The difference that this look alone would find with a probability of 80 %.
+    #[schema(required = false)]
     pub detectable: Option<f64>,
     /// How it was bounded.
+    #[schema(required = false)]
     pub method: Method,
     /// What the time before took off.
+    #[schema(required = false)]
     pub adjustment: Option<Adjustment>,
 }
 

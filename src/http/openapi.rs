@@ -246,11 +246,11 @@ fn name_values<'a>(operation: &mut Operation, names: impl Iterator<Item = &'a st
     }
 }
 
-/// What may be null in an answer is there all the same.
+/// What may be null in an answer is there all the same. Where no field has to be there, all of them are absent at times.
 fn require_nulls(schema: &mut RefOr<Schema>) {
     let RefOr::T(schema) = schema else { return };
     match schema {
-        Schema::Object(object) => {
+        Schema::Object(object) if !object.required.is_empty() => {
             let nullable = object.properties.iter().filter(|(_, property)| may_be_null(property));
             let names: Vec<String> =
                 nullable.map(|(name, _)| name.clone()).filter(|name| !object.required.contains(name)).collect();

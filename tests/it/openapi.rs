@@ -229,7 +229,14 @@ async fn the_documentation_names_no_other_paths() {
 async fn answers_have_their_shapes() {
     let app = TestApp::start().await;
     let calls: String = (0..200).map(|second| record(second * -60, &format!("r{second}"), "support", 0.01)).collect();
-    let traced = calls.replace("\"operation\"", "\"trace_id\":\"t-1\",\"error_type\":\"tool_error\",\"operation\"");
+    let variants = ["control", "treatment"].iter().cycle();
+    let of_variant = |(line, variant): (&str, &&str)| {
+        let more = format!(
+            "\"trace_id\":\"t-1\",\"error_type\":\"tool_error\",\"experiment_id\":\"e-1\",\"variant\":\"{variant}\""
+        );
+        line.replacen('{', &format!("{{{more},"), 1) + "\n"
+    };
+    let traced: String = calls.lines().zip(variants).map(of_variant).collect();
     let document = document(&app).await;
     let check = |method: &str, path: &str, status: u16, value: &Value| {
         let content = &document["paths"][path][method]["responses"][status.to_string()]["content"];
@@ -252,6 +259,8 @@ async fn answers_have_their_shapes() {
         ("/api/v1/coverage", "/api/v1/coverage"),
         ("/api/v1/drift", "/api/v1/drift?column=latency_ms&by=agent_id&reference=now-4h/now-2h&current=now-2h/now"),
         ("/api/v1/drift", "/api/v1/drift?column=model"),
+        ("/api/v1/experiments", "/api/v1/experiments"),
+        ("/api/v1/experiments/{id}", "/api/v1/experiments/e-1"),
         ("/api/v1/reports/cost", "/api/v1/reports/cost?day=2026-05-14"),
         ("/api/v1/reports/cost", "/api/v1/reports/cost?day=2026-05-01"),
         ("/api/v1/status", "/api/v1/status"),
