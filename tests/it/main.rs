@@ -26,6 +26,7 @@ mod maintain;
 mod metrics;
 mod pace;
 mod panics;
+mod postgres;
 mod power;
 mod power_maintenance;
 mod power_rewrite;
