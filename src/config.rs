@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::error::{Context, Error, Kind, Result};
 
 pub use clients::ClientsConfig;
-pub use surfaces::{GrafanaConfig, JaegerConfig};
+pub use surfaces::{GrafanaConfig, JaegerConfig, PostgresConfig};
 
 /// All settings. `docs/driftline.toml` shows each with its default.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -53,6 +53,8 @@ pub struct Config {
     pub grafana: GrafanaConfig,
     /// What Jaeger's clients are answered.
     pub jaeger: JaegerConfig,
+    /// The port for clients of Postgres.
+    pub postgres: PostgresConfig,
 }
 
 /// Where the daemon listens and stores.
@@ -657,5 +659,6 @@ mod tests {
         check(env("DRIFTLINE_QUERY_ROWSMAX", "2"), "DRIFTLINE_QUERY_ROWSMAX");
         check(env("DRIFTLINE_QUERY_ROWS_MAX", "many"), "rows_max");
         check(env("DRIFTLINE_SERVER_LISTEN", "nowhere"), "listen");
+        check(env("DRIFTLINE_POSTGRES_LISTEN", "on"), "host:port, or off");
     }
 }

@@ -6,6 +6,7 @@ mod settings;
 
 use std::{
     fs::{self, File, OpenOptions},
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -13,7 +14,6 @@ use std::{
 
 use fs4::FileExt;
 use tokio::{
-    net::TcpListener,
     sync::watch,
     task::{AbortHandle, JoinHandle},
 };
@@ -33,7 +33,7 @@ use crate::{
     jobs,
     lake::{LakeTable, Remote, Run, Runs, Storage},
     maintain::Maintainer,
-    memory,
+    memory, postgres,
     query::{Engine, QueryParams},
     record::Table,
     verify::{self, Report, Subject},
@@ -213,9 +213,11 @@ pub async fn verify(config: &Config, content: bool) -> Result<Report> {
 /// A daemon that runs.
 pub struct Daemon {
     store: Store,
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     stop: watch::Sender<bool>,
     server: JoinHandle<()>,
+    /// The port for clients of Postgres, where it is served.
+    postgres: Option<(SocketAddr, JoinHandle<()>)>,
     background: Background,
     loops: Vec<JoinHandle<()>>,
     watch: Option<AbortHandle>,
@@ -235,15 +237,18 @@ impl Daemon {
 
     /// The same beside others in one process, with a disk for what must last.
     pub async fn start_on(config: &Config, clock: Clock, disk: Arc<dyn Disk>) -> Result<Self> {
-        let listen = config.server.listen;
-        let tls = entrance::tls(&config.server)?;
-        let listener =
-            TcpListener::bind(listen).await.kind_context(Kind::Conflict, || format!("cannot listen on {listen}"))?;
-        let address = listener.local_addr().context("cannot tell the address")?;
+        let certificate = entrance::certificate(&config.server)?;
+        let main = entrance::Port::bind(config.server.listen).await?;
+        let postgres = match config.postgres.listen {
+            Some(listen) => Some(entrance::Port::bind(listen).await?),
+            None => None,
+        };
         let store = Store::open_on(config, clock, disk).await?;
-        if let Err(refused) = entrance::check(&config.server, tls.is_some(), &store.gate).await {
-            store.close().await?;
-            return Err(refused);
+        for listen in [Some(config.server.listen), config.postgres.listen].into_iter().flatten() {
+            if let Err(refused) = entrance::check(listen, &config.server, &store.gate).await {
+                store.close().await?;
+                return Err(refused);
+            }
         }
         let (stop, stopped) = watch::channel(false);
         let background = Background::default();
@@ -257,7 +262,13 @@ impl Daemon {
         };
         let connections_max = entrance::connections_max(config.clients.connections_max);
         let app = App::new(config, &config.budget()?, connections_max, rooms);
-        let server = tokio::spawn(http::serve(listener, tls, app, wait(stopped.clone())));
+        let (address, tls) = (main.address, certificate.as_ref().map(http::Tls::new));
+        let server = tokio::spawn(http::serve(main.listener, tls, app, wait(stopped.clone())));
+        let postgres = postgres.map(|port| {
+            let (gate, engine) = (Arc::clone(&store.gate), Arc::clone(&store.engine));
+            let server = postgres::Server::new(&config.postgres, certificate.as_ref(), gate, engine);
+            (port.address, tokio::spawn(postgres::serve(port.listener, server, wait(stopped.clone()))))
+        });
         let interval = Duration::from_millis(config.buffer.flush_interval_ms.max(1));
         let (ingestor, stopping) = (Arc::clone(&store.ingestor), stopped.clone());
         let joined_by = (config.lifecycle.interval_s > 0).then(|| Arc::clone(&store.maintainer));
@@ -285,12 +296,17 @@ impl Daemon {
             loops.push(background.spawn("roll_up", roll_up));
         }
         let grace = Duration::from_secs(config.server.shutdown_grace_s);
-        Ok(Self { store, address, stop, server, background, loops, watch: None, grace })
+        Ok(Self { store, address, stop, server, postgres, background, loops, watch: None, grace })
     }
 
     /// Where it listens.
-    pub fn address(&self) -> std::net::SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it listens for clients of Postgres, if it does.
+    pub fn postgres_address(&self) -> Option<SocketAddr> {
+        self.postgres.as_ref().map(|(address, _)| *address)
     }
 
     /// The way out, for those in the same process.
@@ -321,8 +337,19 @@ impl Daemon {
     /// Stops taking requests, waits for open ones, commits everything.
     pub async fn stop(self) -> Result<()> {
         let _ = self.stop.send(true);
-        if tokio::time::timeout(self.grace, self.server).await.is_err() {
+        let abort = self.postgres.as_ref().map(|(_, server)| server.abort_handle());
+        let servers = async {
+            let _ = self.server.await;
+            if let Some((_, server)) = self.postgres {
+                let _ = server.await;
+            }
+        };
+        if tokio::time::timeout(self.grace, servers).await.is_err() {
             tracing::warn!(grace_s = self.grace.as_secs(), "requests were still open at the stop");
+        }
+        // With it go its connections.
+        if let Some(abort) = abort {
+            abort.abort();
         }
         for background in self.loops {
             let _ = background.await;

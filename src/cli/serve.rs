@@ -21,6 +21,9 @@ pub struct ServeArgs {
     /// Address of the main port [default: 127.0.0.1:7717]
     #[arg(long)]
     listen: Option<SocketAddr>,
+    /// Address of the port for clients of Postgres, or off [default: off]
+    #[arg(long, value_name = "ADDR|off")]
+    postgres_listen: Option<String>,
     /// Settings as TOML; see docs/driftline.toml
     #[arg(long)]
     config: Option<PathBuf>,
@@ -31,9 +34,13 @@ pub async fn run(args: ServeArgs) -> Result<ExitCode> {
     let mut flags = Vec::new();
     flags.extend(args.data.map(|data| ("server.data", data.display().to_string())));
     flags.extend(args.listen.map(|listen| ("server.listen", listen.to_string())));
+    flags.extend(args.postgres_listen.map(|listen| ("postgres.listen", listen)));
     let config = Config::load(args.config.as_deref(), &flags)?;
     let daemon = Daemon::start(&config, Clock::System).await?;
     eprintln!("listening on http://{}", daemon.address());
+    if let Some(address) = daemon.postgres_address() {
+        eprintln!("listening on postgresql://{address}/driftline");
+    }
     until_signal().await?;
     eprintln!("stopping: open requests are finished and the buffer is committed");
     daemon.stop().await?;

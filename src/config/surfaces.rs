@@ -1,6 +1,8 @@
 //! Settings of what other tools are answered.
 
-use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What Grafana's JSON datasource is answered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -52,4 +54,47 @@ impl Default for JaegerConfig {
     fn default() -> Self {
         Self { traces_max: 1_000, calls_max: 20_000, services_days: 7 }
     }
+}
+
+/// The port for clients of Postgres.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PostgresConfig {
+    /// `DRIFTLINE_POSTGRES_LISTEN`: its address, or `off`. One beyond loopback needs keys.
+    #[serde(serialize_with = "write_listen", deserialize_with = "read_listen")]
+    pub listen: Option<SocketAddr>,
+    /// `DRIFTLINE_POSTGRES_CONNECTIONS_MAX`: connections at the same time; further ones are refused.
+    pub connections_max: usize,
+    /// `DRIFTLINE_POSTGRES_IDLE_TIMEOUT_S`: a connection on which nothing is asked for so long is closed, seconds; 0
+    /// is never.
+    pub idle_timeout_s: u64,
+    /// `DRIFTLINE_POSTGRES_ALLOW_UNENCRYPTED_KEYS`: takes keys from beyond loopback without TLS: whoever is on the
+    /// way can read them.
+    pub allow_unencrypted_keys: bool,
+}
+
+impl Default for PostgresConfig {
+    fn default() -> Self {
+        Self { listen: None, connections_max: 64, idle_timeout_s: 3_600, allow_unencrypted_keys: false }
+    }
+}
+
+/// The address of a port that is not served.
+const OFF: &str = "off";
+
+#[allow(clippy::ref_option)] // the shape that serde asks for
+fn write_listen<S: Serializer>(listen: &Option<SocketAddr>, serializer: S) -> Result<S::Ok, S::Error> {
+    match listen {
+        Some(address) => address.serialize(serializer),
+        None => OFF.serialize(serializer),
+    }
+}
+
+fn read_listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text == OFF {
+        return Ok(None);
+    }
+    let wrong = |_| serde::de::Error::custom(format!("{text} is no address: host:port, or off"));
+    text.parse().map(Some).map_err(wrong)
 }

@@ -1,15 +1,17 @@
 //! Who may reach the daemon at all: which addresses it takes without keys, its certificate, and the keys of a
 //! directory for those who have the directory itself.
 
-use std::fs::File;
+use std::{fs::File, net::SocketAddr};
+
+use tokio::net::TcpListener;
 
 use super::{CATALOG, hold, must_exist};
 use crate::{
     catalog::Keys,
     config::{Config, ServerConfig},
-    error::{Error, Kind, Result},
+    error::{Context, Error, Kind, Result},
     gate::Gate,
-    http::Tls,
+    tls::Certificate,
 };
 
 /// The keys of a directory, and its lock where no server has it open.
@@ -36,10 +38,10 @@ pub async fn keys(config: &Config) -> Result<(Keys, Option<File>)> {
 /// # Errors
 ///
 /// [`Kind::Invalid`] when only one of its files is set, or they are no certificate and its key.
-pub fn tls(server: &ServerConfig) -> Result<Option<Tls>> {
+pub fn certificate(server: &ServerConfig) -> Result<Option<Certificate>> {
     match (&server.tls_cert, &server.tls_key) {
         (None, None) => Ok(None),
-        (Some(certificate), Some(key)) => Tls::load(certificate, key).map(Some),
+        (Some(certificate), Some(key)) => Certificate::load(certificate, key).map(Some),
         _ => Err(Error::invalid("set both of server.tls_cert and server.tls_key, or none")),
     }
 }
@@ -59,16 +61,38 @@ pub fn connections_max(wanted: usize) -> usize {
     wanted.min(most)
 }
 
-/// Whether the daemon may listen where it is told to.
+/// A port that is bound, before anybody is served on it.
+pub struct Port {
+    /// For whoever serves it.
+    pub listener: TcpListener,
+    /// Where it is, which the system may have chosen.
+    pub address: SocketAddr,
+}
+
+impl Port {
+    /// Binds it.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Conflict`] when somebody else has it.
+    pub async fn bind(listen: SocketAddr) -> Result<Self> {
+        let listener =
+            TcpListener::bind(listen).await.kind_context(Kind::Conflict, || format!("cannot listen on {listen}"))?;
+        let address = listener.local_addr().context("cannot tell the address")?;
+        Ok(Self { listener, address })
+    }
+}
+
+/// Whether the daemon may listen at an address.
 ///
 /// # Errors
 ///
 /// [`Kind::Invalid`] for an address that others reach, as long as there is no key.
-pub async fn check(server: &ServerConfig, has_tls: bool, gate: &Gate) -> Result<()> {
-    let listen = server.listen;
+pub async fn check(listen: SocketAddr, server: &ServerConfig, gate: &Gate) -> Result<()> {
     if listen.ip().is_loopback() {
         return Ok(());
     }
+    let has_tls = server.tls_cert.is_some();
     if !gate.needs_keys().await? {
         if !server.allow_anonymous_network {
             return Err(Error::invalid(format!(

@@ -1,55 +1,20 @@
 //! TLS in front of the main port. How long a handshake may take is the affair of `connections`.
 
-use std::{fs, io, path::Path, sync::Arc};
+use std::io;
 
 use tokio::net::TcpStream;
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{
-        ServerConfig, crypto,
-        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-        version::{TLS12, TLS13},
-    },
-    server::TlsStream,
-};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::error::{Context, Error, Kind, Result};
+use crate::tls::Certificate;
 
-/// A certificate with its key.
+/// TLS as HTTP is spoken in it.
 #[derive(Clone)]
 pub struct Tls(TlsAcceptor);
 
 impl Tls {
-    /// Reads both from PEM files.
-    ///
-    /// # Errors
-    ///
-    /// [`Kind::Invalid`] that names the file which cannot be read, holds no certificate or key, or does not fit the
-    /// other.
-    pub fn load(certificate: &Path, key: &Path) -> Result<Self> {
-        let read =
-            |path: &Path| fs::read(path).kind_context(Kind::Invalid, || format!("cannot read {}", path.display()));
-        let no_certificate = || format!("server.tls_cert: {} holds no PEM certificate", certificate.display());
-        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&read(certificate)?)
-            .collect::<std::result::Result<_, _>>()
-            .kind_context(Kind::Invalid, no_certificate)?;
-        if chain.is_empty() {
-            return Err(Error::invalid(no_certificate()));
-        }
-        let private = PrivateKeyDer::from_pem_slice(&read(key)?)
-            .kind_context(Kind::Invalid, || format!("server.tls_key: {} holds no PEM private key", key.display()))?;
-        // Named, because the tree has more than one.
-        let provider = Arc::new(crypto::aws_lc_rs::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&TLS13, &TLS12])
-            .context("cannot set up TLS")?
-            .with_no_client_auth()
-            .with_single_cert(chain, private)
-            .kind_context(Kind::Invalid, || {
-                format!("{} and {} do not belong together", certificate.display(), key.display())
-            })?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self(TlsAcceptor::from(Arc::new(config))))
+    /// With this certificate.
+    pub fn new(certificate: &Certificate) -> Self {
+        Self(certificate.acceptor(&["h2", "http/1.1"]))
     }
 
     /// Shakes hands.

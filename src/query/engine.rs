@@ -19,13 +19,15 @@ use datafusion::{
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
     },
     logical_expr::LogicalPlan,
+    sql::parser::Statement as Parsed,
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OnceCell, OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 
 use super::{
+    dialect::{self, Dialect},
     error::from_engine,
     gauges::{self, Gauges},
     guard,
@@ -94,6 +96,8 @@ pub struct Engine {
     is_bound: bool,
     gauges: Gauges,
     planned: Planned,
+    /// For clients of Postgres, once there is one.
+    dialect: OnceCell<Dialect>,
     /// The engines of other scopes, those asked for last at the end.
     scoped: Mutex<Vec<(Tenants, Arc<Engine>)>>,
 }
@@ -109,6 +113,7 @@ struct Shared {
     workers: Workers,
     runtime: Arc<RuntimeEnv>,
     tables: Vec<Arc<StoredTable>>,
+    dialect: dialect::Shared,
 }
 
 /// Engines of other scopes that stay: each holds its plans of the views.
@@ -138,6 +143,7 @@ impl Engine {
             workers: Workers::start()?,
             runtime: session::runtime(&settings)?,
             tables: tables.clone(),
+            dialect: OnceCell::new(),
             settings,
         };
         let (engine, wrong) = Self::over(Arc::new(shared), &Scope::Everybody).await?;
@@ -161,7 +167,7 @@ impl Engine {
         session::register(&context, tables, &shared.settings.task_values_usd, scope)?;
         let is_bound = scope != &Scope::Everybody;
         let (gauges, planned, scoped) = (Gauges::default(), Planned::default(), Mutex::default());
-        let engine = Self { context, shared, is_bound, gauges, planned, scoped };
+        let engine = Self { context, shared, is_bound, gauges, planned, dialect: OnceCell::new(), scoped };
         let problems = engine.create_views().await;
         Ok((engine, problems))
     }
@@ -340,13 +346,25 @@ impl Engine {
         Ok(())
     }
 
+    /// The session of this scope for clients of Postgres.
+    pub(super) async fn dialect(&self) -> Result<&Dialect> {
+        self.dialect.get_or_try_init(|| Dialect::over(&self.context, &self.shared.dialect)).await
+    }
+
     pub(super) async fn plan(&self, text: &str) -> Result<LogicalPlan> {
         let state = self.context.state();
         let dialect = state.config().options().sql_parser.dialect;
+        guard::check_depth(text)?;
         let statement =
             state.sql_to_statement(text, &dialect).map_err(|error| from_engine("cannot read the statement", error))?;
+        self.plan_statement(&self.context, statement).await
+    }
+
+    /// Plans a statement that reads, in this session of the engine's scope.
+    pub(super) async fn plan_statement(&self, session: &SessionContext, statement: Parsed) -> Result<LogicalPlan> {
         guard::check(&statement)?;
-        let plan = state
+        let plan = session
+            .state()
             .statement_to_plan(statement)
             .await
             .map_err(|error| from_engine("cannot plan the statement", error))?;
@@ -385,6 +403,17 @@ impl Engine {
     }
 
     pub(super) async fn run(&self, plan: LogicalPlan, permit: OwnedSemaphorePermit, options: Options) -> Result<Rows> {
+        self.run_within(plan, permit, options, None).await
+    }
+
+    /// The same, no longer than this where it is less than any statement may run.
+    pub(super) async fn run_within(
+        &self,
+        plan: LogicalPlan,
+        permit: OwnedSemaphorePermit,
+        options: Options,
+        within: Option<Duration>,
+    ) -> Result<Rows> {
         let share = self.shared.memory.share();
         let state = self.context.state();
         let pool: Arc<dyn MemoryPool> = Arc::clone(&share) as _;
@@ -394,7 +423,8 @@ impl Engine {
             .map_err(|error| from_engine("cannot set up the statement", error))?;
         let mut state = SessionStateBuilder::new_from_existing(state).with_runtime_env(runtime).build();
         state.config_mut().options_mut().extensions.insert(options);
-        let (timeout, rows_max) = (self.shared.settings.timeout, self.shared.settings.rows_max);
+        let Settings { timeout, rows_max, .. } = self.shared.settings;
+        let timeout = within.map_or(timeout, |within| within.min(timeout));
         self.shared.workers.run(Statement { plan, state, share, permit, timeout, rows_max }).await
     }
 }
@@ -405,7 +435,7 @@ fn SQL_OPTIONS() -> SQLOptions {
     SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
 }
 
-fn bind(plan: LogicalPlan, values: ParamValues) -> Result<LogicalPlan> {
+pub(super) fn bind(plan: LogicalPlan, values: ParamValues) -> Result<LogicalPlan> {
     plan.with_param_values(values).map_err(|error| from_engine("cannot bind the parameters", error))
 }
 

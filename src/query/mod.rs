@@ -3,6 +3,7 @@
 //! builds SQL from user input.
 
 mod comoments;
+mod dialect;
 mod drift;
 mod engine;
 mod error;
@@ -29,6 +30,7 @@ mod statistics;
 mod write;
 mod yielding;
 
+pub use dialect::{Command, Description, Selection, Values, default_setting};
 pub use drift::{DriftAnswer, DriftRequest, DriftVerdict, Range, Verdict};
 pub use engine::{Engine, QueryParams, Settings};
 pub use experiment::{ExperimentLine, ExperimentRequest, VariantLine};

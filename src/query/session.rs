@@ -37,7 +37,8 @@ use crate::{
     error::{Error, Kind, Result},
 };
 
-const CATALOG: &str = "driftline";
+/// The one catalog.
+pub const CATALOG: &str = "driftline";
 /// The footers of this many bytes stay in memory.
 const FOOTER_CACHE_BYTES: usize = 32 * 1024 * 1024;
 /// The table of `information_schema` that shows the server's settings, paths of its host among them.

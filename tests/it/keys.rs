@@ -1,17 +1,17 @@
 //! Who may call what, and who sees whose rows: keys, scopes, limits, tenants.
 
 mod doors;
-mod escape;
+pub mod escape;
 mod tools;
 
-use driftline::access::NewKey;
+use driftline::{access::NewKey, config::Config};
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
 use crate::app::{NOW_US, TestApp, json as answer};
 
 /// Makes a key in the running daemon.
-async fn key(app: &TestApp, scopes: &str, tenants: &[&str]) -> String {
+pub async fn key(app: &TestApp, scopes: &str, tenants: &[&str]) -> String {
     key_until(app, scopes, tenants, None).await
 }
 
@@ -42,7 +42,7 @@ async fn sends(app: &TestApp, key: &str, body: String) -> Value {
 }
 
 /// A call of a tenant; what only this tenant may see has its name in it.
-fn call(tenant: &str, second: i64, user: &str) -> String {
+pub fn call(tenant: &str, second: i64, user: &str) -> String {
     let time = chrono::DateTime::from_timestamp_micros(NOW_US + second * 1_000_000).unwrap().to_rfc3339();
     json!({
         "timestamp": time, "tenant_id": tenant, "agent_id": format!("agent-{tenant}"), "model": format!("m-{tenant}"),
@@ -58,19 +58,24 @@ fn call(tenant: &str, second: i64, user: &str) -> String {
 
 /// Two tenants' calls, in files with rollups, in files without, and in the buffer; and the keys of both.
 /// Users of the first are numbers, those of the second are not.
-struct TwoTenants {
-    app: TestApp,
-    admin: String,
-    alpha: String,
-    beta: String,
+pub struct TwoTenants {
+    pub app: TestApp,
+    pub admin: String,
+    pub alpha: String,
+    pub beta: String,
 }
 
 /// Calls of each tenant.
-const CALLS: i64 = 6;
+pub const CALLS: i64 = 6;
 
 impl TwoTenants {
     async fn start() -> Self {
-        let app = TestApp::start().await;
+        Self::start_with(|_| {}).await
+    }
+
+    /// With settings of its own.
+    pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        let app = TestApp::start_with(change).await;
         let admin = key(&app, "ingest,query,admin", &[]).await;
         let (alpha, beta) = (key(&app, "ingest,query", &["alpha"]).await, key(&app, "ingest,query", &["beta"]).await);
         for part in 0..3 {

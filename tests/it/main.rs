@@ -27,6 +27,7 @@ mod metrics;
 mod openapi;
 mod pace;
 mod panics;
+mod postgres;
 mod power;
 mod power_maintenance;
 mod power_rewrite;

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{CALLS, TwoTenants, asked, rows, said};
 
 /// Statements that try. Whatever they are answered, nothing foreign is in it.
-const ATTEMPTS: &[&str] = &[
+pub const ATTEMPTS: &[&str] = &[
     "select * from agent_logs",
     "select * from stored.agent_logs",
     "select * from driftline.stored.agent_logs",
