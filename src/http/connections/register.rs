@@ -120,13 +120,17 @@ pub struct Held {
 /// A number that is given once, in the order of events.
 pub type Number = u64;
 
+/// Where a connection stands among those that wait: the first gives way first. Those that have not asked twice come
+/// before those that have, or a flood of newcomers would drive everybody out who is at work between two requests;
+/// among them, by the event since which they wait.
+type Place = (bool, Number);
+
 #[derive(Debug, Default)]
 struct State {
     last: Number,
     /// Those that were told to end are not in it any more.
     connections: HashMap<Number, Open>,
-    /// By the event since which they wait: the first has waited the longest.
-    waiting: BTreeMap<Number, Waiting>,
+    waiting: BTreeMap<Place, Waiting>,
     unread: BTreeMap<Number, Unread>,
     requests: usize,
     unread_bytes: usize,
@@ -136,8 +140,10 @@ struct State {
 #[derive(Debug)]
 struct Open {
     door: Arc<Notify>,
+    /// Requests that are open, and all that there were.
     requests: usize,
-    waits_since: Option<Number>,
+    asked: u64,
+    waits_at: Option<Place>,
 }
 
 #[derive(Debug)]
@@ -161,7 +167,7 @@ impl Register {
     }
 
     /// A connection came; the door is notified when it has to go. Where there is no room, the one that has waited
-    /// the longest gives way. None if nobody does.
+    /// the longest gives way, one that has asked at most once before the others. None if nobody does.
     pub fn arrive(&self, door: &Arc<Notify>, now: Instant) -> Option<Number> {
         let mut state = self.state();
         if state.connections.len() >= self.limits.connections_max {
@@ -175,7 +181,7 @@ impl Register {
             }
         }
         let connection = state.next();
-        let open = Open { door: Arc::clone(door), requests: 0, waits_since: None };
+        let open = Open { door: Arc::clone(door), requests: 0, asked: 0, waits_at: None };
         state.connections.insert(connection, open);
         state.wait(connection, now + self.limits.head_timeout, Closed::Head);
         Some(connection)
@@ -193,8 +199,9 @@ impl Register {
         state.requests += 1;
         if let Some(open) = state.connections.get_mut(&connection) {
             open.requests += 1;
-            if let Some(since) = open.waits_since.take() {
-                state.waiting.remove(&since);
+            open.asked += 1;
+            if let Some(place) = open.waits_at.take() {
+                state.waiting.remove(&place);
             }
         }
         if state.requests <= self.limits.requests_max {
@@ -297,9 +304,10 @@ impl State {
 
     fn wait(&mut self, connection: Number, until: Instant, otherwise: Closed) {
         let since = self.next();
-        self.waiting.insert(since, Waiting { connection, until, otherwise });
         if let Some(open) = self.connections.get_mut(&connection) {
-            open.waits_since = Some(since);
+            let place = (open.asked > 1, since);
+            open.waits_at = Some(place);
+            self.waiting.insert(place, Waiting { connection, until, otherwise });
         }
     }
 
@@ -325,8 +333,8 @@ impl State {
 
     fn forget(&mut self, connection: Number) -> Option<Arc<Notify>> {
         let open = self.connections.remove(&connection)?;
-        if let Some(since) = open.waits_since {
-            self.waiting.remove(&since);
+        if let Some(place) = open.waits_at {
+            self.waiting.remove(&place);
         }
         let of_it = self.unread.extract_if(.., |_, unread| unread.connection == connection);
         self.unread_bytes -= of_it.map(|(_, unread)| unread.held.bytes).sum::<usize>();
@@ -390,6 +398,25 @@ mod tests {
         check(&register, 3, 2, &[("connections", 2)]);
         register.leave(numbers[2]);
         check(&register, 2, 2, &[("connections", 2)]);
+    }
+
+    #[test]
+    fn newcomers_give_way_before_those_that_asked_twice() {
+        let (register, now) = register();
+        let regular = arrive(&register, now);
+        for _ in 0..2 {
+            register.begin(regular, now);
+            register.end(regular, now);
+        }
+        for _ in 0..100 {
+            let newcomer = arrive(&register, now);
+            register.begin(newcomer, now);
+            register.end(newcomer, now);
+        }
+        check(&register, 3, 3, &[("connections", 98)]);
+        // It is still there, and leaves as it likes.
+        register.leave(regular);
+        check(&register, 2, 2, &[("connections", 98)]);
     }
 
     #[test]
