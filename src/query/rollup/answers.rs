@@ -252,17 +252,17 @@ impl TableProvider for Answered {
         _: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let Some(answers) = self.answers(state).await? else {
-            let plan = LogicalPlanBuilder::from(self.streamed()?);
-            let columns =
-                projection.map(|wanted| wanted.iter().map(|index| unqualified(self.schema.field(*index).name())));
-            let plan = match columns {
-                Some(columns) => plan.project(columns)?,
-                None => plan,
-            };
-            return state.create_physical_plan(&plan.build()?).await;
+            return state.create_physical_plan(&narrowed(self.streamed()?, &self.schema, projection)?).await;
         };
         shown(&answers, &self.schema, projection, state, self.fence.is_some())
     }
+}
+
+/// The plan's wanted columns only, by the names that they have in the schema.
+pub fn narrowed(plan: LogicalPlan, schema: &Schema, projection: Option<&Vec<usize>>) -> Result<LogicalPlan> {
+    let Some(wanted) = projection else { return Ok(plan) };
+    let columns = wanted.iter().map(|index| unqualified(schema.field(*index).name()));
+    LogicalPlanBuilder::from(plan).project(columns)?.build()
 }
 
 /// A plan that has these answers; of a bound scope how many they are is not seen, which is of all tenants.

@@ -41,7 +41,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{
     Rollups,
-    answers::{Answers, Place, compact, shown},
+    answers::{Answers, Place, compact, narrowed, shown},
     cover::Range,
     figures::{Figures, Inputs, named},
     rewrite::{self, bounds, time},
@@ -368,14 +368,7 @@ impl TableProvider for OfDays {
             return shown(&answers, &self.schema, projection, state, self.asked.scope.tenants().is_some());
         }
         let rows = self.rows.with(self.days.concat(), Vec::new());
-        let plan = LogicalPlanBuilder::from(self.asked.parts(&over(&self.input, rows)?)?);
-        let plan = match projection {
-            Some(wanted) => {
-                let column = |index: &usize| Expr::Column(Column::new_unqualified(self.schema.field(*index).name()));
-                plan.project(wanted.iter().map(column))?
-            }
-            None => plan,
-        };
-        state.create_physical_plan(&plan.build()?).await
+        let plan = self.asked.parts(&over(&self.input, rows)?)?;
+        state.create_physical_plan(&narrowed(plan, &self.schema, projection)?).await
     }
 }
