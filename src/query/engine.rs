@@ -21,10 +21,7 @@ use datafusion::{
     logical_expr::LogicalPlan,
     sql::parser::Statement as Parsed,
 };
-use tokio::{
-    sync::{OnceCell, OwnedSemaphorePermit, Semaphore},
-    time::timeout,
-};
+use tokio::sync::OnceCell;
 
 use super::{
     dialect::{self, Dialect},
@@ -39,6 +36,7 @@ use super::{
     rollup::{Rollups, UseRollups, load as load_rollups},
     running::{Rows, Statement, Workers},
     session,
+    turns::{Turn, Turns},
 };
 use crate::{
     access::{Scope, Tenants},
@@ -92,8 +90,8 @@ pub enum QueryParams {
 pub struct Engine {
     context: SessionContext,
     shared: Arc<Shared>,
-    /// Whether it sees the rows of some tenants only.
-    is_bound: bool,
+    /// Whose rows it sees.
+    scope: Scope,
     gauges: Gauges,
     planned: Planned,
     /// For clients of Postgres, once there is one.
@@ -107,7 +105,7 @@ struct Shared {
     library: Library,
     settings: Settings,
     clock: Clock,
-    permits: Arc<Semaphore>,
+    turns: Arc<Turns>,
     rollups: Arc<OnceLock<Arc<Rollups>>>,
     memory: Arc<Memory>,
     workers: Workers,
@@ -137,7 +135,7 @@ impl Engine {
         let shared = Shared {
             library,
             clock,
-            permits: Arc::new(Semaphore::new(settings.concurrency.max(1))),
+            turns: Arc::new(Turns::new(settings.concurrency)),
             rollups: Arc::default(),
             memory,
             workers: Workers::start()?,
@@ -165,9 +163,8 @@ impl Engine {
         let context = session::context(&shared.runtime, use_rollups, scope)?;
         let tables = shared.tables.iter().filter_map(|table| table.scoped(scope));
         session::register(&context, tables, &shared.settings.task_values_usd, scope)?;
-        let is_bound = scope != &Scope::Everybody;
         let (gauges, planned, scoped) = (Gauges::default(), Planned::default(), Mutex::default());
-        let engine = Self { context, shared, is_bound, gauges, planned, dialect: OnceCell::new(), scoped };
+        let engine = Self { context, shared, scope: scope.clone(), gauges, planned, dialect: OnceCell::new(), scoped };
         let problems = engine.create_views().await;
         Ok((engine, problems))
     }
@@ -219,7 +216,7 @@ impl Engine {
 
     /// The same, answered as the statement's options say.
     pub async fn sql_with(&self, text: &str, params: QueryParams, options: Options) -> Result<Rows> {
-        let permit = self.turn().await?;
+        let turn = self.turn().await?;
         let plan = self.plan(text).await?;
         let plan = match params {
             QueryParams::None => plan,
@@ -233,7 +230,7 @@ impl Engine {
                 bind(plan, ParamValues::from(values))?
             }
         };
-        self.run(plan, permit, options).await
+        self.run(plan, turn, options).await
     }
 
     /// Runs a named file with the arguments that were given as text.
@@ -259,15 +256,15 @@ impl Engine {
             .named
             .bind(arguments, self.shared.clock.now_us())
             .map_err(|error| Error::invalid(format!("query {name}: {error}")))?;
-        let permit = self.turn().await?;
+        let turn = self.turn().await?;
         let plan = self.plan_of(entry).await?;
-        self.run(bind_named(plan, values)?, permit, options).await
+        self.run(bind_named(plan, values)?, turn, options).await
     }
 
     /// Runs a plan that this room made itself.
     pub(super) async fn run_plan(&self, plan: LogicalPlan) -> Result<Rows> {
-        let permit = self.turn().await?;
-        self.run(plan, permit, Options::default()).await
+        let turn = self.turn().await?;
+        self.run(plan, turn, Options::default()).await
     }
 
     /// The session, for plans that this room makes itself.
@@ -369,7 +366,7 @@ impl Engine {
             .await
             .map_err(|error| from_engine("cannot plan the statement", error))?;
         SQL_OPTIONS().verify_plan(&plan).map_err(|error| from_engine("the statement is not allowed", error))?;
-        if self.is_bound && matches!(plan, LogicalPlan::Analyze(_)) {
+        if self.scope.tenants().is_some() && matches!(plan, LogicalPlan::Analyze(_)) {
             // Rows of several tenants lie in one buffer, and its size is among what is measured.
             let message = "EXPLAIN ANALYZE measures what tenants share; EXPLAIN says how a statement is answered";
             return Err(Error::new(Kind::Forbidden, message));
@@ -389,28 +386,26 @@ impl Engine {
 
     /// Whether as many statements run as may, of all scopes together.
     pub fn is_full(&self) -> bool {
-        self.shared.permits.available_permits() == 0
+        self.shared.turns.are_taken()
     }
 
-    pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit> {
-        match timeout(TURN_WAIT, Arc::clone(&self.shared.permits).acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            _ => Err(Error::new(
-                Kind::Busy,
-                format!("{} statements are running: try again in a moment", self.shared.settings.concurrency),
-            )),
-        }
+    pub(super) async fn turn(&self) -> Result<Turn> {
+        let turn = self.shared.turns.take(&self.scope, TURN_WAIT).await;
+        turn.ok_or_else(|| {
+            let most = self.shared.settings.concurrency;
+            Error::new(Kind::Busy, format!("{most} statements are running: try again in a moment"))
+        })
     }
 
-    pub(super) async fn run(&self, plan: LogicalPlan, permit: OwnedSemaphorePermit, options: Options) -> Result<Rows> {
-        self.run_within(plan, permit, options, None).await
+    pub(super) async fn run(&self, plan: LogicalPlan, turn: Turn, options: Options) -> Result<Rows> {
+        self.run_within(plan, turn, options, None).await
     }
 
     /// The same, no longer than this where it is less than any statement may run.
     pub(super) async fn run_within(
         &self,
         plan: LogicalPlan,
-        permit: OwnedSemaphorePermit,
+        turn: Turn,
         options: Options,
         within: Option<Duration>,
     ) -> Result<Rows> {
@@ -425,7 +420,7 @@ impl Engine {
         state.config_mut().options_mut().extensions.insert(options);
         let Settings { timeout, rows_max, .. } = self.shared.settings;
         let timeout = within.map_or(timeout, |within| within.min(timeout));
-        self.shared.workers.run(Statement { plan, state, share, permit, timeout, rows_max }).await
+        self.shared.workers.run(Statement { plan, state, share, turn, timeout, rows_max }).await
     }
 }
 

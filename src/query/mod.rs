@@ -27,6 +27,7 @@ mod series;
 mod session;
 mod sketches;
 mod statistics;
+mod turns;
 mod write;
 mod yielding;
 

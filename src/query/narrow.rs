@@ -205,7 +205,7 @@ impl Engine {
         page: Page,
         options: Options,
     ) -> Result<Answer> {
-        let (permit, plan, values) = match question {
+        let (turn, plan, values) = match question {
             Question::Sql { text, values } => (self.turn().await?, self.plan(text).await?, values),
             Question::Named { kind, name, arguments } => {
                 let entry = self.library().get(kind, name)?;
@@ -216,7 +216,7 @@ impl Engine {
         };
         let plan = bind_named(plan, values)?;
         let (plan, is_narrowed) = self.narrowed(plan, conditions)?;
-        let rows = self.run(page.of(plan)?, permit, options).await?;
+        let rows = self.run(page.of(plan)?, turn, options).await?;
         Ok(Answer { rows, is_narrowed })
     }
 

@@ -18,12 +18,12 @@ use futures::StreamExt;
 use serde::de::DeserializeOwned;
 use tokio::{
     runtime::{Builder, Runtime},
-    sync::{OwnedSemaphorePermit, mpsc, oneshot},
+    sync::{mpsc, oneshot},
     task::AbortHandle,
     time::{Instant, timeout_at},
 };
 
-use super::{error::from_engine, memory::Share, write::TIMESTAMP_FORMAT};
+use super::{error::from_engine, memory::Share, turns::Turn, write::TIMESTAMP_FORMAT};
 use crate::error::{Context, Error, Kind, Result};
 
 /// Results that wait for their reader.
@@ -44,7 +44,7 @@ pub struct Statement {
     /// Its part of the memory.
     pub share: Arc<Share>,
     /// Its turn, until it ends.
-    pub permit: OwnedSemaphorePermit,
+    pub turn: Turn,
     /// How long it may run.
     pub timeout: Duration,
     /// Most rows of its result.
@@ -81,12 +81,12 @@ impl Workers {
     /// Starts a statement; returns once it is planned.
     pub async fn run(&self, statement: Statement) -> Result<Rows> {
         let runtime = self.0.as_ref().ok_or_else(broken)?;
-        let Statement { plan, state, share, permit, timeout, rows_max } = statement;
+        let Statement { plan, state, share, turn, timeout, rows_max } = statement;
         let deadline = Instant::now() + timeout;
         let (planned, schema) = oneshot::channel();
         let (sender, batches) = mpsc::channel(WAITING);
         let run = async move {
-            let _permit = permit;
+            let _turn = turn;
             let started = DataFrame::new(state, plan).execute_stream();
             let stream = match timeout_at(deadline, started).await {
                 Ok(Ok(stream)) => stream,

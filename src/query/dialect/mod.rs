@@ -126,13 +126,13 @@ impl Engine {
         values: Option<Values>,
         timeout: Option<Duration>,
     ) -> Result<Rows> {
-        let permit = self.turn().await?;
+        let turn = self.turn().await?;
         let plan = self.dialect().await?.plan(self, question).await?;
         let plan = match values {
             Some(values) if !matches!(&values, ParamValues::List(values) if values.is_empty()) => bind(plan, values)?,
             _ => plan,
         };
-        self.run_within(plan, permit, Options::default(), timeout).await
+        self.run_within(plan, turn, Options::default(), timeout).await
     }
 }
 
