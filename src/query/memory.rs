@@ -40,6 +40,8 @@ pub struct Memory {
     running: Mutex<Vec<Weak<Share>>>,
     /// A statement began.
     began: Notify,
+    /// The process is not near its bound, or not any more.
+    room: Notify,
 }
 
 /// Bounds of the process's resident memory, bytes.
@@ -65,6 +67,8 @@ pub struct Share {
     reserved: AtomicUsize,
     stopped: AtomicBool,
     stop: Notify,
+    /// Whether it was refused something because the process was near its bound.
+    refused: AtomicBool,
 }
 
 impl Memory {
@@ -77,6 +81,7 @@ impl Memory {
             resident: AtomicUsize::new(0),
             running: Mutex::default(),
             began: Notify::new(),
+            room: Notify::new(),
         })
     }
 
@@ -87,6 +92,7 @@ impl Memory {
             reserved: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
             stop: Notify::new(),
+            refused: AtomicBool::new(false),
         });
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.retain(|share| share.strong_count() > 0);
@@ -103,6 +109,9 @@ impl Memory {
             }
             let Some(bytes) = resident() else { return };
             self.resident.store(bytes, Ordering::Relaxed);
+            if !self.is_full() {
+                self.room.notify_waiters();
+            }
             let stopped = bytes > self.bounds.stop && self.stop_largest(bytes);
             sleep(if stopped { GIVE_BACK } else { LOOK }).await;
         }
@@ -143,6 +152,22 @@ impl Share {
         }
     }
 
+    /// Ends when the process is not near its bound any more.
+    pub async fn room(&self) {
+        loop {
+            let room = self.memory.room.notified();
+            if !self.memory.is_full() {
+                return;
+            }
+            room.await;
+        }
+    }
+
+    /// Whether it was ever refused something because the process was near its bound.
+    pub fn was_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+
     fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
     }
@@ -180,6 +205,7 @@ impl MemoryPool for Share {
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
         let beyond = self.reserved().saturating_add(additional) > self.memory.always;
         if beyond && self.memory.is_full() {
+            self.refused.store(true, Ordering::Relaxed);
             return Err(resources_datafusion_err!(
                 "{} wants {additional} bytes more, and the process is near its memory.bytes_max",
                 reservation.consumer().name()
@@ -221,7 +247,9 @@ mod tests {
         assert_eq!((one.reserved(), other.reserved()), (60, 0));
         assert!(reserve(&other, 50).is_err());
         memory.resident.store(801, Ordering::Relaxed);
+        assert!(!one.was_refused());
         assert!(reserve(&one, 1).unwrap_err().to_string().contains("memory.bytes_max"));
+        assert!(one.was_refused() && !other.was_refused());
         // A thirty-second of 100 is 3, and no more.
         let small = reserve(&other, 2).unwrap();
         assert!(reserve(&other, 2).is_err());

@@ -1,6 +1,7 @@
 //! Statements that run. They have threads of their own: what computes for long without a pause keeps no
 //! request and no commit waiting. A statement runs until its time is up, whether or not somebody reads what it
-//! answers; then all that it holds is given back.
+//! answers; then all that it holds is given back. One that was refused memory because the process was near its bound
+//! waits for room and runs once more, if nobody has seen any of its rows.
 
 use std::{sync::Arc, thread::available_parallelism, time::Duration};
 
@@ -10,9 +11,9 @@ use arrow::{
     json::{ArrayWriter, WriterBuilder, writer::JsonArray},
 };
 use datafusion::{
-    dataframe::DataFrame,
     execution::{SendableRecordBatchStream, SessionState},
     logical_expr::LogicalPlan,
+    physical_plan::execute_stream,
 };
 use futures::StreamExt;
 use serde::de::DeserializeOwned;
@@ -30,6 +31,8 @@ use crate::error::{Context, Error, Kind, Result};
 const WAITING: usize = 1;
 /// Rows that are handed out at a time: as text they are about a megabyte, and as such wait for slow readers.
 const PART_ROWS: usize = 1024;
+/// How long a statement waits for room in the process's memory: a burst of ingest or of a join is over by then.
+const ROOM_WAIT: Duration = Duration::from_secs(5);
 
 /// The threads of statements.
 #[derive(Debug)]
@@ -87,22 +90,32 @@ impl Workers {
         let (sender, batches) = mpsc::channel(WAITING);
         let run = async move {
             let _turn = turn;
-            let started = DataFrame::new(state, plan).execute_stream();
-            let stream = match timeout_at(deadline, started).await {
-                Ok(Ok(stream)) => stream,
-                Ok(Err(error)) => {
-                    let _ = planned.send(Err(from_engine("cannot run the statement", error)));
-                    return;
-                }
-                Err(_) => {
-                    let _ = planned.send(Err(timed_out(timeout)));
+            let started = timeout_at(deadline, start(&state, &plan)).await;
+            let stream = match started.unwrap_or_else(|_| Err(timed_out(timeout))) {
+                Ok(stream) => stream,
+                Err(error) => {
+                    let _ = planned.send(Err(error));
                     return;
                 }
             };
-            if planned.send(Ok(stream.schema())).is_ok() {
-                // A reader that does not read holds the statement no longer than its time.
-                let _ = timeout_at(deadline, pump(stream, &share, sender)).await;
+            if planned.send(Ok(stream.schema())).is_err() {
+                return;
             }
+            let answered = async {
+                let Some(mut refused) = pump(stream, &share, &sender).await else { return };
+                if timeout_at(Instant::now() + ROOM_WAIT, share.room()).await.is_ok() {
+                    match start(&state, &plan).await {
+                        Ok(stream) => match pump(stream, &share, &sender).await {
+                            Some(again) => refused = again,
+                            None => return,
+                        },
+                        Err(error) => refused = error,
+                    }
+                }
+                let _ = sender.send(Err(refused)).await;
+            };
+            // A reader that does not read holds the statement no longer than its time.
+            let _ = timeout_at(deadline, answered).await;
         };
         let running = runtime.spawn(run).abort_handle();
         let mut rows = Rows {
@@ -129,23 +142,40 @@ impl Drop for Workers {
     }
 }
 
-async fn pump(mut stream: SendableRecordBatchStream, share: &Share, sender: mpsc::Sender<Result<Option<RecordBatch>>>) {
+async fn start(state: &SessionState, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
+    let wrong = |error| from_engine("cannot run the statement", error);
+    let plan = state.create_physical_plan(plan).await.map_err(wrong)?;
+    execute_stream(plan, state.task_ctx()).map_err(wrong)
+}
+
+/// Hands out what the statement answers. Returns why it ended where it was refused memory before it had any rows.
+async fn pump(
+    mut stream: SendableRecordBatchStream,
+    share: &Share,
+    sender: &mpsc::Sender<Result<Option<RecordBatch>>>,
+) -> Option<Error> {
+    let mut is_seen = false;
     loop {
         let next = tokio::select! {
             biased;
             () = share.stopped() => Err(stopped()),
             next = stream.next() => next.transpose().map_err(|error| from_engine("the statement failed", error)),
         };
-        let ends = !matches!(next, Ok(Some(_)));
-        if ends {
+        if !matches!(next, Ok(Some(_))) {
             // What it held is free before anybody hears of its end.
             drop(stream);
-            let _ = sender.send(next).await;
-            return;
+            return match next {
+                Err(error) if !is_seen && error.kind() == Kind::Exhausted && share.was_refused() => Some(error),
+                next => {
+                    let _ = sender.send(next).await;
+                    None
+                }
+            };
         }
         if sender.send(next).await.is_err() {
-            return;
+            return None;
         }
+        is_seen = true;
     }
 }
 
@@ -232,4 +262,56 @@ fn stopped() -> Error {
 
 fn broken() -> Error {
     Error::new(Kind::Internal, "the statement broke off")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use datafusion::{
+        execution::{context::SessionContext, memory_pool::MemoryPool, runtime_env::RuntimeEnvBuilder},
+        prelude::SessionConfig,
+    };
+
+    use super::*;
+    use crate::{
+        access::Scope,
+        query::{
+            memory::{Bounds, Memory},
+            turns::Turns,
+        },
+    };
+
+    const MIB: usize = 1 << 20;
+
+    /// Counts pairs, of which one side is in memory, while the process has as much resident as the closure says.
+    async fn pairs(resident: impl Fn(&Share) -> usize) -> Result<Vec<RecordBatch>> {
+        let memory = Memory::new(64 * MIB, Bounds { refuse: 800, stop: 900 });
+        let share = memory.share();
+        let pool: Arc<dyn MemoryPool> = Arc::clone(&share) as _;
+        let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc().unwrap();
+        let context = SessionContext::new_with_config_rt(SessionConfig::new().with_target_partitions(1), runtime);
+        let series = "generate_series(1, 300000)";
+        let text = format!("select count(*) from {series} a join {series} b on a.value = b.value");
+        let statement = Statement {
+            plan: context.sql(&text).await.unwrap().into_unoptimized_plan(),
+            state: context.state(),
+            share: Arc::clone(&share),
+            turn: Arc::new(Turns::new(1)).take(&Scope::Everybody, Duration::ZERO).await.unwrap(),
+            timeout: Duration::from_secs(60),
+            rows_max: 10,
+        };
+        let workers = Workers::start().unwrap();
+        let answered = async { workers.run(statement).await?.collect().await };
+        tokio::select! {
+            biased;
+            () = memory.watch(|| Some(resident(&share))) => panic!("it watches for ever"),
+            answered = answered => answered,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_refused_memory_runs_again_once_there_is_room() {
+        let answered = pairs(|share| if share.was_refused() { 800 } else { 801 }).await.unwrap();
+        assert_eq!(answered.iter().map(RecordBatch::num_rows).sum::<usize>(), 1);
+    }
 }
