@@ -37,39 +37,53 @@ pub fn check_depth(text: &str) -> Result<()> {
     ))
 }
 
-/// How deep the tree of a statement may become, at most: over all open parentheses, the operators since the last comma,
-/// and the set operations and joins.
-fn depth(tokens: &[Token]) -> usize {
-    #[derive(Default)]
-    struct Level {
-        operators: usize,
-        sets: usize,
+/// A statement, or what is between two parentheses of it.
+#[derive(Default)]
+struct Level {
+    /// Set operations and joins.
+    sets: usize,
+    /// Operators since the last comma, and the deepest of the parentheses that were closed since.
+    operators: usize,
+    inner: usize,
+    /// The deepest of what is between commas.
+    deepest: usize,
+}
+
+impl Level {
+    fn end_item(&mut self) {
+        self.deepest = self.deepest.max(self.operators + self.inner);
+        (self.operators, self.inner) = (0, 0);
     }
-    let mut levels = vec![Level::default()];
-    let (mut depth, mut deepest) = (0, 0);
-    for token in tokens {
-        let is_outermost = levels.len() == 1;
-        let Some(level) = levels.last_mut() else { break };
+
+    fn depth(mut self) -> usize {
+        self.end_item();
+        self.sets + self.deepest
+    }
+}
+
+/// How deep the tree of a statement may become, at most, with each operator, set operation and join one deeper.
+fn depth(tokens: &[Token]) -> usize {
+    let mut outer: Vec<Level> = Vec::new();
+    let (mut level, mut deepest) = (Level::default(), 0);
+    let close = |level: &mut Level, outer: &mut Vec<Level>| {
+        let Some(around) = outer.pop() else { return false };
+        let closed = std::mem::replace(level, around);
+        level.inner = level.inner.max(closed.depth());
+        true
+    };
+    for token in tokens.iter().chain([&Token::SemiColon]) {
         match token {
-            Token::LParen | Token::LBracket | Token::LBrace => levels.push(Level::default()),
-            Token::RParen | Token::RBracket | Token::RBrace if is_outermost => {}
+            Token::LParen | Token::LBracket | Token::LBrace => outer.push(std::mem::take(&mut level)),
             Token::RParen | Token::RBracket | Token::RBrace => {
-                depth -= level.operators + level.sets;
-                levels.pop();
+                close(&mut level, &mut outer);
             }
-            Token::Comma => {
-                depth -= level.operators;
-                level.operators = 0;
-            }
+            Token::Comma => level.end_item(),
             Token::SemiColon => {
-                depth -= level.operators + level.sets;
-                *level = Level::default();
+                while close(&mut level, &mut outer) {}
+                deepest = deepest.max(std::mem::take(&mut level).depth());
             }
             Token::Word(word) => match word.keyword {
-                Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT | Keyword::JOIN => {
-                    level.sets += 1;
-                    depth += 1;
-                }
+                Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT | Keyword::JOIN => level.sets += 1,
                 Keyword::AND
                 | Keyword::OR
                 | Keyword::XOR
@@ -87,10 +101,7 @@ fn depth(tokens: &[Token]) -> usize {
                 | Keyword::COLLATE
                 | Keyword::OVERLAPS
                 | Keyword::NOTNULL
-                | Keyword::MEMBER => {
-                    level.operators += 1;
-                    depth += 1;
-                }
+                | Keyword::MEMBER => level.operators += 1,
                 _ => {}
             },
             Token::Whitespace(_) | Token::Period | Token::EOF | Token::Number(..) | Token::Placeholder(_) => {}
@@ -101,12 +112,8 @@ fn depth(tokens: &[Token]) -> usize {
             | Token::NationalStringLiteral(_)
             | Token::HexStringLiteral(_)
             | Token::UnicodeStringLiteral(_) => {}
-            _ => {
-                level.operators += 1;
-                depth += 1;
-            }
+            _ => level.operators += 1,
         }
-        deepest = deepest.max(depth);
     }
     deepest
 }
@@ -159,7 +166,9 @@ mod tests {
         check("select 1", 0);
         check("select 1+1+1", 2);
         check("select 1+1, 1+1, 1+1+1", 2);
-        check("select 1+(2+(3+4)+5)+6", 4);
+        check("select 1+(2+(3+4)+5)+6", 5);
+        check("select (1+1)*(1+1+1), ((((1))))", 3);
+        check("select (1+(1+1", 2);
         check("select a, b from t where c in (1, 2, 3, 4, 5) and d = 'x + y + z'", 3);
         check("select 1, 2 union select 1, 2 union select 3, 4", 2);
         check("select 1::int::int; select 1::int", 2);

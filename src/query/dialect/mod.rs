@@ -136,10 +136,15 @@ impl Engine {
     }
 }
 
-/// What placeholders have to be where they stand: `$1::text[]` says it, and `x = any($1)` by the type of `x`.
+/// What placeholders have to be where they stand: `$1::text[]` says it, `x = any($1)` by the type of `x`, and `limit $1`
+/// is a number of rows.
 fn wanted(plan: &LogicalPlan) -> HashMap<String, DataType> {
     let mut wanted = HashMap::new();
     let _ = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Limit(limit) = node {
+            let counts = [&limit.skip, &limit.fetch].into_iter().flatten().filter_map(|count| named(count));
+            wanted.extend(counts.map(|name| (name.to_owned(), DataType::Int64)));
+        }
         let input = node.inputs().first().map_or_else(|| node.schema(), |input| input.schema());
         node.apply_expressions(|expr| {
             expr.apply(|expr| {
