@@ -25,10 +25,10 @@ check_race() {
   all_decided() {
     local log
     for log in "$WORK/race-$1-"*.log; do
-      grep -q "listening on\|another data directory" "$log" || return 1
+      grep -qs "listening on\|another data directory" "$log" || return 1
     done
   }
-  within 60 all_decided "$1" || fail "not all servers begin or give up: $(tail -n 1 "$WORK/race-$1-"*.log)"
+  within 60 all_decided || fail "not all servers begin or give up: $(tail -n 1 "$WORK/race-$1-"*.log)"
   started=$(cat "$WORK/race-$1-"*.log | grep -c "listening on")
   check "servers that start, of three at once" 1 "$started"
   for pid in "${PIDS[@]}"; do

@@ -54,9 +54,6 @@ async fn it_is_valid_and_whole() {
     let app = TestApp::start().await;
     let document = document(&app).await;
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1."));
-    // Its own types read it, with nothing left over.
-    let read: utoipa::openapi::OpenApi = serde_json::from_value(document.clone()).unwrap();
-    assert_eq!(serde_json::to_value(&read).unwrap(), document);
     let mut problems = String::new();
     let mut ids = BTreeSet::new();
     let tags: BTreeSet<&str> =
