@@ -66,7 +66,7 @@ const WINDOW_LEVEL: f64 = 0.05;
 impl Finding {
     /// Places, among the judged windows, of those that changed; of all that have values where none did.
     pub fn changed(&self, effect_min: f64) -> impl Iterator<Item = usize> {
-        let has = |window: &WindowFinding| {
+        let has = move |window: &WindowFinding| {
             window.effect.is_some_and(|effect| effect >= effect_min) && window.p.is_some_and(|p| p <= WINDOW_LEVEL)
         };
         let some = self.windows.iter().any(has);

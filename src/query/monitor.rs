@@ -175,7 +175,7 @@ impl Engine {
             let batches = self.named(LibraryKind::Reports, name, arguments).await?.collect().await?;
             Rows::of(batches)
         };
-        let (numbers, categories) = futures::try_join!(of("drift_numbers"), of("drift_categories"))?;
+        let (numbers, categories) = tokio::try_join!(of("drift_numbers"), of("drift_categories"))?;
         Ok(Counts { numbers, categories })
     }
 }
