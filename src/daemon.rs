@@ -300,8 +300,7 @@ impl Daemon {
         let drift = settings::drift(config);
         if !drift.interval.is_zero() {
             let (engine, results, stopping) = (Arc::clone(&store.engine), store.results.clone(), stopped.clone());
-            let judge =
-                move || jobs::judge_drift(Arc::clone(&engine), results.clone(), drift, wait(stopping.clone()));
+            let judge = move || jobs::judge_drift(Arc::clone(&engine), results.clone(), drift, wait(stopping.clone()));
             loops.push(background.spawn("drift", judge));
         }
         let interval = Duration::from_secs(config.rollup.interval_s);

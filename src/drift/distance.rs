@@ -27,7 +27,8 @@ pub fn distance(kind: Kind, reference: &[u64], current: &[u64]) -> Option<f64> {
         }
         Kind::Unordered => {
             let parts = shares.filter(|(reference, current)| reference + current > 0.0);
-            let sum: f64 = parts.map(|(reference, current)| (reference - current).powi(2) / (reference + current)).sum();
+            let sum: f64 =
+                parts.map(|(reference, current)| (reference - current).powi(2) / (reference + current)).sum();
             (sum / 2.0).clamp(0.0, 1.0).sqrt()
         }
     })

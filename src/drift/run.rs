@@ -98,9 +98,8 @@ impl Run {
                 places.push(place);
             }
         }
-        let effect = |places: &[usize]| {
-            places.iter().filter_map(|place| self.lines[*place].finding.effect).fold(0.0, f64::max)
-        };
+        let effect =
+            |places: &[usize]| places.iter().filter_map(|place| self.lines[*place].finding.effect).fold(0.0, f64::max);
         let mut wanted: Vec<Vec<usize>> = slices.into_values().collect();
         wanted.sort_by(|left, right| effect(right).total_cmp(&effect(left)));
         wanted

@@ -6,9 +6,9 @@
 //! was declared (a model's or a prompt's version), a mix of traffic that changed, and failures explain it.
 
 use super::{
+    answer::Verdict,
     column::Role,
     run::{FALSE_DISCOVERY_RATE, Line},
-    answer::Verdict,
 };
 use crate::stats::benjamini_hochberg;
 
@@ -74,7 +74,8 @@ fn behaviour(lines: &[Line], slice: &[usize]) -> Option<Silent> {
     changed.sort_by(|left, right| left.0.total_cmp(&right.0));
     let explains = |place: &usize| {
         let line = &lines[*place];
-        line.verdict == Verdict::Drifting && matches!(line.subject.column.role, Role::Mix | Role::Declared | Role::Failures)
+        line.verdict == Verdict::Drifting
+            && matches!(line.subject.column.role, Role::Mix | Role::Declared | Role::Failures)
     };
     Some(Silent {
         lines: changed.into_iter().map(|(_, place)| place).collect(),

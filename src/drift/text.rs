@@ -47,7 +47,10 @@ impl Answer {
         let head = ["column", "slice", "effect", "q", "values", "what moved", "from", "to", "began", "with it"];
         let rows: Vec<Vec<String>> = drifting.iter().map(|line| row(line)).collect();
         table(out, &head, &rows)?;
-        writeln!(out, "\nAn effect is the least of {persistent} windows': a Kolmogorov-Smirnov distance or a Cramér's V.")
+        writeln!(
+            out,
+            "\nAn effect is the least of {persistent} windows': a Kolmogorov-Smirnov distance or a Cramér's V."
+        )
     }
 }
 

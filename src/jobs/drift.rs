@@ -25,12 +25,7 @@ pub struct Settings {
 }
 
 /// Runs until the stop. A run that fails is tried again at the next interval; the results before stay.
-pub async fn judge_drift(
-    engine: Arc<Engine>,
-    results: Results,
-    settings: Settings,
-    stop: impl Future<Output = ()>,
-) {
+pub async fn judge_drift(engine: Arc<Engine>, results: Results, settings: Settings, stop: impl Future<Output = ()>) {
     tokio::pin!(stop);
     let mut pause = settings.interval.min(FIRST_MAX);
     loop {

@@ -29,10 +29,10 @@ async fn month() -> TestApp {
     for call in Traffic::new(&plan) {
         call.write_json(&mut body);
         if body.len() > BODY_BYTES {
-            app.logs(std::mem::take(&mut body)).await;
+            app.logs(String::from_utf8(std::mem::take(&mut body)).unwrap()).await;
         }
     }
-    app.logs(body).await;
+    app.logs(String::from_utf8(body).unwrap()).await;
     app
 }
 
@@ -97,8 +97,7 @@ async fn a_month_is_judged_from_rollups_as_from_calls_and_its_verdicts_are_kept(
     assert_eq!((&before["totals"]["drifting"], &before["silent_changes"]), (&json!(0), &json!([])));
 
     let daemon = app.daemon.as_ref().unwrap();
-    let settings =
-        DriftSettings { interval: Duration::ZERO, window_hours: 24, references: 4, results_max: 5_000 };
+    let settings = DriftSettings { interval: Duration::ZERO, window_hours: 24, references: 4, results_max: 5_000 };
     judge_once(daemon.engine(), daemon.results(), &settings).await.unwrap();
     let kept = "select column_name, slice_by, slice, verdict, effect > 0.1 as large, began_at is not null as dated
         from drift_results where slice = 'research_agent' and column_name in ('completion_tokens', 'silent_model_change')
@@ -159,7 +158,8 @@ async fn wrong_requests_are_named() {
 fn shared(name: &str) -> Option<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(name);
     let mut text = String::new();
-    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(std::fs::File::open(path).ok()?), &mut text).ok()?;
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(std::fs::File::open(path).ok()?), &mut text)
+        .ok()?;
     Some(text)
 }
 
@@ -238,11 +238,19 @@ async fn a_real_change_of_models_is_told() {
     let mut told = Vec::new();
     for week in 0..78 {
         let to = chrono::NaiveDate::from_ymd_opt(2024, 10, 7).unwrap() + chrono::Days::new(7 * week);
-        let query = [("to", to.to_string()), ("window_hours", "168".into()), ("references", "6".into()), ("by", "all".into())];
+        let query =
+            [("to", to.to_string()), ("window_hours", "168".into()), ("references", "6".into()), ("by", "all".into())];
         let answer = json_of(app.get("/api/v1/drift").query(&query)).await;
         let models = answer["verdicts"].as_array().unwrap().iter().find(|line| line["column"] == "model");
         if let Some(line) = models.filter(|line| line["verdict"] == "drifting") {
-            println!("{to}: effect {}, {} {} -> {}, began {}", line["effect"], line["moved"]["part"], line["moved"]["before"], line["moved"]["after"], line["began_at"]);
+            println!(
+                "{to}: effect {}, {} {} -> {}, began {}",
+                line["effect"],
+                line["moved"]["part"],
+                line["moved"]["before"],
+                line["moved"]["after"],
+                line["began_at"]
+            );
             told.push(to);
         }
     }
