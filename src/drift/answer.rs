@@ -1,11 +1,13 @@
 //! What a run says, as data.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::column::By;
 
 /// What is said of a column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[schema(as = DriftState)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// It changed, surely enough and by enough to matter.
@@ -28,7 +30,8 @@ impl Verdict {
 }
 
 /// All verdicts of a moment, and everything needed to judge them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = DriftMonitor)]
 pub struct Answer {
     /// Start of the history, RFC 3339 as all times here.
     pub from: String,
@@ -64,7 +67,8 @@ impl Answer {
 }
 
 /// How many verdicts say what.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[schema(as = DriftTotals)]
 pub struct Totals {
     /// Those that were tested, and so corrected for.
     pub tests: usize,
@@ -77,7 +81,8 @@ pub struct Totals {
 }
 
 /// The verdict on one column of one slice.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = DriftLine)]
 pub struct VerdictLine {
     /// The column.
     pub column: String,
@@ -119,7 +124,8 @@ pub struct VerdictLine {
 }
 
 /// A judged window.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = DriftWindow)]
 pub struct WindowLine {
     /// Start.
     pub from: String,
@@ -134,7 +140,8 @@ pub struct WindowLine {
 }
 
 /// How numbers lie, within the width of a bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = DriftSpread)]
 pub struct Spread {
     /// 5 % are below.
     pub p05: f64,
@@ -145,7 +152,8 @@ pub struct Spread {
 }
 
 /// The part of a distribution that moved most.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = DriftMoved)]
 pub struct Moved {
     /// A category, or the numbers on one side of a boundary, as `> 250`.
     pub part: String,
@@ -156,7 +164,8 @@ pub struct Moved {
 }
 
 /// A slice that moved.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = DriftSegment)]
 pub struct Segment {
     /// What makes the slice.
     pub by: By,
@@ -167,7 +176,8 @@ pub struct Segment {
 }
 
 /// What else changed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = DriftChange)]
 pub struct Change {
     /// `model_version`, `prompt_version`, or a column of the mix.
     pub column: String,
@@ -180,7 +190,8 @@ pub struct Change {
 }
 
 /// A model, or an agent's model, that answers differently although nobody declared a change.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = DriftSilentChange)]
 pub struct SilentChange {
     /// `model` or `agent_id`.
     pub by: By,
@@ -201,7 +212,8 @@ pub struct SilentChange {
 }
 
 /// What was not looked at.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = DriftLeftOut)]
 pub struct LeftOut {
     /// What makes the slices.
     pub by: By,

@@ -1,12 +1,14 @@
 //! The columns that are watched, and what they say of a model's behaviour. Their SQL is in `sql/reports/drift_*.sql`.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::series::Kind;
 use crate::sketch::Buckets;
 
 /// What makes slices.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[schema(as = DriftBy)]
 #[serde(rename_all = "snake_case")]
 pub enum By {
     /// All calls are one slice.
