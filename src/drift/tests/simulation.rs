@@ -186,7 +186,7 @@ fn size() -> (u64, f64) {
 fn expected(kind: IncidentKind) -> &'static [&'static str] {
     match kind {
         IncidentKind::RetryLoop => &["cost", "prompt_tokens"],
-        IncidentKind::ModelReplaced => &["completion_tokens"],
+        IncidentKind::ModelReplaced => &["completion_tokens", "ttft_ms", "groundedness"],
         IncidentKind::HallucinationRise => &["hallucination_probability"],
         IncidentKind::LatencyDegradation => &["ttft_ms"],
         IncidentKind::GuardrailSurge => &["guardrail_status"],
