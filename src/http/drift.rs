@@ -53,7 +53,7 @@ pub enum DriftVerdicts {
     /// Of all columns that are watched.
     Monitor(Box<Answer>),
     /// Of one column between two ranges.
-    Comparison(DriftAnswer),
+    Comparison(Box<DriftAnswer>),
 }
 
 /// Judges all columns that are watched, or compares one between two ranges.
@@ -70,7 +70,7 @@ pub async fn verdicts(
 ) -> Result<Json<DriftVerdicts>, Failure> {
     let is_comparison = query.column.is_some() || query.reference.is_some() || query.current.is_some();
     let verdicts = if is_comparison {
-        DriftVerdicts::Comparison(compare(&engine, query).await?)
+        DriftVerdicts::Comparison(Box::new(compare(&engine, query).await?))
     } else {
         DriftVerdicts::Monitor(Box::new(monitor(&engine, query).await?))
     };
