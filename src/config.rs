@@ -3,6 +3,7 @@
 //! environment.
 
 mod clients;
+mod drift;
 mod surfaces;
 
 use std::{
@@ -17,6 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::error::{Context, Error, Kind, Result};
 
 pub use clients::ClientsConfig;
+pub use drift::DriftConfig;
 pub use surfaces::{GrafanaConfig, JaegerConfig, PostgresConfig};
 
 /// All settings. `docs/driftline.toml` shows each with its default.
@@ -47,6 +49,8 @@ pub struct Config {
     pub metrics: MetricsConfig,
     /// What becomes of committed files.
     pub lifecycle: LifecycleConfig,
+    /// What is judged beside requests.
+    pub drift: DriftConfig,
     /// What KPIs are told that no record says.
     pub kpi: KpiConfig,
     /// What Grafana's JSON datasource is answered.

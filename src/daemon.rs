@@ -22,7 +22,7 @@ use crate::{
     background::Background,
     backup::{self, Backup, Held},
     buffer::Buffer,
-    catalog::{Catalog, Keys},
+    catalog::{Catalog, Keys, Results},
     clock::{AgeClock, Clock},
     config::Config,
     disk::{self, Disk, SystemDisk},
@@ -67,6 +67,8 @@ pub struct Store {
     pub backup: Arc<Backup>,
     /// Who is let in.
     pub gate: Arc<Gate>,
+    /// What jobs found.
+    pub results: Results,
     _lock: File,
 }
 
@@ -114,10 +116,15 @@ impl Store {
         let lake: Vec<_> = lake.into_iter().map(Arc::new).collect();
         let catalog = Catalog::open(&data.join(CATALOG)).await?;
         let keys = Keys::open(&data.join(CATALOG), false).await?;
+        let results = Results::open(&data.join(CATALOG)).await?;
         let gate = Gate::new(keys, clock.clone(), settings::gate(config));
         let buffer = Arc::new(Buffer::new(budget.buffer));
         let (engine, problems) =
             Engine::new(settings::query(config, &budget, directories.spill), &buffer, &lake, clock.clone()).await?;
+        // Another version's results are no reason not to start: the next run brings new ones.
+        if let Err(error) = engine.show_drift_results(&results.drift().await?).await {
+            tracing::warn!(error = error.chain(), "the results of drift are not shown");
+        }
         for problem in problems {
             tracing::warn!(%problem, "left out an SQL file; `driftline check` says more");
         }
@@ -134,6 +141,7 @@ impl Store {
             maintainer: Arc::new(maintainer),
             backup: Arc::new(backup),
             gate: Arc::new(gate),
+            results,
             _lock: lock,
         };
         store.seed_sessions(config).await?;
@@ -144,6 +152,7 @@ impl Store {
     pub async fn close(self) -> Result<()> {
         let closed = self.ingestor.close().await;
         self.gate.close().await;
+        self.results.close().await;
         closed
     }
 
@@ -288,6 +297,12 @@ impl Daemon {
                 move || jobs::refresh_gauges(Arc::clone(&engine), interval, series_max, wait(stopping.clone()));
             loops.push(background.spawn("gauges", refresh));
         }
+        let drift = settings::drift(config);
+        if !drift.interval.is_zero() {
+            let (engine, results, stopping) = (Arc::clone(&store.engine), store.results.clone(), stopped.clone());
+            let judge = move || jobs::judge_drift(Arc::clone(&engine), results.clone(), drift, wait(stopping.clone()));
+            loops.push(background.spawn("drift", judge));
+        }
         let interval = Duration::from_secs(config.rollup.interval_s);
         if !interval.is_zero() {
             let settled = Duration::from_secs(config.rollup.settled_s);
@@ -327,6 +342,11 @@ impl Daemon {
     /// Who is let in, for those in the same process.
     pub fn gate(&self) -> &Arc<Gate> {
         &self.store.gate
+    }
+
+    /// What jobs found, for those in the same process.
+    pub fn results(&self) -> &Results {
+        &self.store.results
     }
 
     /// The way in, for those in the same process.

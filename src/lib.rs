@@ -14,6 +14,7 @@ pub mod daemon;
 pub mod decode;
 pub mod detect;
 pub mod disk;
+pub mod drift;
 pub mod error;
 pub mod experiment;
 pub mod finding;

@@ -1,8 +1,10 @@
-//! The small state that mutates, in SQLite: batch receipts, the totals that belong to a WAL seq, and keys.
+//! The small state that mutates, in SQLite: batch receipts, the totals that belong to a WAL seq, keys, and
+//! results of jobs.
 //! The only room that speaks SQLx. It never decides what is a duplicate; it remembers.
 
 mod keys;
 mod look;
+mod results;
 mod seen;
 
 use std::{path::Path, time::Duration};
@@ -20,6 +22,7 @@ use crate::{
 
 pub use keys::Keys;
 pub use look::Look;
+pub use results::{KeptResult, Results};
 
 /// The database's shape, as the migrations of this version make it.
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");

@@ -4,8 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use super::{HOUR_US, MINUTE_US};
 use crate::{
-    config::{AccessConfig, Budget, Config, TenantLifecycleConfig},
-    gate, ingest,
+    config::{AccessConfig, Budget, Config, DriftConfig, TenantLifecycleConfig},
+    gate, ingest, jobs,
     lifecycle::{Policy, TenantPolicy},
     maintain,
     metrics::Limits,
@@ -68,6 +68,11 @@ pub(super) fn maintain(config: &Config, budget: &Budget) -> maintain::Settings {
         log_retention_us: i64::from(lifecycle.log_retention_minutes) * MINUTE_US,
         memory_bytes_max: budget.lifecycle,
     }
+}
+
+pub(super) fn drift(config: &Config) -> jobs::DriftSettings {
+    let DriftConfig { interval_s, window_hours, references, results_max } = config.drift;
+    jobs::DriftSettings { interval: Duration::from_secs(interval_s), window_hours, references, results_max }
 }
 
 pub(super) fn query(config: &Config, budget: &Budget, spill_directory: PathBuf) -> query::Settings {

@@ -52,7 +52,7 @@ pub fn options_of(library: &Library, metric: &str, field: &str) -> Result<Option
         payload::FORMAT => return Ok(listed(&["series", "table"])),
         "kpi" => return Ok(Options::Listed(library.kpis().map(|kpi| kpi.name.clone()).collect())),
         "state" => return Ok(listed(&["alert", "all"])),
-        "verdict" => return Ok(listed(&["drift", "all"])),
+        "verdict" => return Ok(listed(&["drifting", "all"])),
         "column" => return Ok(Options::Listed(filterable().map(|(column, _)| column.to_owned()).collect())),
         _ => {}
     }
@@ -135,7 +135,7 @@ fn special(special: Special) -> Value {
                 select("column", "Column", "latency_ms where not set"),
                 select(payload::GROUP_BY, "Group by", "all calls together where not set"),
                 input("reference_days", "Reference days", &REFERENCE_DAYS.to_string()),
-                select("verdict", "Verdict", "drift where not set"),
+                select("verdict", "Verdict", "drifting where not set"),
             ],
         ),
     };

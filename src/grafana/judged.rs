@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::frame::{Column, Frame, Holds, number};
 use crate::{
+    drift::Verdict,
     kpi::{CardLine, ScoreCard, State},
-    query::{DriftAnswer, KpiAnswer, Range, Verdict},
+    query::{DriftAnswer, KpiAnswer, Range},
 };
 
 /// The windows of KPIs, as annotations; only those that call for someone, unless all are asked for.
@@ -89,7 +90,7 @@ pub fn card_table(card: &ScoreCard) -> Frame {
 
 /// The verdicts on each group; only those of drift, unless all are asked for.
 pub fn drift_table(answer: &DriftAnswer, current: Range, is_all: bool) -> Frame {
-    let shown = answer.verdicts.iter().filter(|verdict| is_all || verdict.verdict == Verdict::Drift);
+    let shown = answer.verdicts.iter().filter(|verdict| is_all || verdict.verdict == Verdict::Drifting);
     let rows = shown.map(|verdict| {
         let group = verdict.group.as_deref().unwrap_or("all");
         let name = serde_json::to_value(verdict.verdict).unwrap_or_default();

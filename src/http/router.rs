@@ -32,7 +32,7 @@ pub fn routes(app: App) -> Router {
         .routes(routes!(kpis::card))
         .routes(routes!(kpis::one))
         .routes(routes!(coverage::of_agents))
-        .routes(routes!(drift::compare))
+        .routes(routes!(drift::verdicts))
         .routes(routes!(experiments::list))
         .routes(routes!(experiments::one))
         .routes(routes!(reports::cost))

@@ -1,8 +1,12 @@
 //! The loops that run beside requests. Thin: what they do stands in the rooms they call.
 
+mod drift;
+
 use std::{future::Future, sync::Arc, time::Duration};
 
 use crate::{error::Kind, ingest::Ingestor, maintain::Maintainer, query::Engine};
+
+pub use drift::{Settings as DriftSettings, judge_drift, judge_once};
 
 /// Commits the buffer whenever it is large enough or old enough, until the stop. A flush that fails
 /// is tried again at the next interval; its rows stay in the WAL and in queries. Where files are joined

@@ -11,14 +11,11 @@ use utoipa::ToSchema;
 
 use super::{Engine, error::from_engine};
 use crate::{
+    drift::{FALSE_DISCOVERY_RATE, VALUES_MIN, Verdict},
     error::{Error, Result},
     stats::{Outcome, TwoSampleTest, benjamini_hochberg, homogeneity_test},
 };
 
-/// Fewer values than this on a side say nothing about a distribution's shape.
-const VALUES_MIN: u64 = 30;
-/// The false discovery rate that verdicts keep to.
-const FALSE_DISCOVERY_RATE: f64 = 0.01;
 /// A Kolmogorov-Smirnov distance below this is no change that matters, however certain it is.
 const KS_EFFECT_MIN: f64 = 0.1;
 /// The same for Cramér's V; Cohen's "small" effect.
@@ -50,19 +47,6 @@ pub struct DriftRequest {
     pub current: Range,
     /// A category column; each of its values is compared on its own.
     pub by: Option<String>,
-}
-
-/// What is said of one group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[schema(as = DriftState)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// The distribution changed, surely enough and by enough to matter.
-    Drift,
-    /// No change that is both sure and large.
-    Stable,
-    /// Too few values on a side.
-    Insufficient,
 }
 
 /// One group's verdict.
@@ -340,7 +324,7 @@ fn judge(found: Vec<Found>, effect_size_min: f64) -> Vec<DriftVerdict> {
             DriftVerdict {
                 group: found.group,
                 verdict: match (p_value_adjusted, effect_size) {
-                    (Some(p), Some(size)) if p <= FALSE_DISCOVERY_RATE && size >= effect_size_min => Verdict::Drift,
+                    (Some(p), Some(size)) if p <= FALSE_DISCOVERY_RATE && size >= effect_size_min => Verdict::Drifting,
                     (Some(_), _) => Verdict::Stable,
                     (None, _) => Verdict::Insufficient,
                 },

@@ -33,6 +33,7 @@ use super::{
     options::Options,
     planned::Planned,
     provider::StoredTable,
+    results::DriftResults,
     rollup::{Rollups, UseRollups, load as load_rollups},
     running::{Rows, Statement, Workers},
     session,
@@ -112,6 +113,7 @@ struct Shared {
     runtime: Arc<RuntimeEnv>,
     tables: Vec<Arc<StoredTable>>,
     dialect: dialect::Shared,
+    drift_results: DriftResults,
 }
 
 /// Engines of other scopes that stay: each holds its plans of the views.
@@ -142,6 +144,7 @@ impl Engine {
             runtime: session::runtime(&settings)?,
             tables: tables.clone(),
             dialect: OnceCell::new(),
+            drift_results: DriftResults::new()?,
             settings,
         };
         let (engine, wrong) = Self::over(Arc::new(shared), &Scope::Everybody).await?;
@@ -163,6 +166,9 @@ impl Engine {
         let context = session::context(&shared.runtime, use_rollups, scope)?;
         let tables = shared.tables.iter().filter_map(|table| table.scoped(scope));
         session::register(&context, tables, &shared.settings.task_values_usd, scope)?;
+        if scope == &Scope::Everybody {
+            session::register_results(&context, shared.drift_results.table())?;
+        }
         let (gauges, planned, scoped) = (Gauges::default(), Planned::default(), Mutex::default());
         let engine = Self { context, shared, scope: scope.clone(), gauges, planned, dialect: OnceCell::new(), scoped };
         let problems = engine.create_views().await;
@@ -298,6 +304,11 @@ impl Engine {
             Some(message) => Err(Problem { file: entry.file.clone(), line: None, message }),
             None => Ok(()),
         }
+    }
+
+    /// The results of the drift job.
+    pub(super) fn drift_results(&self) -> &DriftResults {
+        &self.shared.drift_results
     }
 
     /// What statements hold.

@@ -27,6 +27,7 @@ use super::{
     late::LateMaterialisation,
     options::Options,
     provider::StoredTable,
+    results::DRIFT_RESULTS,
     rollup::UseRollups,
     series::{self, FillGaps},
     sketches, statistics,
@@ -90,6 +91,14 @@ pub fn register(
     let values =
         kpi::task_values(values).map_err(|error| from_engine("cannot make the table of tasks' values", error))?;
     register("public", kpi::TASK_VALUES, values)
+}
+
+/// The table of what the drift job found.
+pub fn register_results(context: &SessionContext, table: Arc<dyn TableProvider>) -> Result<()> {
+    context
+        .register_table(format!("{CATALOG}.public.{DRIFT_RESULTS}"), table)
+        .map(|_| ())
+        .map_err(|error| from_engine("cannot register a table", error))
 }
 
 /// The `information_schema` of bound callers: that of the engine, without the settings.

@@ -30,11 +30,14 @@ pub enum Buckets {
     /// Ten for each factor of ten, from 0.1 to 10,000,000: the preferred numbers R10 of ISO 3. Each is
     /// 1.23 to 1.29 times the one before. For times in ms up to 2.8 hours, for tokens, for counts.
     Logarithmic,
+    /// Fiftieths from 0.02 to 1, then whole numbers to 10. For scores, on whatever of the usual scales they are.
+    Score,
 }
 
 const LATENCY_MS: [f64; 9] = [50.0, 100.0, 250.0, 500.0, 1_000.0, 2_000.0, 5_000.0, 10_000.0, 30_000.0];
 const RATIO: [f64; 7] = [0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0];
 const LOGARITHMIC: [f64; 81] = preferred_numbers();
+const SCORE: [f64; 59] = scores();
 
 /// Whole thousandths, so that each is the double next to the decimal number.
 const fn preferred_numbers() -> [f64; 81] {
@@ -52,9 +55,19 @@ const fn preferred_numbers() -> [f64; 81] {
     numbers
 }
 
+const fn scores() -> [f64; 59] {
+    let mut numbers = [0.0; 59];
+    let mut index = 0;
+    while index < numbers.len() {
+        numbers[index] = if index < 50 { (index + 1) as f64 / 50.0 } else { (index - 48) as f64 };
+        index += 1;
+    }
+    numbers
+}
+
 impl Buckets {
     /// All there are.
-    pub const ALL: [Self; 3] = [Self::LatencyMs, Self::Ratio, Self::Logarithmic];
+    pub const ALL: [Self; 4] = [Self::LatencyMs, Self::Ratio, Self::Logarithmic, Self::Score];
 
     /// The upper boundaries, rising; one more bucket is above the last.
     pub fn bounds(self) -> &'static [f64] {
@@ -62,6 +75,7 @@ impl Buckets {
             Self::LatencyMs => &LATENCY_MS,
             Self::Ratio => &RATIO,
             Self::Logarithmic => &LOGARITHMIC,
+            Self::Score => &SCORE,
         }
     }
 
@@ -71,6 +85,7 @@ impl Buckets {
             Self::LatencyMs => "latency_ms",
             Self::Ratio => "ratio",
             Self::Logarithmic => "logarithmic",
+            Self::Score => "score",
         }
     }
 
@@ -84,6 +99,7 @@ impl Buckets {
             Self::LatencyMs => 1,
             Self::Ratio => 2,
             Self::Logarithmic => 3,
+            Self::Score => 4,
         }
     }
 }

@@ -38,6 +38,7 @@ pub use order::sort_part;
 pub use proportion::{Interval, binomial_interval, wilson_interval};
 pub use psi::{Psi, decile_counts, joined_to_deciles, psi};
 pub use summary::{mean, median_of_sorted, quantile_of_sorted};
+pub use tails::f_sf;
 pub use welch::{Moments, WelchTest, welch_t_test};
 
 use chi2::totals;

@@ -29,6 +29,19 @@ pub(super) fn t_two_sided_sf(t: f64, degrees_of_freedom: f64) -> f64 {
     incomplete_beta(degrees_of_freedom / 2.0, 0.5, degrees_of_freedom / total, square / total)
 }
 
+/// Probability that a variable of the F distribution exceeds `f`: the ratio of two independent χ², each over its own
+/// degrees of freedom, `above` and `below`, which need not be whole numbers. NaN for a NaN.
+pub fn f_sf(f: f64, above: f64, below: f64) -> f64 {
+    if f <= 0.0 {
+        return 1.0;
+    }
+    let total = above * f + below;
+    if total.is_infinite() {
+        return 0.0;
+    }
+    incomplete_beta(below / 2.0, above / 2.0, below / total, above * f / total)
+}
+
 /// Probability that a chi-squared variable exceeds `x`: Q(df/2, x/2), the regularized upper incomplete
 /// gamma function. With no degrees of freedom the variable is always zero. The logarithm of Γ(df/2)
 /// limits the precision to 1e-9 relative at some hundred thousand degrees of freedom.
@@ -194,7 +207,21 @@ mod tests {
     }
 
     #[test]
+    fn the_f_distribution_is_that_of_squares_of_t_and_of_chi2() {
+        for (t, degrees) in [(0.3, 1.0), (1.7, 3.5), (4.0, 21.0), (12.0, 80.0)] {
+            gold::assert_close("of one", f_sf(t * t, 1.0, degrees), t_two_sided_sf(t, degrees));
+            gold::assert_close("turned over", f_sf(t, degrees, 2.0), 1.0 - f_sf(1.0 / t, 2.0, degrees));
+        }
+        // With so many degrees below, what is below is a constant.
+        gold::assert_within("of chi2", f_sf(2.5, 4.0, 1e9), chi2_sf(10.0, 4), 1e-7);
+        // Two below: 1 − (1 + 2 / (f·above))^(−above / 2), in closed form.
+        gold::assert_close("closed", f_sf(3.0, 4.0, 2.0), 1.0 - (1.0_f64 + 2.0 / 12.0).powi(-2));
+    }
+
+    #[test]
     fn ends() {
+        assert_eq!((f_sf(0.0, 3.0, 5.0), f_sf(-1.0, 3.0, 5.0), f_sf(f64::INFINITY, 3.0, 5.0)), (1.0, 1.0, 0.0));
+        assert!(f_sf(f64::NAN, 3.0, 5.0).is_nan());
         assert_eq!(t_two_sided_sf(f64::INFINITY, 3.0), 0.0);
         assert_eq!(t_two_sided_sf(0.0, 3.0), 1.0);
         assert!(t_two_sided_sf(f64::NAN, 3.0).is_nan());

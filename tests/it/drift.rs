@@ -31,7 +31,7 @@ async fn a_change_is_found_and_too_little_is_said() {
         let verdicts = answer["verdicts"].as_array().unwrap();
         verdicts.iter().find(|verdict| verdict["group"] == group).unwrap().clone()
     };
-    assert_eq!(verdict("slower")["verdict"], "drift");
+    assert_eq!(verdict("slower")["verdict"], "drifting");
     assert_eq!(verdict("slower")["effect_size"], 1.0);
     assert_eq!((&verdict("steady")["verdict"], &verdict("steady")["n_current"]), (&json!("stable"), &json!(200)));
     assert_eq!(verdict("rare")["verdict"], "insufficient");
@@ -58,7 +58,7 @@ async fn new_and_lost_categories_are_named() {
     let query = [("reference", "now-2d/now-1d"), ("current", "now-1d/now"), ("column", "model")];
     let answer = json_of(app.get("/api/v1/drift").query(&query)).await;
     let verdict = &answer["verdicts"][0];
-    assert_eq!((&verdict["verdict"], &verdict["n_current"]), (&json!("drift"), &json!(200)));
+    assert_eq!((&verdict["verdict"], &verdict["n_current"]), (&json!("drifting"), &json!(200)));
     assert_eq!((&verdict["new_categories"], &verdict["lost_categories"]), (&json!(["comes"]), &json!(["goes"])));
     let numbers = json_of(app.get("/api/v1/drift").query(&query[..2]).query(&[("column", "latency_ms")])).await;
     assert_eq!(numbers["verdicts"][0]["new_categories"], json!([]));
@@ -87,7 +87,7 @@ async fn wrong_questions_are_named() {
         let (status, message) = failure(app.get("/api/v1/drift").query(query)).await;
         assert_eq!((status, message.contains(words)), (400, true), "{message}");
     };
-    check(&[], "column").await;
+    check(&[("reference", "now-2d/now-1d")], "column").await;
     check(&[("column", "model"), ("colour", "red")], "colour").await;
     check(&[("column", "nothing")], "nothing").await;
     check(&[("column", "tool_calls")], "tool_calls").await;

@@ -24,6 +24,7 @@ mod keys;
 mod kpi;
 mod maintain;
 mod metrics;
+mod monitor;
 mod openapi;
 mod pace;
 mod panics;

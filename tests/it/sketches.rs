@@ -142,7 +142,7 @@ async fn what_is_no_sketch_is_refused() {
         ("quantile_of('text', 0.5)", "which is binary"),
         ("quantile_of(x'0100')", "takes (sketch, q)"),
         ("quantile_sketch('text')", "takes a number"),
-        ("histogram_sketch(1.5, 'fine')", "'latency_ms', 'ratio', 'logarithmic'"),
+        ("histogram_sketch(1.5, 'fine')", "'latency_ms', 'ratio', 'logarithmic', 'score'"),
         ("quantile_sketch(distinct x), count(*) from (values (1.0), (2.0)) as t(x)", "counts every value"),
         ("quantile_sketch_merge(x) from (values (x'0100'), (x'02')) as t(x)", "version 2 where 1 is known"),
     ] {

@@ -40,6 +40,7 @@ pub const ATTEMPTS: &[&str] = &[
     "select * from rejected_logs",
     "select * from stored.rejected_logs",
     "select * from task_values",
+    "select * from drift_results",
     "select * from keys",
     "select * from totals",
     "select * from receipts",

@@ -1,0 +1,109 @@
+//! A verdict in one flat row: what is kept of each run, and what SQL shows.
+
+use serde::{Deserialize, Serialize};
+
+use super::answer::{Answer, SilentChange, Verdict, VerdictLine};
+
+/// What stands for a column where a model was exchanged under its name.
+pub const SILENT_CHANGE: &str = "silent_model_change";
+
+/// One verdict of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ResultRow {
+    /// End of the windows that were judged, RFC 3339.
+    pub window_end: String,
+    /// Length of each, hours.
+    pub window_hours: u32,
+    /// The column, or [`SILENT_CHANGE`].
+    pub column: String,
+    /// What makes the slice.
+    pub by: String,
+    /// The slice; none of all calls.
+    pub slice: Option<String>,
+    /// What is said.
+    pub verdict: Verdict,
+    /// How large the change is, 0 to 1.
+    pub effect: Option<f64>,
+    /// Its probability if nothing changed.
+    pub p: Option<f64>,
+    /// Corrected for all tests of the run.
+    pub q: Option<f64>,
+    /// Values of the references of the newest window.
+    pub n_reference: Option<u64>,
+    /// Values of the newest window.
+    pub n_current: Option<u64>,
+    /// The part of the distribution that moved most; the columns that changed, where a model was exchanged.
+    pub moved: Option<String>,
+    /// Its share before.
+    pub moved_before: Option<f64>,
+    /// Its share after.
+    pub moved_after: Option<f64>,
+    /// The median before.
+    pub before_p50: Option<f64>,
+    /// The median after.
+    pub after_p50: Option<f64>,
+    /// When it began, RFC 3339.
+    pub began_at: Option<String>,
+    /// Which columns changed with it, with commas; those that explain it, where a model was exchanged.
+    pub changed_then: Option<String>,
+}
+
+impl Answer {
+    /// All verdicts, silent changes first.
+    pub fn rows(&self) -> Vec<ResultRow> {
+        let silent = self.silent_changes.iter().map(|silent| self.silent_row(silent));
+        silent.chain(self.verdicts.iter().map(|line| self.verdict_row(line))).collect()
+    }
+
+    fn verdict_row(&self, line: &VerdictLine) -> ResultRow {
+        let moved = line.moved.as_ref();
+        ResultRow {
+            window_end: self.to.clone(),
+            window_hours: self.window_hours,
+            column: line.column.clone(),
+            by: line.by.name().to_owned(),
+            slice: line.slice.clone(),
+            verdict: line.verdict,
+            effect: line.effect,
+            p: line.p,
+            q: line.q,
+            n_reference: Some(line.n_reference),
+            n_current: Some(line.n_current),
+            moved: moved.map(|moved| moved.part.clone()),
+            moved_before: moved.map(|moved| moved.before),
+            moved_after: moved.map(|moved| moved.after),
+            before_p50: line.before.map(|spread| spread.p50),
+            after_p50: line.after.map(|spread| spread.p50),
+            began_at: line.began_at.clone(),
+            changed_then: joined(line.changed_then.iter().map(|change| change.column.as_str())),
+        }
+    }
+
+    fn silent_row(&self, silent: &SilentChange) -> ResultRow {
+        ResultRow {
+            window_end: self.to.clone(),
+            window_hours: self.window_hours,
+            column: SILENT_CHANGE.to_owned(),
+            by: silent.by.name().to_owned(),
+            slice: Some(silent.slice.clone()),
+            verdict: silent.verdict,
+            effect: None,
+            p: Some(silent.p),
+            q: Some(silent.q),
+            n_reference: None,
+            n_current: None,
+            moved: joined(silent.columns.iter().map(String::as_str)),
+            moved_before: None,
+            moved_after: None,
+            before_p50: None,
+            after_p50: None,
+            began_at: silent.began_at.clone(),
+            changed_then: joined(silent.explained_by.iter().map(String::as_str)),
+        }
+    }
+}
+
+fn joined<'a>(names: impl Iterator<Item = &'a str>) -> Option<String> {
+    let names: Vec<&str> = names.collect();
+    (!names.is_empty()).then(|| names.join(", "))
+}

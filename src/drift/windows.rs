@@ -1,0 +1,207 @@
+//! Which windows are judged, and by which earlier ones. Pure arithmetic of times.
+
+use std::ops::Range;
+
+use crate::error::{Error, Result};
+
+/// The newest windows, which are judged.
+pub const JUDGED: usize = 3;
+/// Fewer values than this in a window say nothing about a distribution's shape.
+pub const VALUES_MIN: u64 = 30;
+
+const HOUR_US: i64 = 3_600_000_000;
+const WEEK_HOURS: u32 = 168;
+/// Longest window: thirteen weeks.
+const WINDOW_HOURS_MAX: u32 = 13 * WEEK_HOURS;
+/// Most windows that are looked at, the judged ones included.
+const WINDOWS_MAX: usize = 1_200;
+
+/// Windows of one length, the oldest first: some seasons of references, then the [`JUDGED`] ones. A season is a week,
+/// or one window where that is longer; windows at the same place of a season have the same hours of the week.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Windows {
+    to_us: i64,
+    hours: u32,
+    /// Windows of a season.
+    season: usize,
+    /// Seasons of references.
+    references: usize,
+}
+
+impl Windows {
+    /// Windows of so many hours that end at the last whole hour up to `to_us` (µs since the epoch, UTC), each judged
+    /// one with so many references.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::error::Kind::Invalid`] that names the parameter.
+    pub fn new(to_us: i64, hours: u32, references: u32) -> Result<Self> {
+        let is_length = (1..=WINDOW_HOURS_MAX).contains(&hours)
+            && (WEEK_HOURS.is_multiple_of(hours) || hours.is_multiple_of(WEEK_HOURS));
+        if !is_length {
+            return Err(Error::invalid(format!(
+                "window_hours={hours} is neither a part of a week (1, 2, 3, 4, 6, 8, 12, 24, 84, 168 and so on) nor up \
+                 to 13 whole weeks: windows are compared with the same hours of other weeks"
+            )));
+        }
+        if !(2..=26).contains(&references) {
+            return Err(Error::invalid(format!("references={references} is not from 2 to 26")));
+        }
+        let season = (WEEK_HOURS / hours).max(1) as usize;
+        let windows =
+            Self { to_us: to_us.div_euclid(HOUR_US) * HOUR_US, hours, season, references: references as usize };
+        if windows.count() > WINDOWS_MAX {
+            return Err(Error::invalid(format!(
+                "references={references} of window_hours={hours} make {} windows; at most {WINDOWS_MAX} are looked at",
+                windows.count()
+            )));
+        }
+        Ok(windows)
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.history() + JUDGED
+    }
+
+    /// How many are older than those that are judged.
+    pub fn history(&self) -> usize {
+        self.season * self.references
+    }
+
+    /// Places of the judged ones, the newest last.
+    pub fn judged(&self) -> Range<usize> {
+        self.history()..self.count()
+    }
+
+    /// Windows of a season.
+    pub fn season(&self) -> usize {
+        self.season
+    }
+
+    /// References of a judged window.
+    pub fn references(&self) -> usize {
+        self.references
+    }
+
+    /// Length of a window, hours.
+    pub fn hours(&self) -> u32 {
+        self.hours
+    }
+
+    /// The history's windows at the same place of their seasons.
+    pub fn like(&self, window: usize) -> impl Iterator<Item = usize> {
+        (window % self.season..self.history()).step_by(self.season)
+    }
+
+    /// Start of a window, µs since the epoch, UTC.
+    pub fn start_us(&self, window: usize) -> i64 {
+        self.to_us - (self.count() as i64 - window as i64) * self.length_us()
+    }
+
+    /// Start of the oldest.
+    pub fn from_us(&self) -> i64 {
+        self.start_us(0)
+    }
+
+    /// End of the newest.
+    pub fn to_us(&self) -> i64 {
+        self.to_us
+    }
+
+    /// The window that a time is in.
+    pub fn at(&self, time_us: i64) -> Option<usize> {
+        let since_us = time_us.checked_sub(self.from_us())?;
+        usize::try_from(since_us.div_euclid(self.length_us())).ok().filter(|window| *window < self.count())
+    }
+
+    /// The same time in hours, as a division of its own; for what is looked at closely.
+    pub fn in_hours(&self) -> Hours {
+        Hours { from_us: self.from_us(), count: self.count() * self.hours as usize }
+    }
+
+    fn length_us(&self) -> i64 {
+        i64::from(self.hours) * HOUR_US
+    }
+}
+
+/// The hours of all windows, the oldest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hours {
+    from_us: i64,
+    /// How many there are.
+    pub count: usize,
+}
+
+impl Hours {
+    /// The hour that a time is in.
+    pub fn at(&self, time_us: i64) -> Option<usize> {
+        let since_us = time_us.checked_sub(self.from_us)?;
+        usize::try_from(since_us.div_euclid(HOUR_US)).ok().filter(|hour| *hour < self.count)
+    }
+
+    /// Start of an hour, µs since the epoch, UTC.
+    pub fn start_us(&self, hour: usize) -> i64 {
+        self.from_us + hour as i64 * HOUR_US
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TO_US: i64 = 1_778_760_000_000_000;
+
+    #[test]
+    fn what_is_no_part_of_a_week_is_refused() {
+        let check = |hours: u32, references: u32, words: &str| {
+            let refused = Windows::new(TO_US, hours, references).unwrap_err().to_string();
+            assert!(refused.contains(words), "{refused}");
+        };
+        check(0, 4, "window_hours=0");
+        check(5, 4, "window_hours=5");
+        check(336 + 24, 4, "window_hours=360");
+        check(14 * 168, 4, "window_hours=2352");
+        check(24, 1, "references=1");
+        check(24, 27, "references=27");
+        check(1, 26, "at most 1200");
+    }
+
+    #[test]
+    fn weeks_and_longer_are_seasons_of_their_own() {
+        let windows = Windows::new(TO_US, 336, 4).unwrap();
+        assert_eq!((windows.season(), windows.count()), (1, 7));
+        assert_eq!(windows.like(6).collect::<Vec<_>>(), [0, 1, 2, 3]);
+    }
+
+    proptest! {
+        #[test]
+        fn references_have_the_same_hours_of_the_week_and_are_never_judged(
+            hours in prop::sample::select(vec![1_u32, 2, 3, 6, 8, 12, 24, 84, 168]), references in 2_u32..7, minutes in 0_i64..100_000,
+        ) {
+            let to_us = TO_US + minutes * 60_000_000;
+            let windows = Windows::new(to_us, hours, references).unwrap();
+            prop_assert!(windows.to_us() <= to_us && to_us < windows.to_us() + HOUR_US);
+            for judged in windows.judged() {
+                let like: Vec<usize> = windows.like(judged).collect();
+                prop_assert_eq!(like.len(), references as usize);
+                for reference in like {
+                    prop_assert!(!windows.judged().contains(&reference));
+                    let apart_us = windows.start_us(judged) - windows.start_us(reference);
+                    prop_assert_eq!(apart_us % (7 * 24 * HOUR_US), 0);
+                }
+            }
+            for window in 0..windows.count() {
+                prop_assert_eq!(windows.at(windows.start_us(window)), Some(window));
+                prop_assert_eq!(windows.at(windows.start_us(window + 1) - 1), Some(window));
+            }
+            prop_assert_eq!((windows.at(windows.from_us() - 1), windows.at(windows.to_us())), (None, None));
+            let hours = windows.in_hours();
+            prop_assert_eq!(hours.start_us(hours.count), windows.to_us());
+            prop_assert_eq!(hours.at(windows.to_us() - 1), Some(hours.count - 1));
+        }
+    }
+}
