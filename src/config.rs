@@ -3,6 +3,7 @@
 //! environment.
 
 mod clients;
+mod objectives;
 mod surfaces;
 
 use std::{
@@ -17,6 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::error::{Context, Error, Kind, Result};
 
 pub use clients::ClientsConfig;
+pub use objectives::{BudgetConfig, OwnBudgetConfig, Score, SloConfig, SloConfigs, SloIndicator, Usd};
 pub use surfaces::{GrafanaConfig, JaegerConfig, PostgresConfig};
 
 /// All settings. `docs/driftline.toml` shows each with its default.
@@ -49,6 +51,11 @@ pub struct Config {
     pub lifecycle: LifecycleConfig,
     /// What KPIs are told that no record says.
     pub kpi: KpiConfig,
+    /// What a month may cost.
+    pub budget: BudgetConfig,
+    /// Objectives; only in the file.
+    #[serde(skip_serializing_if = "SloConfigs::is_empty")]
+    pub slo: SloConfigs,
     /// What Grafana's JSON datasource is answered.
     pub grafana: GrafanaConfig,
     /// What Jaeger's clients are answered.

@@ -7,6 +7,7 @@ mod client;
 mod demo;
 mod detect;
 mod experiment;
+mod forecast;
 mod forget;
 mod generate;
 mod key;
@@ -15,6 +16,7 @@ mod maintain;
 mod query;
 mod report;
 mod serve;
+mod slo;
 mod verify;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -54,6 +56,10 @@ enum Command {
     Detect(detect::DetectArgs),
     /// Compares an experiment's variants, or lists the experiments
     Experiment(experiment::ExperimentArgs),
+    /// Says what the next 30, 60 or 90 days will cost, and what the month will have cost at its end
+    Forecast(forecast::ForecastArgs),
+    /// Says what is left of what may go wrong, how fast it is used, and when it is used up
+    Slo(slo::SloArgs),
     /// Plans every named SQL file and says what is wrong in which file and line
     Check(check::CheckArgs),
     /// Joins, compresses and deletes committed files as their life cycle says
@@ -116,6 +122,8 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Report(command) => report::run(command).await,
         Command::Detect(args) => detect::run(&args),
         Command::Experiment(args) => experiment::run(args).await,
+        Command::Forecast(args) => forecast::run(args).await,
+        Command::Slo(args) => slo::run(args).await,
         Command::Check(args) => check::run(args).await,
         Command::Maintain(args) => maintain::run(args).await,
         Command::Forget(args) => forget::run(args).await,
