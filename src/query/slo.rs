@@ -133,3 +133,39 @@ fn text_of(us: i64) -> Result<String> {
     let time = DateTime::from_timestamp_micros(us).ok_or_else(|| Error::invalid("a window is outside the calendar"))?;
     Ok(time.to_rfc3339_opts(SecondsFormat::Micros, true))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::access::Tenants;
+
+    #[test]
+    fn callers_see_the_objectives_of_their_own() {
+        let scope = Scope::Tenants(Tenants::new(["a".to_owned()]).unwrap());
+        let check = |tenant_id: Option<&str>, expected: [bool; 2]| {
+            let objective = SloConfig {
+                name: "slo".to_owned(),
+                indicator: SloIndicator::Errors { target: 0.99 },
+                window_days: 30,
+                tenant_id: tenant_id.map(str::to_owned),
+                agent_id: None,
+                model: None,
+            };
+            assert_eq!(
+                [is_seen(&objective, &Scope::Everybody), is_seen(&objective, &scope)],
+                expected,
+                "{tenant_id:?}"
+            );
+        };
+        check(None, [true, false]);
+        check(Some("a"), [true, true]);
+        check(Some("b"), [true, false]);
+    }
+
+    #[test]
+    fn boundaries_of_rollups_are_asked_of_rollups() {
+        let file = |threshold_ms: f64| question(&SloIndicator::Latency { threshold_ms, target: 0.9 }).0;
+        assert_eq!((file(5_000.0), file(2_500.0)), ("slo_latency_bucket", "slo_latency"));
+    }
+}
