@@ -1,6 +1,8 @@
 //! Objectives over made counts: burn rates, thresholds that cannot be reached, the guard against chance, and when what
 //! is allowed is used up.
 
+mod simulation;
+
 use super::{Answer, Breach, BreachState, BurnRate, Counts, GUARD_LEVEL, Slot, Span, State};
 use crate::config::{SloConfig, SloIndicator};
 

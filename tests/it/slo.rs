@@ -53,11 +53,11 @@ usd_per_day = 20.0
 window_days = 3
 "#;
 
-/// A call every two minutes of the last four days, and one of long ago. In the last hour, half of the calls of `rag` fail.
+/// A call every two minutes of the last four days, and one of long ago. In the last hour, all calls of `rag` fail.
 fn body() -> String {
     let call = |place: i64, second: i64| {
         let time = chrono::DateTime::from_timestamp_micros(NOW_US + second * 1_000_000).unwrap();
-        let failed = second > -HOUR_S && place % 4 == 0;
+        let failed = second > -HOUR_S && place % 2 == 0;
         json!({
             "timestamp": time.to_rfc3339(), "request_id": format!("r{place}"), "model": "m1",
             "agent_id": if place % 2 == 0 { "rag" } else { "bot" },
