@@ -312,9 +312,9 @@ mod tests {
         // What stands behind `# ` in the example, below its heading.
         let documented = include_str!("../../docs/driftline.toml");
         let (_, from) = documented.split_once("# [[slo]]").unwrap();
-        let lines = from.lines().take_while(|line| line.starts_with('#') || line.is_empty());
+        let lines = from.lines().skip(1).take_while(|line| line.starts_with('#') || line.is_empty());
         let text: String = lines.map(|line| line.trim_start_matches("# ").to_owned() + "\n").collect();
-        let config: Config = toml::from_str(&format!("[[slo]]{text}")).unwrap();
+        let config: Config = toml::from_str(&format!("[[slo]]\n{text}")).unwrap();
         assert_eq!(config.slo.as_slice().len(), 4);
         assert_eq!(toml::from_str::<Config>(&toml::to_string(&config).unwrap()).unwrap(), config);
     }

@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, NaiveDate, SecondsFormat};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     backtest::OriginFigure,
@@ -13,7 +14,8 @@ use super::{
 };
 
 /// What is forecast.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ForecastMetric)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
     /// What calls cost.
@@ -76,7 +78,8 @@ pub struct CalledDay {
 }
 
 /// What is said of the days to come.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = ForecastAnswer)]
 pub struct Answer {
     /// What is forecast.
     pub metric: Metric,
@@ -93,20 +96,20 @@ pub struct Answer {
     /// What it stands on.
     pub history: History,
     /// Whether there is a forecast.
-    pub state: OutlookState,
+    pub state: ForecastState,
     /// Why there is none.
     pub reason: Option<String>,
     /// The forecast.
-    #[serde(flatten)]
-    pub outlook: Option<Forecast>,
+    pub forecast: Option<Forecast>,
     /// The running month.
     pub month: Month,
 }
 
 /// Whether there is a forecast.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ForecastState)]
 #[serde(rename_all = "snake_case")]
-pub enum OutlookState {
+pub enum ForecastState {
     /// There is.
     Forecast,
     /// The history does not suffice.
@@ -114,7 +117,8 @@ pub enum OutlookState {
 }
 
 /// The days that a forecast stands on: whole ones of UTC.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = ForecastHistory)]
 pub struct History {
     /// The first: the one after the first call, which may not be whole. None without calls.
     pub from: Option<String>,
@@ -133,7 +137,7 @@ pub struct History {
 }
 
 /// The days to come.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Forecast {
     /// The method.
     pub method: Method,
@@ -152,7 +156,8 @@ pub struct Forecast {
 }
 
 /// A total of several days.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = ForecastTotal)]
 pub struct Total {
     /// How many.
     pub days: usize,
@@ -168,12 +173,13 @@ pub struct Total {
     pub high: f64,
     /// Forecasts of the past that the bounds come from.
     pub windows: usize,
-    /// How many of these do not overlap.
-    pub disjoint_windows: usize,
+    /// How many of their length, without overlapping, their time has room for.
+    pub disjoint_windows: f64,
 }
 
 /// A day to come.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = ForecastDay)]
 pub struct Day {
     /// The day, UTC.
     pub date: String,
@@ -188,7 +194,8 @@ pub struct Day {
 }
 
 /// A method and what it got wrong.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = ForecastCandidate)]
 pub struct Candidate {
     /// The method.
     pub method: Method,
@@ -202,7 +209,8 @@ pub struct Candidate {
 }
 
 /// Forecasts of the past.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = ForecastPast)]
 pub struct Past {
     /// Days of each total.
     pub days: usize,
@@ -230,9 +238,9 @@ impl Answer {
             None => Err(format!("no call on any whole day of the last {HISTORY_DAYS_MAX}")),
         };
         let month = Month::new(so_far, design.budget, judged.as_ref().ok());
-        let (state, reason, outlook) = match judged {
-            Ok(judged) => (OutlookState::Forecast, None, Some(judged.answer(design.days, design.with_backtest))),
-            Err(reason) => (OutlookState::Insufficient, Some(reason), None),
+        let (state, reason, forecast) = match judged {
+            Ok(judged) => (ForecastState::Forecast, None, Some(judged.answer(design.days, design.with_backtest))),
+            Err(reason) => (ForecastState::Insufficient, Some(reason), None),
         };
         Ok(Self {
             metric: design.metric,
@@ -244,7 +252,7 @@ impl Answer {
             history: History::new(series.as_ref(), days, today),
             state,
             reason,
-            outlook,
+            forecast,
             month,
         })
     }

@@ -2,6 +2,7 @@
 //! of the method and the bounds of its forecast.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     bound::{COVERAGE, Radius},
@@ -34,7 +35,8 @@ struct Origin {
 }
 
 /// One forecast of the past and what came.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = ForecastOfThePast)]
 pub struct OriginFigure {
     /// First day that was forecast.
     pub from: String,

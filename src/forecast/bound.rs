@@ -2,7 +2,7 @@
 //!
 //! Ranks alone hold for errors that are exchangeable. Those of overlapping windows are not: twenty forecasts of 30 days
 //! from twenty days in a row are little more than one. So the ranked error is widened as a standard deviation of few
-//! observations is, by Student's t with as many degrees of freedom as there are windows that do not overlap.
+//! observations is, by Student's t with as many degrees of freedom as windows that do not overlap fit into their time.
 
 use super::backtest::origins_min;
 use crate::stats::{normal_two_sided_quantile, t_two_sided_quantile};
@@ -17,8 +17,8 @@ pub(super) struct Radius {
     pub share: f64,
     /// Forecasts of the past that it comes from.
     pub windows: usize,
-    /// How many of these fit into their time without overlapping.
-    pub disjoint: usize,
+    /// How many of their length their time has room for.
+    pub disjoint: f64,
 }
 
 impl Radius {
@@ -32,9 +32,9 @@ impl Radius {
         sizes.sort_unstable_by(f64::total_cmp);
         // The rank of split conformal prediction: the new error takes each place among the old ones alike.
         let rank = (COVERAGE * (windows + 1) as f64).ceil() as usize;
-        let disjoint = 1 + (made[windows - 1] - made[0]) / days;
+        let disjoint = 1.0 + (made[windows - 1] - made[0]) as f64 / days as f64;
         let outside = 1.0 - COVERAGE;
-        let widened = t_two_sided_quantile(outside, disjoint as f64) / normal_two_sided_quantile(outside);
+        let widened = t_two_sided_quantile(outside, disjoint) / normal_two_sided_quantile(outside);
         Some(Self { share: sizes[rank.min(windows) - 1] * widened, windows, disjoint })
     }
 }

@@ -39,7 +39,7 @@ pub(super) struct Bounded {
     pub low: f64,
     pub high: f64,
     pub windows: usize,
-    pub disjoint: usize,
+    pub disjoint: f64,
 }
 
 impl<'a> Judged<'a> {
@@ -140,7 +140,7 @@ impl<'a> Judged<'a> {
     }
 }
 
-fn bounded(value: f64, radius: f64, windows: usize, disjoint: usize) -> Bounded {
+fn bounded(value: f64, radius: f64, windows: usize, disjoint: f64) -> Bounded {
     Bounded { value, low: (value - radius).max(0.0), high: value + radius, windows, disjoint }
 }
 

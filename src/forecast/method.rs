@@ -4,6 +4,7 @@ use augurs_core::{Fit, Predict};
 use augurs_ets::AutoETS;
 use augurs_mstl::MSTLModel;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::series::WEEK;
 
@@ -11,7 +12,8 @@ use super::series::WEEK;
 const ETS: &str = "AAN";
 
 /// How days are forecast.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ForecastMethod)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
     /// The last week again and again: what the others have to beat.

@@ -15,7 +15,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{Answer, CalledDay, Candidate, Day, Design, Forecast, History, Metric, OutlookState, Past, Total};
+pub use answer::{Answer, CalledDay, Candidate, Day, Design, Forecast, ForecastState, History, Metric, Past, Total};
 pub use backtest::OriginFigure;
 pub use bound::COVERAGE;
 pub use judge::{HISTORY_DAYS_MAX, HORIZONS, days_needed};

@@ -2,11 +2,13 @@
 
 use chrono::{Datelike, Months, NaiveDate};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::judge::{Bounded, Judged};
 
 /// The running month of UTC.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = ForecastMonth)]
 pub struct Month {
     /// Its first day.
     pub from: String,
@@ -25,7 +27,8 @@ pub struct Month {
 }
 
 /// The month's total at its end.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = ForecastMonthEnd)]
 pub struct MonthEnd {
     /// What the whole days brought, and the forecast of today and the days after.
     pub value: f64,
@@ -37,14 +40,15 @@ pub struct MonthEnd {
     pub days_forecast: usize,
     /// Forecasts of the past that the bounds come from.
     pub windows: usize,
-    /// How many of these do not overlap.
-    pub disjoint_windows: usize,
+    /// How many of their length, without overlapping, their time has room for.
+    pub disjoint_windows: f64,
     /// The day on which the forecast reaches the budget; none within the month or without a budget.
     pub budget_reached_on: Option<String>,
 }
 
 /// What a month's total says to its budget.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ForecastBudgetState)]
 #[serde(rename_all = "snake_case")]
 pub enum BudgetState {
     /// There is none.

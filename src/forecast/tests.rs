@@ -5,7 +5,7 @@ mod simulation;
 use chrono::NaiveDate;
 use serde_json::{Value, json};
 
-use super::{Answer, CalledDay, Design, Metric, OutlookState, days_needed};
+use super::{Answer, CalledDay, Design, ForecastState, Metric, days_needed};
 
 /// 2026-05-14T12:00:00Z.
 const NOW_US: i64 = 1_778_760_000_000_000;
@@ -42,8 +42,10 @@ fn days(whole: u64, value: impl Fn(u64) -> Option<f64>) -> Vec<CalledDay> {
 
 /// A week that repeats: 100 a day, 30 at weekends, and some noise that sums up to little.
 fn weekly(before: u64) -> Option<f64> {
-    let noise = ((before * 7_919) % 101) as f64 / 101.0 - 0.5;
-    Some(if before % 7 < 2 { 30.0 } else { 100.0 } * (1.0 + 0.1 * noise))
+    let mixed = (before + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let noise = (mixed >> 40) as f64 / (1_u64 << 24) as f64 - 0.5;
+    Some(if before % 7 < 2 { 30.0 } else { 100.0 } * (1.0 + 0.2 * noise))
 }
 
 fn answer(design: Design, days: &[CalledDay]) -> Value {
@@ -55,15 +57,15 @@ fn too_short_histories_are_refused_in_words() {
     let check = |whole: u64, asked: usize, reason: Option<&str>| {
         let answer = Answer::new(design(asked), &days(whole, weekly), NOW_US).unwrap();
         assert_eq!(answer.reason.as_deref(), reason, "{whole} days");
-        assert_eq!(answer.state == OutlookState::Forecast, reason.is_none());
-        assert_eq!(answer.outlook.is_some(), reason.is_none());
+        assert_eq!(answer.state == ForecastState::Forecast, reason.is_none());
+        assert_eq!(answer.forecast.is_some(), reason.is_none());
     };
     let needed = days_needed(30) as u64;
     check(needed, 30, None);
     check(needed - 1, 30, Some("87 whole days are there, 88 are needed for 30 days"));
     check(needed, 60, Some("88 whole days are there, 148 are needed for 60 days; 30 days can be forecast"));
     check(0, 30, Some("no call on any whole day of the last 400"));
-    assert_eq!(Answer::new(design(30), &[], NOW_US).unwrap().state, OutlookState::Insufficient);
+    assert_eq!(Answer::new(design(30), &[], NOW_US).unwrap().state, ForecastState::Insufficient);
 }
 
 #[test]
@@ -87,35 +89,38 @@ fn what_says_nothing_is_refused() {
 #[test]
 fn a_week_is_found_and_its_bounds_are_narrow() {
     let answer = answer(Design { with_backtest: true, ..design(30) }, &days(120, weekly));
-    assert_eq!(answer["method"], "mstl_damped_ets", "{answer}");
+    assert_eq!(answer["forecast"]["method"], "mstl_damped_ets", "{answer}");
     assert_eq!(answer["unit"], "USD");
-    let total = &answer["totals"][0];
+    let total = &answer["forecast"]["totals"][0];
     let expected: f64 = (0..30_u64).map(|day| if (7 - day % 7) % 7 < 2 { 30.0 } else { 100.0 }).sum();
     let of = |name: &str| total[name].as_f64().unwrap();
     assert!((of("value") / expected - 1.0).abs() < 0.03, "{total} {expected}");
     assert!(of("low") < expected && expected < of("high") && of("high") < 1.1 * expected, "{total} {expected}");
     assert_eq!((&total["from"], &total["to"]), (&json!("2026-05-14"), &json!("2026-06-13")));
-    assert_eq!(answer["days"].as_array().unwrap().len(), 30);
+    assert_eq!(answer["forecast"]["days"].as_array().unwrap().len(), 30);
     let history = json!({
         "from": "2026-01-14", "to": "2026-05-14", "days": 120, "days_without_calls": 0, "days_unknown": 0,
         "samples": 1200, "calls_unknown": 0,
     });
     assert_eq!(answer["history"], history);
-    let past = &answer["backtest"];
+    let past = &answer["forecast"]["backtest"];
     assert!(past["bounded"].as_u64().unwrap() >= 3, "{past}");
     assert!(past["forecasts"][0]["low"].is_null(), "nothing had ended by then: {past}");
     // The baseline's errors are told beside.
-    assert_eq!(answer["candidates"][0]["method"], "seasonal_naive");
-    assert_eq!(answer["candidates"][0]["beats_baseline"], false);
-    assert_eq!(answer["candidates"][2]["is_chosen"], true);
+    assert_eq!(answer["forecast"]["candidates"][0]["method"], "seasonal_naive");
+    assert_eq!(answer["forecast"]["candidates"][0]["beats_baseline"], false);
+    assert_eq!(answer["forecast"]["candidates"][2]["is_chosen"], true);
 }
 
 #[test]
 fn what_repeats_exactly_is_left_to_the_baseline() {
     let answer = answer(design(30), &days(100, |before| Some(if before % 7 < 2 { 30.0 } else { 100.0 })));
-    assert_eq!(answer["method"], "seasonal_naive", "{answer}");
-    assert_eq!(answer["method_reason"], "no other method is nearer to what came than the last week again and again");
-    assert_eq!(answer["totals"][0]["low"], answer["totals"][0]["high"]);
+    assert_eq!(answer["forecast"]["method"], "seasonal_naive", "{answer}");
+    assert_eq!(
+        answer["forecast"]["method_reason"],
+        "no other method is nearer to what came than the last week again and again"
+    );
+    assert_eq!(answer["forecast"]["totals"][0]["low"], answer["forecast"]["totals"][0]["high"]);
 }
 
 #[test]
@@ -128,7 +133,7 @@ fn gaps_are_filled_from_the_week_before_and_zeros_stay() {
     };
     let (whole, gap) = (answer(design(30), &days(100, weekly)), gapped(10));
     assert_eq!((&gap["history"]["days_unknown"], &gap["history"]["calls_unknown"]), (&json!(1), &json!(10)));
-    let total = |answer: &Value| answer["totals"][0]["value"].as_f64().unwrap();
+    let total = |answer: &Value| answer["forecast"]["totals"][0]["value"].as_f64().unwrap();
     assert!((total(&gap) / total(&whole) - 1.0).abs() < 0.02);
     // Nobody works at weekends: those days bring nothing, and are no gaps.
     let idle = answer(design(30), &days(100, |before| (before % 7 >= 2).then_some(100.0)));
@@ -182,7 +187,12 @@ fn a_forecast_is_one_that_any_day_can_have() {
     for (place, history) in histories.into_iter().enumerate() {
         let answer = answer(design(30), &days(100, history));
         assert_eq!(answer["state"], "forecast", "{place}: {answer}");
-        for figure in answer["days"].as_array().unwrap().iter().chain(answer["totals"].as_array().unwrap()) {
+        for figure in answer["forecast"]["days"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .chain(answer["forecast"]["totals"].as_array().unwrap())
+        {
             let of = |name: &str| figure[name].as_f64().unwrap();
             assert!(0.0 <= of("low") && of("low") <= of("value") && of("value") <= of("high"), "{place}: {figure}");
         }

@@ -34,7 +34,7 @@ impl Answer {
             history.samples,
             history.calls_unknown,
         )?;
-        match &self.outlook {
+        match &self.forecast {
             Some(forecast) => self.write_forecast(out, forecast)?,
             None => writeln!(out, "insufficient: {}", self.reason.as_deref().unwrap_or_default())?,
         }
@@ -53,7 +53,7 @@ impl Answer {
             let (interval, value) = (format!("{} to {}", self.shown(*low), self.shown(*high)), self.shown(*value));
             writeln!(
                 out,
-                "{days:>2}, {from} to {to:<10}  {value:>12}  {interval:>32}  {windows}, {disjoint_windows} apart"
+                "{days:>2}, {from} to {to:<10}  {value:>12}  {interval:>32}  {windows}, {disjoint_windows:.1} apart"
             )?;
         }
         forecast.backtest.as_ref().map_or(Ok(()), |past| self.write_past(out, past))
@@ -96,7 +96,7 @@ impl Answer {
         if let Some(end) = &month.end {
             writeln!(
                 out,
-                "at end   {} {}, {} to {} (forecast of {} days; {} past forecasts, {} apart)",
+                "at end   {} {}, {} to {} (forecast of {} days; {} past forecasts, {:.1} apart)",
                 self.shown(end.value),
                 self.unit,
                 self.shown(end.low),

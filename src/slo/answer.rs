@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, SecondsFormat};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     breach::Breach,
@@ -12,7 +13,8 @@ use super::{
 use crate::config::{SloConfig, SloIndicator};
 
 /// All objectives, as they are at one moment.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = SloAnswers)]
 pub struct Answers {
     /// When this was said, UTC.
     pub made_at: String,
@@ -21,7 +23,8 @@ pub struct Answers {
 }
 
 /// What is said of an objective.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = SloAnswer)]
 pub struct Answer {
     /// The objective, as the settings have it.
     #[serde(flatten)]
@@ -45,7 +48,8 @@ pub struct Answer {
 }
 
 /// An objective, as the settings have it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = SloObjective)]
 pub struct ObjectiveFigure {
     /// Its name.
     pub name: String,
@@ -68,7 +72,8 @@ pub struct ObjectiveFigure {
 }
 
 /// What is said of an objective.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = SloState)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// It is met, and nothing burns.
@@ -82,7 +87,8 @@ pub enum State {
 }
 
 /// What is allowed to go wrong in the window.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
+#[schema(as = SloBudget)]
 pub struct BudgetFigure {
     /// Calls that say whether they were good, or what they cost.
     pub samples: u64,

@@ -4,6 +4,7 @@
 //! come are gone through one by one, each with the calls and the bad calls of the present.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     answer::time,
@@ -17,7 +18,8 @@ pub const PRESENT_MINUTES: i64 = 6 * 60;
 const CONFIDENCE: f64 = 0.95;
 
 /// When an objective is missed, if the last six hours go on.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = SloBreach)]
 pub struct Breach {
     /// What is said.
     pub state: BreachState,
@@ -34,7 +36,8 @@ pub struct Breach {
 }
 
 /// What is said of when an objective is missed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = SloBreachState)]
 #[serde(rename_all = "snake_case")]
 pub enum BreachState {
     /// It is used up.
@@ -48,7 +51,8 @@ pub enum BreachState {
 }
 
 /// What the last hours brought, by the hour.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = SloPresent)]
 pub struct Present {
     /// Their start, UTC.
     pub from: String,

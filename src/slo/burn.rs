@@ -5,6 +5,7 @@
 //! "Multiwindow, Multi-Burn-Rate Alerts".
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     answer::time,
@@ -20,7 +21,8 @@ pub const GUARD_LEVEL: f64 = 0.001;
 const BAD_SHARE_MAX: f64 = 0.9;
 
 /// What a pair of windows calls for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = SloSeverity)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Someone, now.
@@ -44,7 +46,8 @@ const PAIRS: [Pair; 3] = [
 ];
 
 /// A pair of windows.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = SloBurnRate)]
 pub struct BurnRate {
     /// What it calls for where it burns.
     pub severity: Severity,
@@ -68,7 +71,8 @@ pub struct BurnRate {
 }
 
 /// A window.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = SloWindow)]
 pub struct WindowFigure {
     /// Its name, such as 5m, 6h and 3d.
     pub name: String,

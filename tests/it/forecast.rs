@@ -52,14 +52,14 @@ async fn days_to_come_and_the_month_are_forecast() {
         "samples": 198, "calls_unknown": 0,
     });
     assert_eq!(answer["history"], history);
-    let total = &answer["totals"][0];
+    let total = &answer["forecast"]["totals"][0];
     assert_eq!((&total["from"], &total["to"]), (&json!("2026-05-14"), &json!("2026-06-13")));
     // 22 working days and 8 days of weekends, two agents, and 2 % on average.
     let expected = (22.0 + 8.0 * 0.3) * 1.1 * 1.02;
     let value = total["value"].as_f64().unwrap();
     assert!((value / expected - 1.0).abs() < 0.03, "{total} {expected}");
     assert!(total["low"].as_f64().unwrap() <= value && value <= total["high"].as_f64().unwrap());
-    assert!(answer["backtest"].is_null());
+    assert!(answer["forecast"]["backtest"].is_null());
 
     let so_far =
         app.sql("select sum(cost) as usd, count(*) as calls from agent_logs where timestamp >= '2026-05-01'").await;
@@ -72,14 +72,14 @@ async fn days_to_come_and_the_month_are_forecast() {
 
     // One agent, with its own budget; the forecasts of the past where they are asked for.
     let rag = forecast(&app, &[("agent_id", "rag"), ("backtest", "true")]).await;
-    assert!((rag["totals"][0]["value"].as_f64().unwrap() / (expected / 1.1) - 1.0).abs() < 0.03);
+    assert!((rag["forecast"]["totals"][0]["value"].as_f64().unwrap() / (expected / 1.1) - 1.0).abs() < 0.03);
     assert_eq!((&rag["agent_id"], &rag["month"]["state"]), (&json!("rag"), &json!("within")));
-    assert_eq!(rag["backtest"]["days"], 30);
-    assert!(!rag["backtest"]["forecasts"].as_array().unwrap().is_empty());
+    assert_eq!(rag["forecast"]["backtest"]["days"], 30);
+    assert!(!rag["forecast"]["backtest"]["forecasts"].as_array().unwrap().is_empty());
 
     let tokens = forecast(&app, &[("metric", "input_tokens"), ("model", "m1")]).await;
     assert_eq!((&tokens["unit"], &tokens["month"]["state"]), (&json!("tokens"), &json!("no_budget")));
-    assert!((tokens["totals"][0]["value"].as_f64().unwrap() - 6_000.0).abs() < 1e-6, "{tokens}");
+    assert!((tokens["forecast"]["totals"][0]["value"].as_f64().unwrap() - 6_000.0).abs() < 1e-6, "{tokens}");
 
     let text = app.get("/api/v1/forecast?format=text&backtest=true").send().await.unwrap().text().await.unwrap();
     assert!(text.starts_with("forecast of cost (USD), all calls, said at 2026-05-14T12:00:00"), "{text}");
@@ -92,7 +92,7 @@ async fn what_cannot_be_forecast_is_refused() {
     let longer = forecast(&app, &[("days", "60")]).await;
     assert_eq!(longer["state"], "insufficient");
     assert_eq!(longer["reason"], "99 whole days are there, 148 are needed for 60 days; 30 days can be forecast");
-    assert!(longer["totals"].is_null() && longer["month"]["so_far"].as_f64().unwrap() > 10.0);
+    assert!(longer["forecast"]["totals"].is_null() && longer["month"]["so_far"].as_f64().unwrap() > 10.0);
     let nobody = forecast(&app, &[("agent_id", "nobody")]).await;
     assert_eq!(nobody["reason"], "no call on any whole day of the last 400");
     assert_eq!(nobody["history"]["from"], Value::Null);

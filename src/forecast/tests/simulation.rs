@@ -101,7 +101,7 @@ impl Tally {
             value: *value,
         };
         let days: Vec<CalledDay> = history.iter().enumerate().map(dated).filter(|day| day.calls > 0).collect();
-        let Some(forecast) = Answer::new(design(future.len()), &days, NOW_US).unwrap().outlook else { return };
+        let Some(forecast) = Answer::new(design(future.len()), &days, NOW_US).unwrap().forecast else { return };
         let (total, came) = (forecast.totals.last().unwrap(), future.iter().sum::<f64>());
         self.forecasts += 1;
         self.totals_within += usize::from(total.low <= came && came <= total.high);
