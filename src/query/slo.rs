@@ -42,7 +42,7 @@ impl Engine {
         let mut answers = Vec::new();
         for objective in self.objective_settings().iter().filter(|objective| is_seen(objective, self.scope())) {
             let answer = self.objective(objective, now_us).await;
-            answers.push(answer.with_context(|| format!("the objective {}", objective.name))?);
+            answers.push(answer.context(format!("the objective {}", objective.name))?);
         }
         Ok(Answers::new(now_us, answers))
     }
