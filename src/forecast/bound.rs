@@ -32,7 +32,7 @@ impl Radius {
         sizes.sort_unstable_by(f64::total_cmp);
         // The rank of split conformal prediction: the new error takes each place among the old ones alike.
         let rank = (COVERAGE * (windows + 1) as f64).ceil() as usize;
-        let disjoint = 1.0 + (made[windows - 1] - made[0]) as f64 / days as f64;
+        let disjoint = (1.0 + (made[windows - 1] - made[0]) as f64 / days as f64).min(windows as f64);
         let outside = 1.0 - COVERAGE;
         let widened = t_two_sided_quantile(outside, disjoint) / normal_two_sided_quantile(outside);
         Some(Self { share: sizes[rank.min(windows) - 1] * widened, windows, disjoint })

@@ -1,5 +1,7 @@
 //! Forecasts of made histories: what is refused, what is chosen, how bounds come about, what months say.
 
+#![allow(clippy::unwrap_used)]
+
 mod simulation;
 
 use chrono::NaiveDate;

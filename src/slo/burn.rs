@@ -141,7 +141,8 @@ impl WindowFigure {
 fn threshold(standard: f64, allowance: Allowance) -> (f64, Option<String>) {
     let Allowance::Share(share) = allowance else { return (standard, None) };
     let most = BAD_SHARE_MAX / share;
-    if standard <= most {
+    // A threshold that is just reached is, whatever rounding makes of it.
+    if standard <= most * (1.0 + 1e-9) {
         return (standard, None);
     }
     let reason = format!(

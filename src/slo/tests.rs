@@ -1,6 +1,8 @@
 //! Objectives over made counts: burn rates, thresholds that cannot be reached, the guard against chance, and when what
 //! is allowed is used up.
 
+#![allow(clippy::unwrap_used)]
+
 mod simulation;
 
 use super::{Answer, Breach, BreachState, BurnRate, Counts, GUARD_LEVEL, Slot, Span, State};
@@ -108,7 +110,7 @@ fn thresholds_that_no_burn_rate_reaches_are_lowered() {
         );
         for pair in &answer.burn_rates {
             assert!(pair.is_burning, "a full outage of {target} calls for someone");
-            assert_eq!(pair.threshold_reason.is_some(), pair.threshold < pair.threshold_standard);
+            assert_eq!(pair.threshold_reason.is_some(), pair.threshold < pair.threshold_standard - 1e-9);
         }
     };
     check(0.999, [14.4, 6.0, 1.0]);
@@ -116,6 +118,7 @@ fn thresholds_that_no_burn_rate_reaches_are_lowered() {
     // 14.4 would ask for 101 % bad calls of 93 %, 14.4 and 6 for 144 % and 60 % of 90 %.
     check(0.93, [0.9 / 0.07, 6.0, 1.0]);
     check(0.9, [9.0, 6.0, 1.0]);
+    check(0.85, [6.0, 6.0, 1.0]);
     check(0.8, [4.5, 4.5, 1.0]);
     check(0.5, [1.8, 1.8, 1.0]);
     let answer = Answer::new(&errors(0.9), &counts(100, |_| 0.0));

@@ -1,8 +1,8 @@
 //! Histories whose future is known: how often it is within the bounds.
 //!
-//! The quick runs are part of every test. `DRIFTLINE_SIMULATION_RUNS=200` makes as many of each, and prints the table of
+//! The quick runs are part of every test. `DRIFTLINE_SIMULATION_RUNS=100` makes as many of each, and prints the table of
 //! `docs/forecasts.md`:
-//! `DRIFTLINE_SIMULATION_RUNS=200 cargo test --release --lib forecast::tests::simulation -- --nocapture`.
+//! `DRIFTLINE_SIMULATION_RUNS=100 cargo test --release --lib forecast::tests::simulation -- --nocapture`.
 
 use chrono::Days;
 

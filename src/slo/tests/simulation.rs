@@ -1,8 +1,8 @@
 //! Months of a service, looked at every minute: how often someone is called for nothing, and how soon for something.
 //!
-//! The quick run is part of every test. `DRIFTLINE_SIMULATION_RUNS=100` makes as many months of each, and prints the
+//! The quick run is part of every test. `DRIFTLINE_SIMULATION_RUNS=30` makes as many months of each, and prints the
 //! tables of `docs/slo.md`:
-//! `DRIFTLINE_SIMULATION_RUNS=100 cargo test --release --lib slo::tests::simulation -- --nocapture`.
+//! `DRIFTLINE_SIMULATION_RUNS=30 cargo test --release --lib slo::tests::simulation -- --nocapture`.
 
 use super::super::{BurnRate, Counts, Severity, Slot, Span, counts::Allowance};
 use super::{HOUR_US, MINUTE_US, NOW_US};
