@@ -14,8 +14,8 @@ use super::{
 use crate::stats::binomial_upper_tail;
 
 /// Bad calls of a long window count only where so many or more would come by chance with a smaller probability than
-/// this, if just what is allowed were bad. There are 720 hours in a month: at a level of 1 % a quiet service would
-/// wake someone every few days for nothing.
+/// this, if just what is allowed were bad. A month has 720 hours: at a level of 1 % chance alone would pass in up to
+/// seven of them.
 pub const GUARD_LEVEL: f64 = 0.001;
 /// The largest share of bad calls that a threshold asks for.
 const BAD_SHARE_MAX: f64 = 0.9;
