@@ -4,6 +4,7 @@
 
 mod clients;
 mod drift;
+mod objectives;
 mod surfaces;
 
 use std::{
@@ -19,6 +20,7 @@ use crate::error::{Context, Error, Kind, Result};
 
 pub use clients::ClientsConfig;
 pub use drift::DriftConfig;
+pub use objectives::{BudgetConfig, OwnBudgetConfig, Score, SloConfig, SloConfigs, SloIndicator, Usd};
 pub use surfaces::{GrafanaConfig, JaegerConfig, PostgresConfig};
 
 /// All settings. `docs/driftline.toml` shows each with its default.
@@ -53,6 +55,11 @@ pub struct Config {
     pub drift: DriftConfig,
     /// What KPIs are told that no record says.
     pub kpi: KpiConfig,
+    /// What a month may cost.
+    pub budget: BudgetConfig,
+    /// Objectives; only in the file.
+    #[serde(skip_serializing_if = "SloConfigs::is_empty")]
+    pub slo: SloConfigs,
     /// What Grafana's JSON datasource is answered.
     pub grafana: GrafanaConfig,
     /// What Jaeger's clients are answered.

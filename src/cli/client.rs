@@ -47,6 +47,21 @@ pub async fn send(request: RequestBuilder) -> Result<Response> {
     if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
 }
 
+/// The text of an answer that comes as text or as JSON; the latter laid out for people.
+pub async fn text_or_json(request: RequestBuilder, as_json: bool) -> Result<String> {
+    let format = if as_json { "json" } else { "text" };
+    let text = send(request.query(&[("format", format)])).await?.text().await.context("the answer broke off")?;
+    if !as_json {
+        return Ok(text);
+    }
+    pretty(&serde_json::from_str::<serde_json::Value>(&text).context("the answer is not JSON")?)
+}
+
+/// JSON laid out for people.
+pub fn pretty(value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string_pretty(value).map(|text| text + "\n").context("cannot write the answer")
+}
+
 /// Sends a request that is safe to repeat; waits and tries again while the server is busy or away.
 pub async fn send_patiently(request: RequestBuilder) -> Result<Response> {
     let mut pause = Duration::from_millis(250);

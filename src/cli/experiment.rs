@@ -63,9 +63,9 @@ pub async fn run(args: ExperimentArgs) -> Result<ExitCode> {
                 Some(id) => {
                     let request = ExperimentRequest::parse(id, parameters, store.engine.now_us())?;
                     let answer = store.engine.experiment(&request).await?;
-                    if args.json { pretty(&answer)? } else { answer.text() }
+                    if args.json { client::pretty(&answer)? } else { answer.text() }
                 }
-                None => pretty(&store.engine.experiments(parameters).await?)?,
+                None => client::pretty(&store.engine.experiments(parameters).await?)?,
             };
             store.close().await?;
             body
@@ -84,7 +84,7 @@ pub async fn run(args: ExperimentArgs) -> Result<ExitCode> {
                 (Some(_), _) => text,
                 (None, is_one) => {
                     let answer: Value = serde_json::from_str(&text).context("the answer is not JSON")?;
-                    pretty(if is_one { &answer } else { &answer["experiments"] })?
+                    client::pretty(if is_one { &answer } else { &answer["experiments"] })?
                 }
             }
         }
@@ -110,8 +110,4 @@ impl ExperimentArgs {
         ];
         given.into_iter().flatten().collect()
     }
-}
-
-fn pretty(value: &impl serde::Serialize) -> Result<String> {
-    serde_json::to_string_pretty(value).map(|text| text + "\n").context("cannot write the answer")
 }

@@ -8,6 +8,7 @@ mod demo;
 mod detect;
 mod drift;
 mod experiment;
+mod forecast;
 mod forget;
 mod generate;
 mod key;
@@ -16,6 +17,7 @@ mod maintain;
 mod query;
 mod report;
 mod serve;
+mod slo;
 mod verify;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -57,6 +59,10 @@ enum Command {
     Drift(drift::DriftArgs),
     /// Compares an experiment's variants, or lists the experiments
     Experiment(experiment::ExperimentArgs),
+    /// Says what the next 30, 60 or 90 days will cost, and what the month will have cost at its end
+    Forecast(forecast::ForecastArgs),
+    /// Says what is left of what may go wrong, how fast it is used, and when it is used up
+    Slo(slo::SloArgs),
     /// Plans every named SQL file and says what is wrong in which file and line
     Check(check::CheckArgs),
     /// Joins, compresses and deletes committed files as their life cycle says
@@ -120,6 +126,8 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Detect(args) => detect::run(&args),
         Command::Drift(args) => drift::run(args).await,
         Command::Experiment(args) => experiment::run(args).await,
+        Command::Forecast(args) => forecast::run(args).await,
+        Command::Slo(args) => slo::run(args).await,
         Command::Check(args) => check::run(args).await,
         Command::Maintain(args) => maintain::run(args).await,
         Command::Forget(args) => forget::run(args).await,

@@ -87,5 +87,7 @@ pub(super) fn query(config: &Config, budget: &Budget, spill_directory: PathBuf) 
         spill_directory,
         sql_directory: config.query.sql_directory.clone(),
         task_values_usd: config.kpi.agents.iter().map(|(agent, own)| (agent.clone(), own.task_value_usd)).collect(),
+        budgets: config.budget.clone(),
+        objectives: config.slo.clone(),
     }
 }

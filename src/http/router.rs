@@ -8,10 +8,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     App,
     access::{Needs, admit},
-    backup, connections, coverage, docs, drift, error, experiments, grafana, jaeger, keys, kpis, logs, maintenance,
-    metrics,
+    backup, connections, coverage, docs, drift, error, experiments, forecast, grafana, jaeger, keys, kpis, logs,
+    maintenance, metrics,
     openapi::{self, Document},
-    queries, reports, sql, status,
+    queries, reports, slo, sql, status,
 };
 use crate::access::Permission;
 
@@ -35,6 +35,8 @@ pub fn routes(app: App) -> Router {
         .routes(routes!(drift::verdicts))
         .routes(routes!(experiments::list))
         .routes(routes!(experiments::one))
+        .routes(routes!(forecast::forecast))
+        .routes(routes!(slo::objectives))
         .routes(routes!(reports::cost))
         .routes(routes!(grafana::payload_options))
         .routes(routes!(grafana::query::query))

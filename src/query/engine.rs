@@ -43,6 +43,7 @@ use crate::{
     access::{Scope, Tenants},
     buffer::Buffer,
     clock::Clock,
+    config::{BudgetConfig, SloConfig, SloConfigs},
     error::{Error, Kind, Result},
     lake::LakeTable,
     named::{ParamKind, ParamValue},
@@ -72,6 +73,10 @@ pub struct Settings {
     pub sql_directory: Option<PathBuf>,
     /// What a task that an agent gets done is worth, USD.
     pub task_values_usd: BTreeMap<String, f64>,
+    /// What a month may cost.
+    pub budgets: BudgetConfig,
+    /// Objectives.
+    pub objectives: SloConfigs,
 }
 
 /// Values for a statement's placeholders.
@@ -203,6 +208,21 @@ impl Engine {
     /// The named SQL files.
     pub fn library(&self) -> &Library {
         &self.shared.library
+    }
+
+    /// Whose rows it sees.
+    pub(super) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// What a month may cost, by the settings.
+    pub(super) fn budgets(&self) -> &BudgetConfig {
+        &self.shared.settings.budgets
+    }
+
+    /// The objectives of the settings.
+    pub(super) fn objective_settings(&self) -> &[SloConfig] {
+        self.shared.settings.objectives.as_slice()
     }
 
     /// Now, µs since the epoch, UTC.

@@ -1,5 +1,6 @@
-//! Gauges by SQL: each file of `metrics/` is a Prometheus family of its name, with a series for each row. They are
-//! asked for beside the scrapes, so that a scrape never waits for a statement. Never counts anything itself.
+//! Gauges by SQL: each file of `metrics/` is a Prometheus family of its name, with a series for each row; and those of
+//! the objectives. They are asked for beside the scrapes, so that a scrape never waits for a statement. Never counts
+//! anything itself.
 
 use std::{
     collections::HashSet,
@@ -12,7 +13,7 @@ use arrow::{
     datatypes::{DataType, Float64Type, Schema},
 };
 
-use super::{Engine, LibraryKind, library::Entry};
+use super::{Engine, LibraryKind, library::Entry, slo};
 use crate::{
     error::{Context, Error, Result},
     metrics::{FAMILIES, Family},
@@ -47,6 +48,10 @@ impl Engine {
                 Err(error) => failed.push(error),
             }
         }
+        match self.objective_families().await {
+            Ok(own) => families.extend(own),
+            Err(error) => failed.push(error),
+        }
         *self.gauges().0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(families);
         failed
     }
@@ -80,7 +85,8 @@ pub(super) fn problem(name: &str, schema: &Schema) -> Option<String> {
     if let Some(ending) = OTHER_TYPES.iter().find(|ending| name.ends_with(**ending)) {
         return Some(format!("a gauge's name does not end in {ending}"));
     }
-    if FAMILIES.iter().any(|family| family.name == name) || name.starts_with("driftline_") {
+    let is_own = FAMILIES.iter().any(|family| family.name == name) || slo::FAMILIES.iter().any(|(own, _)| *own == name);
+    if is_own || name.starts_with("driftline_") {
         return Some(format!("{name} is a family of the server's own: choose another name for the file"));
     }
     match schema.field_with_name(VALUE) {
@@ -154,5 +160,6 @@ mod tests {
         check("a_ratio", &[("a b", DataType::Utf8), value.clone()], Some("a b cannot be"));
         check("a_total", std::slice::from_ref(&value), Some("_total"));
         check("llm_active_sessions", std::slice::from_ref(&value), Some("the server's own"));
+        check("llm_slo_burn_rate", std::slice::from_ref(&value), Some("the server's own"));
     }
 }

@@ -3,6 +3,8 @@
 
 use std::ops::RangeInclusive;
 
+use super::tails::incomplete_beta;
+
 /// Outcomes whose probabilities differ by less than this share are equally likely; what rounding makes of
 /// equal ones is smaller. R and scipy's binomial test take the same.
 const EQUAL_SHARE: f64 = 1e-7;
@@ -67,6 +69,23 @@ pub fn binomial_test(successes: u64, trials: u64, probability: f64) -> Option<f6
     Some(outcomes.no_likelier_than(successes))
 }
 
+/// The probability of `successes` or more in `trials`, where each is a success with `probability`: the one-sided test
+/// against "no more than this probability". `None` where there are more successes than trials, and for a probability
+/// outside 0 to 1.
+///
+/// Source: the binomial's tail as an incomplete beta function, DLMF 8.17.5. Same values as
+/// `scipy.stats.binomtest(…, alternative="greater")`.
+pub fn binomial_upper_tail(successes: u64, trials: u64, probability: f64) -> Option<f64> {
+    if successes > trials || !(0.0..=1.0).contains(&probability) {
+        return None;
+    }
+    if successes == 0 {
+        return Some(1.0);
+    }
+    let (k, rest) = (successes as f64, (trials - successes) as f64);
+    Some(incomplete_beta(k, rest + 1.0, probability, 1.0 - probability))
+}
+
 /// A distribution over whole numbers whose probabilities rise to one mode and fall from there.
 struct Outcomes<F> {
     range: RangeInclusive<u64>,
@@ -126,7 +145,7 @@ mod tests {
     use serde_json::Value;
 
     use super::super::gold;
-    use super::{EXACT_COUNT_MAX, binomial_test, fisher_exact_test};
+    use super::{EXACT_COUNT_MAX, binomial_test, binomial_upper_tail, fisher_exact_test};
 
     fn table(value: &Value) -> [[u64; 2]; 2] {
         let cell = |row: usize, column: usize| value[row][column].as_u64().unwrap();
@@ -174,6 +193,7 @@ mod tests {
         assert_eq!(binomial_test(1, 3, 1.5), None);
         assert_eq!(binomial_test(1, 3, f64::NAN), None);
         assert_eq!(binomial_test(1, EXACT_COUNT_MAX + 1, 0.5), None);
+        assert_eq!((binomial_upper_tail(4, 3, 0.5), binomial_upper_tail(1, 3, f64::NAN)), (None, None));
         assert_eq!(fisher_exact_test([[EXACT_COUNT_MAX, 1], [0, 0]]), None);
         assert_eq!(fisher_exact_test([[u64::MAX, u64::MAX], [1, 1]]), None);
     }
@@ -198,6 +218,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn an_upper_tail_is_its_outcomes_added_up(n in 0..40_u64, part in 0.0..=1.0_f64, p in 0.001..0.999_f64) {
+            let k = (part * n as f64) as u64;
+            let choose = |x: u64| (0..x).fold(1.0, |all, i| all * (n - i) as f64 / (i + 1) as f64);
+            let of = |x: u64| choose(x) * p.powi(x as i32) * (1.0 - p).powi((n - x) as i32);
+            let expected: f64 = (k..=n).map(of).sum();
+            let found = binomial_upper_tail(k, n, p).unwrap();
+            prop_assert!((found - expected).abs() <= 1e-11 * expected.max(1e-300), "{found} {expected}");
+        }
+
         #[test]
         fn a_table_is_the_same_from_all_sides(a in 0..60_u64, b in 0..60_u64, c in 0..60_u64, d in 0..60_u64) {
             let p_value = |table| fisher_exact_test(table).unwrap().p_value;

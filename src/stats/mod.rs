@@ -29,7 +29,7 @@ pub use anderson_darling::{SamplesOutcome, SamplesTest, anderson_darling_test};
 pub use chi2::{chi2_test, cramers_v, g_test, homogeneity_test, pool_rare};
 pub use cramer_von_mises::cramer_von_mises_test;
 pub use distance::{jensen_shannon_distance, wasserstein_distance};
-pub use exact::{EXACT_COUNT_MAX, FisherTest, binomial_test, fisher_exact_test};
+pub use exact::{EXACT_COUNT_MAX, FisherTest, binomial_test, binomial_upper_tail, fisher_exact_test};
 pub use fdr::{benjamini_hochberg, benjamini_yekutieli};
 pub use kolmogorov::{kolmogorov_limit_sf, kolmogorov_sf};
 pub use ks::{BinnedKs, ks_test, ks_test_of_bins};
@@ -38,7 +38,7 @@ pub use order::sort_part;
 pub use proportion::{Interval, binomial_interval, wilson_interval};
 pub use psi::{Psi, decile_counts, joined_to_deciles, psi};
 pub use summary::{mean, median_of_sorted, quantile_of_sorted};
-pub use tails::f_sf;
+pub use tails::{f_sf, normal_two_sided_quantile, t_two_sided_quantile};
 pub use welch::{Moments, WelchTest, welch_t_test};
 
 use chi2::totals;

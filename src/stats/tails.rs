@@ -15,7 +15,7 @@ pub(super) fn normal_sf(z: f64) -> f64 {
 }
 
 /// The z that a standard normal variable exceeds in either direction with this probability, 0 to 1.
-pub(super) fn normal_two_sided_quantile(probability: f64) -> f64 {
+pub fn normal_two_sided_quantile(probability: f64) -> f64 {
     SQRT_2 * erfc_inv(probability)
 }
 
@@ -40,6 +40,16 @@ pub fn f_sf(f: f64, above: f64, below: f64) -> f64 {
         return 0.0;
     }
     incomplete_beta(below / 2.0, above / 2.0, below / total, above * f / total)
+}
+
+/// The t that a variable of Student's t distribution is further from 0 than with this probability, above 0 and
+/// below 1.
+pub fn t_two_sided_quantile(probability: f64, degrees_of_freedom: f64) -> f64 {
+    let mut high = 1.0;
+    while t_two_sided_sf(high, degrees_of_freedom) > probability {
+        high *= 2.0;
+    }
+    halved(0.0, high, |t| t_two_sided_sf(t, degrees_of_freedom) > probability)
 }
 
 /// Probability that a chi-squared variable exceeds `x`: Q(df/2, x/2), the regularized upper incomplete
@@ -181,6 +191,11 @@ mod tests {
         }
         for row in gold::rows(&gold["t"]).iter().map(gold::numbers) {
             gold::assert_close(&format!("t {row:?}"), t_two_sided_sf(row[0], row[1]) / 2.0, row[2]);
+            // And back, where the probability is one of two sides.
+            if row[0] > 0.0 {
+                let back = t_two_sided_quantile(2.0 * row[2], row[1]);
+                gold::assert_within(&format!("t quantile {row:?}"), back, row[0], 1e-9 * row[0]);
+            }
         }
         for row in gold::rows(&gold["chi2_quantile"]).iter().map(gold::numbers) {
             gold::assert_close(&format!("chi2 {row:?}"), chi2_quantile(row[0], row[1] as usize), row[2]);

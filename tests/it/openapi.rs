@@ -4,6 +4,7 @@ mod schema;
 
 use std::{collections::BTreeSet, fmt::Write as _, fs, io::Read, path::Path};
 
+use driftline::config::Config;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
@@ -224,7 +225,8 @@ async fn the_documentation_names_no_other_paths() {
 
 #[tokio::test]
 async fn answers_have_their_shapes() {
-    let app = TestApp::start().await;
+    let objective = "[[slo]]\nname = \"works\"\nkind = \"errors\"\ntarget = 0.9\nwindow_days = 7";
+    let app = TestApp::start_with(|config| config.slo = toml::from_str::<Config>(objective).unwrap().slo).await;
     let calls: String = (0..200).map(|second| record(second * -60, &format!("r{second}"), "support", 0.01)).collect();
     let variants = ["control", "treatment"].iter().cycle();
     let of_variant = |(line, variant): (&str, &&str)| {
@@ -246,6 +248,10 @@ async fn answers_have_their_shapes() {
     };
     check("post", "/api/v1/logs", 200, &app.logs(traced.clone() + "no record\n").await);
     check("post", "/api/v1/logs", 200, &app.logs(traced).await);
+    // Long enough a history for a forecast.
+    let days: String =
+        (1..100).map(|day| record(-86_400 * day, &format!("d{day}"), "daily", 0.01 * (1 + day % 5) as f64)).collect();
+    app.logs(days).await;
     let gets = [
         ("/api/v1/sql", "/api/v1/sql?q=select * from agent_logs"),
         ("/api/v1/queries", "/api/v1/queries"),
@@ -259,6 +265,9 @@ async fn answers_have_their_shapes() {
         ("/api/v1/drift", "/api/v1/drift"),
         ("/api/v1/experiments", "/api/v1/experiments"),
         ("/api/v1/experiments/{id}", "/api/v1/experiments/e-1"),
+        ("/api/v1/forecast", "/api/v1/forecast?backtest=true"),
+        ("/api/v1/forecast", "/api/v1/forecast?days=90"),
+        ("/api/v1/slo", "/api/v1/slo"),
         ("/api/v1/reports/cost", "/api/v1/reports/cost?day=2026-05-14"),
         ("/api/v1/reports/cost", "/api/v1/reports/cost?day=2026-05-01"),
         ("/api/v1/status", "/api/v1/status"),
