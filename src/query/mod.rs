@@ -2,6 +2,7 @@
 //! sketches as aggregates, and the named SQL files. Read-only by construction; it never writes a table and never
 //! builds SQL from user input.
 
+mod anomaly;
 mod comoments;
 mod dialect;
 mod drift;
@@ -32,6 +33,7 @@ mod write;
 mod yielding;
 
 pub use dialect::{Command, Description, Selection, Values, default_setting};
+pub use anomaly::{Anomaly, AnomalyAnswer, AnomalyRequest, Example};
 pub use drift::{DriftAnswer, DriftRequest, DriftVerdict, Range, Verdict};
 pub use engine::{Engine, QueryParams, Settings};
 pub use experiment::{ExperimentLine, ExperimentRequest, VariantLine};
