@@ -32,8 +32,8 @@ mod turns;
 mod write;
 mod yielding;
 
-pub use dialect::{Command, Description, Selection, Values, default_setting};
 pub use anomaly::{Anomaly, AnomalyAnswer, AnomalyRequest, Example};
+pub use dialect::{Command, Description, Selection, Values, default_setting};
 pub use drift::{DriftAnswer, DriftRequest, DriftVerdict, Range, Verdict};
 pub use engine::{Engine, QueryParams, Settings};
 pub use experiment::{ExperimentLine, ExperimentRequest, VariantLine};
