@@ -15,10 +15,18 @@
 -- column: size number -- what the call brings to the figure, in its unit; a flag is 0 or 1
 
 -- What a call brings to a KPI that is not named here is not known, and it has no examples.
-with calls as (
+with tools as (
+  select request_id, cast(count(*) filter (where failed) as double) as failures, max(latency_ms) as slowest_ms
+  from tool_calls
+  where timestamp >= $from
+    and timestamp < $to
+    and $kpi in ('tool_failure_rate', 'tool_latency_p95')
+  group by request_id
+),
+calls as (
   select
     timestamp,
-    request_id,
+    agent_logs.request_id as request_id,
     session_id,
     trace_id,
     case $kpi
@@ -46,13 +54,14 @@ with calls as (
       when 'context_overflow_rate' then cast(cast(is_context_overflow as int) as double)
       when 'availability' then cast(cast(not is_unavailable as int) as double)
       when 'retry_rate' then cast(retry_count as double)
-      when 'tool_failure_rate' then cast(cast(error_type = 'tool_error' as int) as double)
-      when 'tool_latency_p95' then latency_ms
+      when 'tool_failure_rate' then failures
+      when 'tool_latency_p95' then slowest_ms
     end as size
   from agent_logs
+  left join tools on agent_logs.request_id = tools.request_id
   where timestamp >= $from
     and timestamp < $to
-    and request_id is not null
+    and agent_logs.request_id is not null
     and ($tenant_id is null or tenant_id = $tenant_id)
     and ($agent_id is null or agent_id = $agent_id)
     and ($model is null or model = $model)
