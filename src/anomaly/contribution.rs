@@ -1,5 +1,7 @@
 //! Where a deviation comes from: the parts of a slice, by how much of it each brings. Arithmetic only.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -42,39 +44,47 @@ pub fn contributions(kind: Kind, (value, expected): (f64, f64), parts: &[Part], 
     let direction = if value >= expected { 1.0 } else { -1.0 };
     // What a part brings: of sums its own change, of means that of each of its calls.
     let brings = |part: &Part| {
-        let usual = match kind {
-            Kind::Sum => part.before.map_or(0.0, |(usual, _)| usual),
-            Kind::Mean => part.before.map_or(expected, |(usual, _)| usual),
-        };
-        let weight = match kind {
-            Kind::Sum => 1.0,
-            Kind::Mean => part.now.1 as f64,
+        let (usual, weight) = match kind {
+            Kind::Sum => (part.before.map_or(0.0, |(usual, _)| usual), 1.0),
+            Kind::Mean => (part.before.map_or(expected, |(usual, _)| usual), part.now.1 as f64),
         };
         (direction * weight * (part.now.0 - usual)).max(0.0)
     };
+    let mut dimensions: BTreeMap<&str, Total> = BTreeMap::new();
+    for part in parts {
+        let total = dimensions.entry(part.dimension).or_default();
+        total.parts += 1;
+        total.brought += brings(part);
+        total.samples += part.now.1;
+    }
     let mut found = Vec::new();
     for part in parts {
-        let same = || parts.iter().filter(|other| other.dimension == part.dimension);
-        let (total, samples) =
-            same().fold((0.0, 0), |(total, samples), other| (total + brings(other), samples + other.now.1));
-        if same().count() < 2 || total <= 0.0 {
+        let total = &dimensions[part.dimension];
+        let brought = brings(part);
+        if total.parts < 2 || brought <= 0.0 {
             continue;
         }
-        let share = brings(part) / total;
+        let share = brought / total.brought;
         // A part that is large anyway brings much of everything.
-        let telling = share - part.now.1 as f64 / (samples as f64).max(1.0);
-        if share > 0.0 {
-            let contribution = Contribution {
-                dimension: part.dimension,
-                key: part.key.clone(),
-                share,
-                value: part.now.0,
-                usual: part.before.map(|(usual, _)| usual),
-                samples: part.now.1,
-            };
-            found.push((telling, contribution));
-        }
+        let telling = share - part.now.1 as f64 / (total.samples as f64).max(1.0);
+        let contribution = Contribution {
+            dimension: part.dimension,
+            key: part.key.clone(),
+            share,
+            value: part.now.0,
+            usual: part.before.map(|(usual, _)| usual),
+            samples: part.now.1,
+        };
+        found.push((telling, contribution));
     }
     found.sort_by(|(a, one), (b, other)| b.total_cmp(a).then_with(|| one.key.cmp(&other.key)));
     found.into_iter().take(most).map(|(_, contribution)| contribution).collect()
+}
+
+/// What the parts of a dimension bring together.
+#[derive(Default)]
+struct Total {
+    parts: usize,
+    brought: f64,
+    samples: u64,
 }

@@ -343,8 +343,12 @@ impl Engine {
         if let Some(filters) = slice(request, key.as_deref()) {
             for dimension in DIMENSIONS.into_iter().filter(|dimension| !filters.contains_key(filter_of(dimension))) {
                 let from_us = window.from_us - USUAL_DAYS * DAY_US;
-                let rows = self.hours(&kpi, dimension, Range { from_us, ..window }, &filters).await?;
-                parts.extend(parts_of(dimension, kind, &text_of(window.from_us)?, rows));
+                match self.hours(&kpi, dimension, Range { from_us, ..window }, &filters).await {
+                    Ok(rows) => parts.extend(parts_of(dimension, kind, &text_of(window.from_us)?, rows)),
+                    // Of more parts than an answer may have rows, none can be told to be the one.
+                    Err(error) if error.kind() == Kind::Exhausted => {}
+                    Err(error) => return Err(error),
+                }
             }
             examples = self.examples(&kpi, &finding, window, &filters).await?;
         }
