@@ -32,8 +32,8 @@ struct AnomalyQuery {
     agent_id: Option<String>,
     /// Only this one.
     model: Option<String>,
-    /// The least score that is an anomaly.
-    #[param(default = 0.5, minimum = 0.1, exclusive_maximum = 1)]
+    /// The least score that is an anomaly, from 0.1 to below 1.
+    #[param(default = 0.5)]
     score_min: Option<f64>,
     /// Most anomalies, those with the highest scores.
     #[param(default = 20, minimum = 1, maximum = 100)]
