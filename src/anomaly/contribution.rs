@@ -7,6 +7,9 @@ use utoipa::ToSchema;
 
 use super::series::Kind;
 
+/// What brings less than this share of a deviation is not worth a line.
+const SHARE_MIN: f64 = 0.1;
+
 /// A part of a slice in the hour in question, and in the time before it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Part {
@@ -38,8 +41,9 @@ pub struct Contribution {
     pub samples: u64,
 }
 
-/// The parts that bring most of a deviation from `expected` to `value`, the most telling first, at most `most`. Where a
-/// dimension has one part alone it says nothing and is left out.
+/// The parts that bring most of a deviation from `expected` to `value`, the most telling first, at most `most`: those
+/// whose share of it exceeds their usual share of the samples by most. Where a dimension has one part alone it says
+/// nothing and is left out.
 pub fn contributions(kind: Kind, (value, expected): (f64, f64), parts: &[Part], most: usize) -> Vec<Contribution> {
     let direction = if value >= expected { 1.0 } else { -1.0 };
     // What a part brings: of sums its own change, of means that of each of its calls.
@@ -55,18 +59,18 @@ pub fn contributions(kind: Kind, (value, expected): (f64, f64), parts: &[Part], 
         let total = dimensions.entry(part.dimension).or_default();
         total.parts += 1;
         total.brought += brings(part);
-        total.samples += part.now.1;
+        total.samples += part.samples_before();
     }
     let mut found = Vec::new();
     for part in parts {
         let total = &dimensions[part.dimension];
         let brought = brings(part);
-        if total.parts < 2 || brought <= 0.0 {
+        if total.parts < 2 || brought <= 0.0 || brought < SHARE_MIN * total.brought {
             continue;
         }
         let share = brought / total.brought;
         // A part that is large anyway brings much of everything.
-        let telling = share - part.now.1 as f64 / (total.samples as f64).max(1.0);
+        let telling = share - part.samples_before() as f64 / (total.samples as f64).max(1.0);
         let contribution = Contribution {
             dimension: part.dimension,
             key: part.key.clone(),
@@ -81,7 +85,13 @@ pub fn contributions(kind: Kind, (value, expected): (f64, f64), parts: &[Part], 
     found.into_iter().take(most).map(|(_, contribution)| contribution).collect()
 }
 
-/// What the parts of a dimension bring together.
+impl Part {
+    fn samples_before(&self) -> u64 {
+        self.before.map_or(0, |(_, samples)| samples)
+    }
+}
+
+/// What the parts of a dimension bring together, and of how many samples they were before.
 #[derive(Default)]
 struct Total {
     parts: usize,
