@@ -1,6 +1,7 @@
 //! The command line: parses, calls the rooms, prints. The only room that speaks clap and prints to
 //! the terminal.
 
+mod anomalies;
 mod backup;
 mod check;
 mod client;
@@ -57,6 +58,8 @@ enum Command {
     Detect(detect::DetectArgs),
     /// Judges which columns of which agents, models and tenants drift; exits with 3 where something does
     Drift(drift::DriftArgs),
+    /// Finds the hours of KPIs, by agent, that their own past does not explain
+    Anomalies(anomalies::AnomaliesArgs),
     /// Compares an experiment's variants, or lists the experiments
     Experiment(experiment::ExperimentArgs),
     /// Says what the next 30, 60 or 90 days will cost, and what the month will have cost at its end
@@ -125,6 +128,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Report(command) => report::run(command).await,
         Command::Detect(args) => detect::run(&args),
         Command::Drift(args) => drift::run(args).await,
+        Command::Anomalies(args) => anomalies::run(args).await,
         Command::Experiment(args) => experiment::run(args).await,
         Command::Forecast(args) => forecast::run(args).await,
         Command::Slo(args) => slo::run(args).await,

@@ -35,6 +35,7 @@ const RANKS: &[(&str, u8)] = &[
     ("stats", 1),
     ("tls", 1),
     ("drift", 2),
+    ("anomaly", 2),
     ("experiment", 2),
     ("forecast", 2),
     ("kpi", 2),
