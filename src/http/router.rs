@@ -8,8 +8,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     App,
     access::{Needs, admit},
-    anomalies, backup, connections, coverage, docs, drift, error, experiments, forecast, grafana, jaeger, keys, kpis, logs,
-    maintenance, metrics,
+    anomalies, backup, connections, coverage, docs, drift, error, experiments, forecast, grafana, jaeger, keys, kpis,
+    logs, maintenance, metrics,
     openapi::{self, Document},
     queries, reports, slo, sql, status,
 };
