@@ -2,6 +2,7 @@
 //! and takes everything down in order. Nothing else constructs a room.
 
 mod entrance;
+mod loops;
 mod settings;
 
 use std::{
@@ -30,7 +31,6 @@ use crate::{
     gate::Gate,
     http::{self, App, Rooms},
     ingest::{Ingestor, Parts},
-    jobs,
     lake::{LakeTable, Remote, Run, Runs, Storage},
     maintain::Maintainer,
     memory, postgres,
@@ -278,38 +278,7 @@ impl Daemon {
             let server = postgres::Server::new(&config.postgres, certificate.as_ref(), gate, engine);
             (port.address, tokio::spawn(postgres::serve(port.listener, server, wait(stopped.clone()))))
         });
-        let interval = Duration::from_millis(config.buffer.flush_interval_ms.max(1));
-        let (ingestor, stopping) = (Arc::clone(&store.ingestor), stopped.clone());
-        let joined_by = (config.lifecycle.interval_s > 0).then(|| Arc::clone(&store.maintainer));
-        let flush = move || jobs::flush(Arc::clone(&ingestor), joined_by.clone(), interval, wait(stopping.clone()));
-        let mut loops = vec![background.spawn("flush", flush)];
-        let interval = Duration::from_secs(config.lifecycle.interval_s);
-        if !interval.is_zero() {
-            let (maintainer, stopping) = (Arc::clone(&store.maintainer), stopped.clone());
-            let maintain = move || jobs::maintain(Arc::clone(&maintainer), interval, wait(stopping.clone()));
-            loops.push(background.spawn("maintain", maintain));
-        }
-        let interval = Duration::from_secs(config.metrics.sql_interval_s);
-        if !interval.is_zero() {
-            let series_max = config.metrics.label_sets_max;
-            let (engine, stopping) = (Arc::clone(&store.engine), stopped.clone());
-            let refresh =
-                move || jobs::refresh_gauges(Arc::clone(&engine), interval, series_max, wait(stopping.clone()));
-            loops.push(background.spawn("gauges", refresh));
-        }
-        let drift = settings::drift(config);
-        if !drift.interval.is_zero() {
-            let (engine, results, stopping) = (Arc::clone(&store.engine), store.results.clone(), stopped.clone());
-            let judge = move || jobs::judge_drift(Arc::clone(&engine), results.clone(), drift, wait(stopping.clone()));
-            loops.push(background.spawn("drift", judge));
-        }
-        let interval = Duration::from_secs(config.rollup.interval_s);
-        if !interval.is_zero() {
-            let settled = Duration::from_secs(config.rollup.settled_s);
-            let engine = Arc::clone(&store.engine);
-            let roll_up = move || jobs::roll_up(Arc::clone(&engine), interval, settled, wait(stopped.clone()));
-            loops.push(background.spawn("roll_up", roll_up));
-        }
+        let loops = loops::start(config, &store, &background, &stopped);
         let grace = Duration::from_secs(config.server.shutdown_grace_s);
         Ok(Self { store, address, stop, server, postgres, background, loops, watch: None, grace })
     }

@@ -64,8 +64,8 @@ pub enum Role {
     Declared,
     /// How the model answers, by kind of behaviour: columns of one kind move together.
     Behaviour(&'static str),
-    /// Calls that failed: all else of them differs as well.
-    Failures,
+    /// Calls that failed or were stopped: their length, pace and ending are not the model's.
+    CutShort,
     /// What follows from several of these.
     Result,
 }
@@ -137,8 +137,8 @@ pub const COLUMNS: [Column; 21] = [
     categories("escalated", Role::Result),
     categories("finish_reason", Role::Behaviour("ending")),
     categories("tool", Role::Behaviour("tools")),
-    categories("guardrail_status", Role::Result),
-    categories("error_type", Role::Failures),
+    categories("guardrail_status", Role::CutShort),
+    categories("error_type", Role::CutShort),
     categories("model_version", Role::Declared),
     categories("prompt_version", Role::Declared),
     categories("model", Role::Mix),

@@ -3,7 +3,7 @@
 //! Each kind (length of answers, pace, quality, endings, tools) is as sure as its surest column, by Bonferroni's
 //! inequality; that fewer than two of k kinds changed then has the probability (k − 1)·p(2), as in
 //! [`super::judge()`]. One kind alone is no sign of a model: a slow network moves the pace, a filter the endings. What
-//! was declared (a model's or a prompt's version), a mix of traffic that changed, and failures explain it.
+//! was declared (a model's or a prompt's version), a mix of traffic that changed, and calls that fail or are stopped explain it.
 
 use super::{
     answer::Verdict,
@@ -75,7 +75,7 @@ fn behaviour(lines: &[Line], slice: &[usize]) -> Option<Silent> {
     let explains = |place: &usize| {
         let line = &lines[*place];
         line.verdict == Verdict::Drifting
-            && matches!(line.subject.column.role, Role::Mix | Role::Declared | Role::Failures)
+            && matches!(line.subject.column.role, Role::Mix | Role::Declared | Role::CutShort)
     };
     Some(Silent {
         lines: changed.into_iter().map(|(_, place)| place).collect(),

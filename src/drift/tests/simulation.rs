@@ -232,7 +232,7 @@ fn incidents_are_found() {
     let (runs, calls_per_day) = size();
     let windows = Windows::new(TO_US, 24, 4).unwrap();
     let mut found: BTreeMap<&str, u64> = BTreeMap::new();
-    let (mut silent, mut elsewhere, mut tests) = (0, 0, 0);
+    let (mut silent, mut elsewhere, mut tests, mut mistaken) = (0, 0, 0, 0);
     for seed in 0..runs {
         let begins_us = TO_US - (INCIDENT_HOURS + (seed % 20) as i64) * HOUR_US;
         let incident = |kind| Incident { kind, start_us: begins_us, end_us: TO_US };
@@ -245,6 +245,13 @@ fn incidents_are_found() {
         silent += u64::from(answer.silent_changes.iter().any(|silent| {
             (silent.by, silent.slice.as_str(), silent.verdict) == (By::AgentId, replaced, Verdict::Drifting)
         }));
+        mistaken += answer
+            .silent_changes
+            .iter()
+            .filter(|silent| {
+                silent.by == By::AgentId && silent.slice != replaced && silent.verdict == Verdict::Drifting
+            })
+            .count();
         // No incident hits these two.
         for line in answer
             .verdicts
@@ -264,7 +271,10 @@ fn incidents_are_found() {
     );
     let all: u64 = found.values().sum();
     assert!(100 * all >= 95 * runs * IncidentKind::ALL.len() as u64, "{found:?}");
+    println!("silent changes of agents whose model stayed: {mistaken}");
     assert!(100 * silent >= 95 * runs, "{silent} of {runs}");
+    // Of five agents that something else hit, and two that nothing did.
+    assert!(100 * mistaken as u64 <= 7 * runs, "{mistaken} of {runs}");
     assert!(1_000 * elsewhere <= tests.max(1_000), "{elsewhere} of {tests}");
 }
 
