@@ -3,6 +3,7 @@
 //! The rooms and what may know what are described in `ARCHITECTURE.md`.
 
 pub mod access;
+pub mod anomaly;
 pub mod background;
 pub mod backup;
 pub mod buffer;

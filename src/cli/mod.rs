@@ -1,6 +1,7 @@
 //! The command line: parses, calls the rooms, prints. The only room that speaks clap and prints to
 //! the terminal.
 
+mod anomalies;
 mod backup;
 mod check;
 mod client;
@@ -55,6 +56,8 @@ enum Command {
     Report(report::ReportCommand),
     /// Scores every row of a CSV file (timestamp, value) by the rows before it: 0 to 1, an anomaly from 0.5 on
     Detect(detect::DetectArgs),
+    /// Finds the hours of KPIs, by agent, that their own past does not explain
+    Anomalies(anomalies::AnomaliesArgs),
     /// Judges which columns of which agents, models and tenants drift; exits with 3 where something does
     Drift(drift::DriftArgs),
     /// Compares an experiment's variants, or lists the experiments
@@ -124,6 +127,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Query(args) => query::run(args).await,
         Command::Report(command) => report::run(command).await,
         Command::Detect(args) => detect::run(&args),
+        Command::Anomalies(args) => anomalies::run(args).await,
         Command::Drift(args) => drift::run(args).await,
         Command::Experiment(args) => experiment::run(args).await,
         Command::Forecast(args) => forecast::run(args).await,

@@ -2,6 +2,7 @@
 //! map from error kinds to status codes is in `error.rs`. Handlers translate; they decide nothing.
 
 mod access;
+mod anomalies;
 mod asked;
 mod backup;
 mod bodies;

@@ -2,6 +2,7 @@
 //! sketches as aggregates, and the named SQL files. Read-only by construction; it never writes a table and never
 //! builds SQL from user input.
 
+mod anomaly;
 mod comoments;
 mod dialect;
 mod drift;
@@ -35,6 +36,7 @@ mod turns;
 mod write;
 mod yielding;
 
+pub use anomaly::{Anomaly, AnomalyAnswer, AnomalyRequest, Example};
 pub use dialect::{Command, Description, Selection, Values, default_setting};
 pub use drift::{DriftAnswer, DriftRequest, DriftVerdict, Range};
 pub use engine::{Engine, QueryParams, Settings};

@@ -263,6 +263,7 @@ async fn answers_have_their_shapes() {
         ("/api/v1/drift", "/api/v1/drift?column=latency_ms&by=agent_id&reference=now-4h/now-2h&current=now-2h/now"),
         ("/api/v1/drift", "/api/v1/drift?column=model"),
         ("/api/v1/drift", "/api/v1/drift"),
+        ("/api/v1/anomalies", "/api/v1/anomalies?kpi=traffic,error_rate"),
         ("/api/v1/experiments", "/api/v1/experiments"),
         ("/api/v1/experiments/{id}", "/api/v1/experiments/e-1"),
         ("/api/v1/forecast", "/api/v1/forecast?backtest=true"),

@@ -1,0 +1,27 @@
+-- question: How many calls are made in each hour?
+-- grain: hour
+-- param: from timestamp -- start of the range, inclusive
+-- param: to timestamp -- end of the range, exclusive
+-- param: grain text(hour|day|month) = hour -- length of a window, UTC
+-- param: by text(all|agent|tenant|model) = all -- what has figures of its own
+-- param: tenant_id text = null -- only this tenant
+-- param: agent_id text = null -- only this agent
+-- param: model text = null -- only this model
+-- column: window_start time -- start of the hour, day or month, UTC
+-- column: key text -- agent, tenant or model, null where the calls name none; all for `by` = all
+-- column: value count -- calls
+-- column: samples count -- the same
+
+select
+  date_trunc($grain, timestamp) as window_start,
+  case $by when 'agent' then agent_id when 'tenant' then tenant_id when 'model' then model else 'all' end as key,
+  cast(count(*) as double) as value,
+  count(*) as samples
+from agent_logs
+where timestamp >= $from
+  and timestamp < $to
+  and ($tenant_id is null or tenant_id = $tenant_id)
+  and ($agent_id is null or agent_id = $agent_id)
+  and ($model is null or model = $model)
+group by 1, 2
+order by window_start, key

@@ -1,0 +1,17 @@
+//! Anomalies of KPIs: each hour of a slice's series beside the hours before it, and which part of the slice a
+//! deviation comes from. Figures in, findings out.
+//!
+//! What is odd is decided by `detect`; here is what its series are made of: hours with few calls count less, an hour
+//! without calls is no figure, but no traffic. Nothing is kept from one question to the next: a series is judged again
+//! from its stored hours, so what was found is the same after a restart, and after calls that came late it is what it
+//! would have been. Never runs a query and never reads a clock.
+
+mod contribution;
+mod finding;
+mod series;
+#[cfg(test)]
+mod tests;
+
+pub use contribution::{Contribution, Part, contributions};
+pub use finding::{Finding, Judged, MeasureName, judge};
+pub use series::{Hour, Kind, Series};

@@ -1,0 +1,489 @@
+//! Anomalies as questions: the hours of KPIs by slice, what of a slice a deviation comes from, and the calls that show
+//! it. What is odd is decided by `anomaly`.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, SecondsFormat};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{Engine, LibraryKind, Range};
+use crate::{
+    anomaly::{Contribution, Finding, Hour, Judged, Kind as FigureKind, Part, Series, contributions, judge},
+    error::{Context, Error, Kind, Result},
+    kpi::Figure,
+    named::parse_time,
+};
+
+/// The number of calls, which is watched like a KPI and is none: there is no good or bad of it.
+const TRAFFIC: &str = "traffic";
+/// What is watched unless KPIs are named: those whose hours can be told from each other, one for each thing that goes
+/// wrong.
+const WATCHED: [&str; 12] = [
+    TRAFFIC,
+    "cost",
+    "error_rate",
+    "retry_rate",
+    "tool_failure_rate",
+    "guardrail_block_rate",
+    "context_overflow_rate",
+    "hallucination_rate",
+    "latency_mean",
+    "ttft_p95",
+    "input_tokens",
+    "output_tokens",
+];
+const DIMENSIONS: [&str; 3] = ["agent", "tenant", "model"];
+
+const HOUR_US: i64 = 3_600_000_000;
+const DAY_US: i64 = 24 * HOUR_US;
+/// The past that hours are judged by unless another is named, and the longest one, days.
+const HISTORY_DAYS: i64 = 28;
+const HISTORY_DAYS_MAX: i64 = 182;
+/// Longest range that is judged.
+const RANGE_US_MAX: i64 = 92 * DAY_US;
+/// Most KPIs of one question, and most series.
+const KPIS_MAX: usize = 40;
+const SERIES_MAX: usize = 500;
+/// Most pairs of hours of a series that are compared, over all series: some twenty seconds on one core.
+const PAIRS_MAX: usize = 600_000_000;
+/// Rows of one KPI.
+const ROWS_MAX: usize = 500_000;
+/// Findings of an answer unless another limit is named, and most of them.
+const FINDINGS: usize = 20;
+const FINDINGS_MAX: usize = 100;
+/// Days before a finding that say what each part of its slice usually brings.
+const USUAL_DAYS: i64 = 7;
+const CONTRIBUTIONS_MAX: usize = 3;
+const EXAMPLES_MAX: usize = 5;
+
+/// What to look at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnomalyRequest {
+    /// Whole hours.
+    range: Range,
+    history_days: i64,
+    kpis: Vec<String>,
+    by: String,
+    /// `tenant_id`, `agent_id` and `model`, where given.
+    filters: BTreeMap<&'static str, String>,
+    score_min: f64,
+    limit: usize,
+}
+
+impl AnomalyRequest {
+    /// The request of parameters as text. Empty values are as if they were not there.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Invalid`] that names the parameter.
+    pub fn parse<'a>(parameters: impl IntoIterator<Item = (&'a str, &'a str)>, now_us: i64) -> Result<Self> {
+        let time = |name: &str, text: &str| {
+            parse_time(text, now_us).map_err(|reason| Error::invalid(format!("{name}: {reason}")))
+        };
+        let mut request = Self {
+            range: Range { from_us: time("from", "now-24h")?, to_us: now_us },
+            history_days: HISTORY_DAYS,
+            kpis: WATCHED.map(str::to_owned).to_vec(),
+            by: "agent".to_owned(),
+            filters: BTreeMap::new(),
+            score_min: crate::detect::ANOMALY,
+            limit: FINDINGS,
+        };
+        for (name, text) in parameters.into_iter().filter(|(_, text)| !text.is_empty()) {
+            match name {
+                "from" => request.range.from_us = time(name, text)?,
+                "to" => request.range.to_us = time(name, text)?,
+                "history_days" => request.history_days = whole(name, text, 7, HISTORY_DAYS_MAX)?,
+                "kpi" => request.kpis = kpis_of(text)?,
+                "by" => request.by = by_of(text)?,
+                "tenant_id" => _ = request.filters.insert("tenant_id", text.to_owned()),
+                "agent_id" => _ = request.filters.insert("agent_id", text.to_owned()),
+                "model" => _ = request.filters.insert("model", text.to_owned()),
+                "score_min" => request.score_min = score_of(text)?,
+                "limit" => request.limit = whole(name, text, 1, FINDINGS_MAX)?,
+                _ => {
+                    return Err(Error::invalid(format!(
+                        "{name} is no parameter of anomalies; there are from, to, history_days, kpi, by, tenant_id, \
+                         agent_id, model, score_min, limit"
+                    )));
+                }
+            }
+        }
+        request.settle(now_us)
+    }
+
+    /// Moves the range to whole hours that are over.
+    fn settle(mut self, now_us: i64) -> Result<Self> {
+        let Range { from_us, to_us } = self.range;
+        self.range = Range {
+            from_us: from_us - from_us.rem_euclid(HOUR_US),
+            to_us: to_us.min(now_us) - to_us.min(now_us).rem_euclid(HOUR_US),
+        };
+        if self.range.from_us >= self.range.to_us {
+            return Err(Error::invalid("no whole hour is over between from and to"));
+        }
+        if self.range.to_us - self.range.from_us > RANGE_US_MAX {
+            let days = RANGE_US_MAX / DAY_US;
+            return Err(Error::invalid(format!(
+                "from and to are more than {days} days apart: ask for a shorter range"
+            )));
+        }
+        Ok(self)
+    }
+}
+
+fn whole<T: TryFrom<i64>>(name: &str, text: &str, least: i64, most: impl TryInto<i64>) -> Result<T> {
+    let most = most.try_into().unwrap_or(i64::MAX);
+    let number = text.parse::<i64>().ok().filter(|number| (least..=most).contains(number));
+    let number = number.and_then(|number| T::try_from(number).ok());
+    number.ok_or_else(|| Error::invalid(format!("{name}={text} is no whole number from {least} to {most}")))
+}
+
+fn kpis_of(text: &str) -> Result<Vec<String>> {
+    let mut kpis: Vec<String> = Vec::new();
+    for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        if !kpis.iter().any(|known| known == name) {
+            kpis.push(name.to_owned());
+        }
+    }
+    if kpis.is_empty() || kpis.len() > KPIS_MAX {
+        return Err(Error::invalid(format!("kpi: name 1 to {KPIS_MAX} KPIs, parted by commas")));
+    }
+    Ok(kpis)
+}
+
+fn by_of(text: &str) -> Result<String> {
+    if text == "all" || DIMENSIONS.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    Err(Error::invalid(format!("by={text} is not one of all, agent, tenant, model")))
+}
+
+fn score_of(text: &str) -> Result<f64> {
+    let score = text.parse().ok().filter(|score| (0.1..1.0).contains(score));
+    score.ok_or_else(|| Error::invalid(format!("score_min={text} is not from 0.1 to below 1")))
+}
+
+/// What was found, and in how much.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct AnomalyAnswer {
+    /// Start of the first hour that was judged, UTC.
+    pub from: String,
+    /// End of the last one.
+    pub to: String,
+    /// Days before each range by which its hours were judged.
+    pub history_days: i64,
+    /// What has series of its own: `all`, `agent`, `tenant` or `model`.
+    pub by: String,
+    /// What was watched.
+    pub kpis: Vec<String>,
+    /// The least score that is an anomaly.
+    pub score_min: f64,
+    /// Series of which some hour could be judged.
+    pub series_judged: u64,
+    /// Series of which too little is known: about 150 hours with calls are needed. It does not mean that they are fine.
+    pub series_insufficient: u64,
+    /// Hours that were judged, of all series.
+    pub hours_judged: u64,
+    /// Anomalies beyond the limit, those with the least scores.
+    pub left_out: u64,
+    /// The highest score first.
+    pub anomalies: Vec<Anomaly>,
+}
+
+/// An hour of a slice that its past does not explain.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Anomaly {
+    /// The KPI, or `traffic`.
+    pub kpi: String,
+    /// The unit of `value` and `expected`.
+    pub unit: String,
+    /// Agent, tenant or model, as `by` says; null where the calls name none.
+    pub key: Option<String>,
+    /// Start of the hour, UTC.
+    pub window_start: String,
+    /// Its end.
+    pub window_end: String,
+    /// What was found.
+    #[serde(flatten)]
+    pub finding: Finding,
+    /// Which parts of the slice the deviation comes from, the most telling first, at most 3.
+    pub contributions: Vec<Contribution>,
+    /// Calls that show it, at most 5.
+    pub examples: Vec<Example>,
+}
+
+/// A call that shows an anomaly.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = AnomalyExample)]
+pub struct Example {
+    /// When it happened, UTC.
+    pub timestamp: String,
+    /// Its own id.
+    pub request_id: String,
+    /// Conversation that it belongs to.
+    pub session_id: Option<String>,
+    /// Trace that it belongs to.
+    pub trace_id: Option<String>,
+    /// What it brings to the figure, in its unit; a flag is 0 or 1.
+    pub size: f64,
+}
+
+/// One series before it is judged.
+struct Watched {
+    kpi: String,
+    key: Option<String>,
+    series: Series,
+}
+
+/// Where a series was found odd.
+struct Found {
+    kpi: String,
+    kind: FigureKind,
+    key: Option<String>,
+    finding: Finding,
+}
+
+impl Engine {
+    /// Judges each hour of each slice's series by its past.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::NotFound`] for a KPI that is not there, [`Kind::Exhausted`] for too many series.
+    pub async fn anomalies(&self, request: &AnomalyRequest) -> Result<AnomalyAnswer> {
+        let range = request.range;
+        let mut series = Vec::new();
+        for kpi in &request.kpis {
+            let from_us = range.from_us - request.history_days * DAY_US;
+            let rows = self.hours(kpi, &request.by, Range { from_us, ..range }, &request.filters).await?;
+            series.extend(series_of(kpi, self.figure_kind(kpi)?, rows)?);
+            if series.len() > SERIES_MAX {
+                let message =
+                    format!("more than {SERIES_MAX} series: name fewer KPIs, or a tenant, an agent or a model");
+                return Err(Error::new(Kind::Exhausted, message));
+            }
+        }
+        let pairs: usize = series.iter().map(|watched| watched.series.hours.len().pow(2)).sum();
+        if pairs > PAIRS_MAX {
+            let message = "so many series of so many hours take too long: name fewer KPIs, a slice or less history";
+            return Err(Error::new(Kind::Exhausted, message));
+        }
+        // Judging takes a core as a statement does, so it waits for its turn as one.
+        let turn = self.turn().await?;
+        let score_min = request.score_min;
+        let judged = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let judge = |watched: Watched| {
+                let judged = judge(&watched.series, range.from_us, range.to_us, score_min);
+                (watched, judged)
+            };
+            series.into_iter().map(judge).collect::<Vec<_>>()
+        });
+        let judged = judged.await.context("series could not be judged")?;
+        let mut answer = AnomalyAnswer {
+            from: text_of(range.from_us)?,
+            to: text_of(range.to_us)?,
+            history_days: request.history_days,
+            by: request.by.clone(),
+            kpis: request.kpis.clone(),
+            score_min,
+            series_judged: 0,
+            series_insufficient: 0,
+            hours_judged: 0,
+            left_out: 0,
+            anomalies: Vec::new(),
+        };
+        let mut found = answer.count(judged);
+        found.sort_by(|a, b| {
+            b.finding.score.total_cmp(&a.finding.score).then(a.finding.start_us.cmp(&b.finding.start_us))
+        });
+        answer.left_out = found.len().saturating_sub(request.limit) as u64;
+        found.truncate(request.limit);
+        for found in found {
+            answer.anomalies.push(self.explained(request, found).await?);
+        }
+        Ok(answer)
+    }
+
+    /// The rows of a KPI's file, or of the traffic's, by hour.
+    async fn hours(
+        &self,
+        kpi: &str,
+        by: &str,
+        range: Range,
+        filters: &BTreeMap<&'static str, String>,
+    ) -> Result<Vec<Figure>> {
+        let (from, to) = (text_of(range.from_us)?, text_of(range.to_us)?);
+        let mut arguments = vec![("from", from.as_str()), ("to", &to), ("grain", "hour"), ("by", by)];
+        arguments.extend(filters.iter().map(|(name, value)| (*name, value.as_str())));
+        let kind = if kpi == TRAFFIC { LibraryKind::Reports } else { LibraryKind::Kpis };
+        let figures: Vec<Figure> = self.named(kind, kpi, arguments).await?.collect_as().await?;
+        if figures.len() > ROWS_MAX {
+            let message = format!("{kpi}: more than {ROWS_MAX} hours of all slices: ask for a shorter history");
+            return Err(Error::new(Kind::Exhausted, message));
+        }
+        Ok(figures)
+    }
+
+    fn figure_kind(&self, kpi: &str) -> Result<FigureKind> {
+        let grows = kpi == TRAFFIC || self.library().kpi(kpi)?.whole_windows;
+        Ok(if grows { FigureKind::Sum } else { FigureKind::Mean })
+    }
+
+    fn unit(&self, kpi: &str) -> Result<String> {
+        Ok(if kpi == TRAFFIC { "count".to_owned() } else { self.library().kpi(kpi)?.unit.clone() })
+    }
+
+    /// Adds where a finding comes from, and calls that show it.
+    async fn explained(&self, request: &AnomalyRequest, found: Found) -> Result<Anomaly> {
+        let Found { kpi, kind, key, finding } = found;
+        let window = Range { from_us: finding.start_us, to_us: finding.start_us + HOUR_US };
+        let (mut parts, mut examples) = (Vec::new(), Vec::new());
+        if let Some(filters) = slice(request, key.as_deref()) {
+            for dimension in DIMENSIONS.into_iter().filter(|dimension| !filters.contains_key(filter_of(dimension))) {
+                let from_us = window.from_us - USUAL_DAYS * DAY_US;
+                match self.hours(&kpi, dimension, Range { from_us, ..window }, &filters).await {
+                    Ok(rows) => parts.extend(parts_of(dimension, kind, &text_of(window.from_us)?, rows)),
+                    // Of more parts than an answer may have rows, none can be told to be the one.
+                    Err(error) if error.kind() == Kind::Exhausted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            examples = self.examples(&kpi, &finding, window, &filters).await?;
+        }
+        let expected = finding.expected.unwrap_or(finding.value);
+        Ok(Anomaly {
+            unit: self.unit(&kpi)?,
+            kpi,
+            key,
+            window_start: text_of(window.from_us)?,
+            window_end: text_of(window.to_us)?,
+            finding,
+            contributions: contributions(kind, (finding.value, expected), &parts, CONTRIBUTIONS_MAX),
+            examples,
+        })
+    }
+
+    async fn examples(
+        &self,
+        kpi: &str,
+        finding: &Finding,
+        window: Range,
+        filters: &BTreeMap<&'static str, String>,
+    ) -> Result<Vec<Example>> {
+        let is_high = finding.expected.is_none_or(|expected| finding.value >= expected).to_string();
+        let (from, to) = (text_of(window.from_us)?, text_of(window.to_us)?);
+        let limit = EXAMPLES_MAX.to_string();
+        let mut arguments =
+            vec![("from", from.as_str()), ("to", &to), ("kpi", kpi), ("is_high", &is_high), ("limit", &limit)];
+        arguments.extend(filters.iter().map(|(name, value)| (*name, value.as_str())));
+        self.named(LibraryKind::Reports, "anomaly_examples", arguments).await?.collect_as().await
+    }
+}
+
+impl AnomalyAnswer {
+    /// Counts what was judged and returns what was found.
+    fn count(&mut self, judged: Vec<(Watched, Judged)>) -> Vec<Found> {
+        let mut found = Vec::new();
+        for (Watched { kpi, key, series }, judged) in judged {
+            match judged.hours {
+                0 => self.series_insufficient += 1,
+                hours => {
+                    self.series_judged += 1;
+                    self.hours_judged += hours;
+                }
+            }
+            let of_series = judged.findings.into_iter();
+            found.extend(of_series.map(|finding| Found {
+                kpi: kpi.clone(),
+                kind: series.kind,
+                key: key.clone(),
+                finding,
+            }));
+        }
+        found
+    }
+}
+
+/// The filters that leave a slice; none where it is that of calls that name nothing, which no filter finds.
+fn slice(request: &AnomalyRequest, key: Option<&str>) -> Option<BTreeMap<&'static str, String>> {
+    let mut filters = request.filters.clone();
+    if request.by != "all" {
+        filters.insert(filter_of(&request.by), key?.to_owned());
+    }
+    Some(filters)
+}
+
+/// The parameter that filters a dimension.
+fn filter_of(dimension: &str) -> &'static str {
+    match dimension {
+        "agent" => "agent_id",
+        "tenant" => "tenant_id",
+        _ => "model",
+    }
+}
+
+/// The series of a KPI's rows.
+fn series_of(kpi: &str, kind: FigureKind, rows: Vec<Figure>) -> Result<Vec<Watched>> {
+    let mut hours: BTreeMap<Option<String>, Vec<Hour>> = BTreeMap::new();
+    for row in rows {
+        let start_us = start_us(&row.window_start)?;
+        let share = share_of(&row);
+        let hour = Hour { start_us, value: row.value, samples: row.samples.unwrap_or(0), share };
+        hours.entry(row.key).or_default().push(hour);
+    }
+    let of_key = |(key, hours)| Watched { kpi: kpi.to_owned(), key, series: Series { kind, hours } };
+    Ok(hours.into_iter().map(of_key).collect())
+}
+
+/// How many of how many, where the figure is a share of what was counted.
+fn share_of(row: &Figure) -> Option<(u64, u64)> {
+    let (count, of) = (row.numerator?, row.denominator?);
+    let is_share = count >= 0.0 && count <= of && count.fract() == 0.0 && of.fract() == 0.0 && of > 0.0;
+    (is_share && (row.value? - count / of).abs() < 1e-9).then_some((count as u64, of as u64))
+}
+
+/// The parts of a slice: their hour, and the mean of their hours before.
+fn parts_of(dimension: &'static str, kind: FigureKind, window_start: &str, rows: Vec<Figure>) -> Vec<Part> {
+    struct Sums {
+        now: Option<(f64, u64)>,
+        sum: f64,
+        samples: u64,
+    }
+    let mut sums: BTreeMap<Option<String>, Sums> = BTreeMap::new();
+    for Figure { window_start: start, key, value, samples, .. } in rows {
+        let (Some(value), samples) = (value, samples.unwrap_or(0)) else { continue };
+        let part = sums.entry(key).or_insert(Sums { now: None, sum: 0.0, samples: 0 });
+        if start == window_start {
+            part.now = Some((value, samples));
+        } else {
+            part.sum += match kind {
+                FigureKind::Sum => value,
+                FigureKind::Mean => value * samples as f64,
+            };
+            part.samples += samples;
+        }
+    }
+    let part = |(key, Sums { now, sum, samples }): (Option<String>, Sums)| {
+        let count = match kind {
+            FigureKind::Sum => (USUAL_DAYS * 24) as f64,
+            FigureKind::Mean => samples as f64,
+        };
+        // Who has no calls in the hour brings nothing to a mean, and all that it lacks to a sum.
+        let now = now.or((kind == FigureKind::Sum).then_some((0.0, 0)))?;
+        Some(Part { dimension, key, now, before: (samples > 0).then(|| (sum / count, samples)) })
+    };
+    sums.into_iter().filter_map(part).collect()
+}
+
+fn start_us(text: &str) -> Result<i64> {
+    let time = DateTime::parse_from_rfc3339(text).context("a window has no start")?;
+    Ok(time.timestamp_micros())
+}
+
+fn text_of(us: i64) -> Result<String> {
+    let time =
+        DateTime::from_timestamp_micros(us).ok_or_else(|| Error::invalid("the range is outside the calendar"))?;
+    Ok(time.to_rfc3339_opts(SecondsFormat::Micros, true))
+}
