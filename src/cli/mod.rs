@@ -56,6 +56,8 @@ enum Command {
     Report(report::ReportCommand),
     /// Scores every row of a CSV file (timestamp, value) by the rows before it: 0 to 1, an anomaly from 0.5 on
     Detect(detect::DetectArgs),
+    /// Finds the hours of KPIs, by agent, that their own past does not explain
+    Anomalies(anomalies::AnomaliesArgs),
     /// Judges which columns of which agents, models and tenants drift; exits with 3 where something does
     Drift(drift::DriftArgs),
     /// Finds the hours of KPIs, by agent, that their own past does not explain
@@ -127,6 +129,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Query(args) => query::run(args).await,
         Command::Report(command) => report::run(command).await,
         Command::Detect(args) => detect::run(&args),
+        Command::Anomalies(args) => anomalies::run(args).await,
         Command::Drift(args) => drift::run(args).await,
         Command::Anomalies(args) => anomalies::run(args).await,
         Command::Experiment(args) => experiment::run(args).await,

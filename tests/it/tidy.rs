@@ -34,6 +34,7 @@ const RANKS: &[(&str, u8)] = &[
     ("sketch", 1),
     ("stats", 1),
     ("tls", 1),
+    ("anomaly", 2),
     ("drift", 2),
     ("anomaly", 2),
     ("experiment", 2),
