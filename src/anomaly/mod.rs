@@ -10,6 +10,7 @@ mod contribution;
 mod finding;
 mod series;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 
 pub use contribution::{Contribution, Part, contributions};
