@@ -60,8 +60,6 @@ enum Command {
     Anomalies(anomalies::AnomaliesArgs),
     /// Judges which columns of which agents, models and tenants drift; exits with 3 where something does
     Drift(drift::DriftArgs),
-    /// Finds the hours of KPIs, by agent, that their own past does not explain
-    Anomalies(anomalies::AnomaliesArgs),
     /// Compares an experiment's variants, or lists the experiments
     Experiment(experiment::ExperimentArgs),
     /// Says what the next 30, 60 or 90 days will cost, and what the month will have cost at its end
@@ -131,7 +129,6 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Detect(args) => detect::run(&args),
         Command::Anomalies(args) => anomalies::run(args).await,
         Command::Drift(args) => drift::run(args).await,
-        Command::Anomalies(args) => anomalies::run(args).await,
         Command::Experiment(args) => experiment::run(args).await,
         Command::Forecast(args) => forecast::run(args).await,
         Command::Slo(args) => slo::run(args).await,

@@ -36,7 +36,6 @@ const RANKS: &[(&str, u8)] = &[
     ("tls", 1),
     ("anomaly", 2),
     ("drift", 2),
-    ("anomaly", 2),
     ("experiment", 2),
     ("forecast", 2),
     ("kpi", 2),
