@@ -20,4 +20,23 @@ pub const SURFACES: &[Surface] = &[
     Surface { name: "LlmTokenQuotaExceeded", needs: &[&["tenant_id"], &["prompt_tokens", "completion_tokens"]] },
     Surface { name: "LlmCircuitBreakerOpen", needs: &[&["circuit_breaker_state"]] },
     Surface { name: "LlmContextOverflowHigh", needs: &[&["error_type", "finish_reason"]] },
+    Surface { name: "LlmDrift", needs: &[&["agent_id"], MONITORED] },
+    Surface {
+        name: "LlmModelChangedSilently",
+        needs: &[&["model", "agent_id"], &["completion_tokens"], &["latency_ms", "ttft_ms"]],
+    },
+];
+
+/// Columns whose drift is looked for, of those that tell how an agent works.
+const MONITORED: &[&str] = &[
+    "prompt_tokens",
+    "completion_tokens",
+    "cost",
+    "latency_ms",
+    "ttft_ms",
+    "hallucination_probability",
+    "groundedness",
+    "finish_reason",
+    "error_type",
+    "guardrail_status",
 ];
