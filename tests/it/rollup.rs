@@ -620,10 +620,10 @@ async fn rollups_that_are_lost_or_of_files_that_are_gone_are_no_matter() {
             .map(|kind| std::fs::read_dir(kind.unwrap().path()).unwrap().count())
             .collect::<Vec<_>>()
     };
-    assert_eq!(count(), [3; 8]);
+    assert_eq!(count(), [3; 11]);
 
     json_of(app.post("/api/v1/forget").json(&json!({ "tenant_id": "t1" }))).await;
     build(&app, u64::MAX).await;
-    assert_eq!(count(), [0; 8]);
+    assert_eq!(count(), [0; 11]);
     check(&app, DAILY).await;
 }
