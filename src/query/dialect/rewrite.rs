@@ -7,7 +7,8 @@ use std::ops::ControlFlow;
 use datafusion::logical_expr::sqlparser::{
     ast::{
         Array, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, Select,
-        SetExpr, Statement, TableFactor, Value, VisitMut, VisitorMut, visit_expressions, visit_expressions_mut,
+        SetExpr, Statement, TableFactor, Value, ValueWithSpan, VisitMut, VisitorMut, visit_expressions,
+        visit_expressions_mut,
     },
     dialect::PostgreSqlDialect,
     parser::Parser,
@@ -43,6 +44,8 @@ impl VisitorMut for InOtherWords {
             *expr = found;
         } else if let Expr::Function(function) = expr {
             unnest_texts(function);
+        } else if let Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } = expr {
+            escape_by_backslash(pattern, escape_char);
         }
         ControlFlow::Continue(())
     }
@@ -90,10 +93,30 @@ fn oid_of(expr: &Expr) -> Option<Expr> {
     let (_, question) = NAMES.iter().find(|(name, _)| is_named(function, name))?;
     let FunctionArguments::List(list) = &function.args else { return None };
     let [FunctionArg::Unnamed(FunctionArgExpr::Expr(name))] = list.args.as_slice() else { return None };
+    with_value(question, name)
+}
+
+/// `pattern escape 'c'` as a pattern whose escape is the backslash, which is the only one that the engine knows.
+fn escape_by_backslash(pattern: &mut Expr, escape_char: &mut Option<ValueWithSpan>) {
+    let Some(Value::SingleQuotedString(escape)) = escape_char.as_ref().map(|escape| &escape.value) else { return };
+    if escape.chars().count() != 1 || ["\\", "'"].contains(&escape.as_str()) {
+        return;
+    }
+    // An escape that is escaped is itself, which is kept aside meanwhile.
+    let question = format!(
+        r"replace(replace(replace(replace($1, '\', '\\'), '{escape}{escape}', chr(1)), '{escape}', '\'), chr(1), '{escape}')"
+    );
+    if let Some(found) = with_value(&question, pattern) {
+        (*pattern, *escape_char) = (found, None);
+    }
+}
+
+/// An expression with a value for its one parameter.
+fn with_value(question: &str, value: &Expr) -> Option<Expr> {
     let mut found = Parser::new(&PostgreSqlDialect {}).try_with_sql(question).ok()?.parse_expr().ok()?;
     let _ = visit_expressions_mut(&mut found, |expr| {
         if matches!(expr, Expr::Value(value) if matches!(value.value, Value::Placeholder(_))) {
-            *expr = name.clone();
+            *expr = value.clone();
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
@@ -187,6 +210,11 @@ mod tests {
             "SELECT oid FROM pg_type t WHERE t.oid = to_regtype('a') AND (t.x = 0 OR (SELECT c.y FROM c WHERE c.oid = t.x))",
             "SELECT oid FROM pg_type t WHERE t.oid = (SELECT oid FROM pg_catalog.pg_type WHERE typname = 'a' ORDER BY oid \
              LIMIT 1) AND (t.x = 0 OR NULL)",
+        );
+        check(
+            "SELECT a FROM pg_namespace WHERE a NOT LIKE $1 ESCAPE '/' AND a LIKE 'x'",
+            "SELECT a FROM pg_namespace WHERE a NOT LIKE replace(replace(replace(replace($1, '\\', '\\\\'), '//', chr(1)), \
+             '/', '\\'), chr(1), '/') AND a LIKE 'x'",
         );
         check("SELECT r.a, ARRAY(SELECT b.c FROM b WHERE b.d = r.a) AS e FROM r", "SELECT r.a, NULL AS e FROM r");
         check(
