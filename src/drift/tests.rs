@@ -1,5 +1,4 @@
 //! Drift from outside: counts in, verdicts out. What is drawn is seeded, so that a run is the same on every machine.
 
-mod random;
 mod simulation;
 mod verdicts;

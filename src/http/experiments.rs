@@ -1,10 +1,6 @@
 //! `GET /api/v1/experiments` and `GET /api/v1/experiments/{id}?format=json|text`.
 
-use axum::{
-    Json,
-    http::header::CONTENT_TYPE,
-    response::{IntoResponse, Response},
-};
+use axum::{Json, response::Response};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -12,9 +8,9 @@ use super::{
     access::CallerEngine,
     error::Failure,
     params::{Named, Params},
+    shape::{Parameters, Shape},
 };
 use crate::{
-    error::Error,
     experiment::{Answer, Unit},
     query::{ExperimentLine, ExperimentRequest},
 };
@@ -62,7 +58,7 @@ struct ExperimentQuery {
     #[param(default = 2000, minimum = 100, maximum = 1000000000)]
     planned_units: Option<f64>,
     /// The format of the answer.
-    #[param(default = "json", pattern = "^(json|text)$")]
+    #[param(default = "json", pattern = "^(json|text)?$")]
     format: Option<String>,
 }
 
@@ -99,19 +95,10 @@ pub async fn list(
 pub async fn one(
     CallerEngine(engine): CallerEngine,
     Named(id): Named,
-    Params(parameters): Params<Vec<(String, String)>>,
+    Params(parameters): Params<Parameters>,
 ) -> Result<Response, Failure> {
-    let (format, rest): (Vec<_>, Vec<_>) = parameters.into_iter().partition(|(name, _)| name == "format");
-    let as_text = match format.last().map_or("json", |(_, value)| value.as_str()) {
-        "json" | "" => false,
-        "text" => true,
-        other => return Err(Error::invalid(format!("format={other} is not one of json, text")).into()),
-    };
+    let (shape, rest) = Shape::of(parameters)?;
     let rest = rest.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let answer = engine.experiment(&ExperimentRequest::parse(&id, rest, engine.now_us())?).await?;
-    Ok(if as_text {
-        ([(CONTENT_TYPE, "text/plain; charset=utf-8")], answer.text()).into_response()
-    } else {
-        Json(answer).into_response()
-    })
+    Ok(shape.answer(&answer, Answer::text))
 }

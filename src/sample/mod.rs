@@ -13,6 +13,8 @@
 //! Tenants, people, prices and everything else are invented (see `world`).
 
 mod call;
+#[cfg(test)]
+pub(crate) mod draws;
 mod incident;
 mod plan;
 mod random;

@@ -1,11 +1,10 @@
 //! Small worlds whose verdicts are known.
 
-use super::random::Random;
 use crate::drift::{
     Answer, By, COLUMNS, Column, Detail, Finding, Found, JUDGED, Null, Run, Slice, Subject, Verdict, VerdictLine,
     WindowFinding, Windows,
 };
-use crate::sketch::Histogram;
+use crate::{sample::draws::Random, sketch::Histogram};
 
 /// 2026-05-14T12:00:00Z.
 const TO_US: i64 = 1_778_760_000_000_000;

@@ -6,42 +6,25 @@
 
 use super::super::{BurnRate, Counts, Severity, Slot, Span, counts::Allowance};
 use super::{HOUR_US, MINUTE_US, NOW_US};
+use crate::sample::draws::Random;
 
 const DAY_MINUTES: usize = 24 * 60;
 /// The windows are full after so long.
 const BEFORE_MINUTES: usize = 4 * DAY_MINUTES;
 
-/// Seeded, so that a run is the same on every machine.
-struct Random(u64);
-
-impl Random {
-    /// SplitMix64 (Steele, Lea, Flood 2014).
-    fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn uniform(&mut self) -> f64 {
-        (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    /// Of a Poisson distribution (Knuth 1969), in parts of a mean that the exponential bears.
-    fn poisson(&mut self, mean: f64) -> u64 {
-        let (mut left, mut count) = (mean, 0);
-        while left > 0.0 {
-            let part = left.min(30.0);
-            left -= part;
-            let (limit, mut product) = ((-part).exp(), self.uniform());
-            while product > limit {
-                count += 1;
-                product *= self.uniform();
-            }
+/// Of a Poisson distribution (Knuth 1969), in parts of a mean that the exponential bears.
+fn poisson(random: &mut Random, mean: f64) -> u64 {
+    let (mut left, mut count) = (mean, 0);
+    while left > 0.0 {
+        let part = left.min(30.0);
+        left -= part;
+        let (limit, mut product) = ((-part).exp(), random.uniform());
+        while product > limit {
+            count += 1;
+            product *= random.uniform();
         }
-        count
     }
+    count
 }
 
 /// A service as it counts, minute by minute.
@@ -61,7 +44,7 @@ impl Service {
     /// A minute with this share of bad calls.
     fn pass(&mut self, bad: f64) {
         let mean = self.calls_an_hour / 60.0;
-        let (good, bad) = (self.random.poisson(mean * (1.0 - bad)), self.random.poisson(mean * bad));
+        let (good, bad) = (poisson(&mut self.random, mean * (1.0 - bad)), poisson(&mut self.random, mean * bad));
         let start_us = start_us() + self.minutes.len() as i64 * MINUTE_US;
         let slot = Slot { start_us, samples: good + bad, bad: bad as f64 };
         self.minutes.push(slot);

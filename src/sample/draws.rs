@@ -1,5 +1,6 @@
-//! Seeded numbers.
+//! Seeded numbers for simulations in tests: the same on every machine.
 
+/// One stream, by its seed.
 pub struct Random(pub u64);
 
 impl Random {
@@ -12,11 +13,12 @@ impl Random {
         z ^ (z >> 31)
     }
 
+    /// From 0 to below 1.
     pub fn uniform(&mut self) -> f64 {
         (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Box, Muller (1958).
+    /// Of mean 0 and deviation 1 (Box, Muller 1958).
     pub fn normal(&mut self) -> f64 {
         let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
         radius * (std::f64::consts::TAU * self.uniform()).cos()
