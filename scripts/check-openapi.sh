@@ -20,8 +20,6 @@ VALIDATOR_VERSION=0.9.0
 SEED=20261123
 RUN_SECONDS_MAX=1200
 TENANT=tenant-finance-002
-CHECKS_MADE=not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance
-CHECKS_MADE+=,response_schema_conformance,negative_data_rejection,unsupported_method,allow_header_conformance,ignored_auth
 
 # Sets PYTHON_BIN to a directory with st and openapi-spec-validator.
 find_schemathesis() {
@@ -40,6 +38,15 @@ find_schemathesis() {
 # come upon: statements, columns, names, and times at the ends of the calendar.
 settings() {
   cat <<'TOML'
+# All checks but those that need more than one answer, or that call for what is described to be accepted: a statement
+# that reads well may still fail. Named on the command line they would hold for the exceptions below as well.
+[checks]
+positive_data_acceptance.enabled = false
+use_after_free.enabled = false
+ensure_resource_availability.enabled = false
+missing_required_header.enabled = false
+object_level_authorization.enabled = false
+
 # Grafana's plugin and clients of Jaeger send more, less and other things than are described; all of it is taken.
 [[operations]]
 include-tag = ["grafana", "jaeger"]
@@ -113,7 +120,7 @@ key() {
 fuzz() {
   local name=$1 key=$2 status=0
   timeout "$RUN_SECONDS_MAX" "$PYTHON_BIN/st" --config-file "$WORK/schemathesis.toml" run "$URL/openapi.json" \
-    --header "Authorization: Bearer $key" --checks "$CHECKS_MADE" --phases examples,coverage,fuzzing \
+    --header "Authorization: Bearer $key" --phases examples,coverage,fuzzing \
     --max-examples "$EXAMPLES" --seed "$SEED" --generation-database none --continue-on-failure --no-shrink \
     --exclude-operation-id backup --suppress-health-check all --warnings off --no-color \
     --request-timeout 60 >"$WORK/$name.log" 2>&1 || status=$?

@@ -24,7 +24,7 @@ struct AnomalyQuery {
     #[param(example = "traffic,error_rate")]
     kpi: Option<String>,
     /// What has series of its own.
-    #[param(default = "agent", pattern = "^(all|agent|tenant|model)$")]
+    #[param(default = "agent", pattern = "^(all|agent|tenant|model)?$")]
     by: Option<String>,
     /// Only this one.
     tenant_id: Option<String>,

@@ -35,7 +35,7 @@ struct ForecastQuery {
     #[param(default = false)]
     backtest: Option<bool>,
     /// The format of the answer.
-    #[param(default = "json", pattern = "^(json|text)$")]
+    #[param(default = "json", pattern = "^(json|text)?$")]
     format: Option<String>,
 }
 

@@ -22,8 +22,8 @@ pub struct CostQuery {
     /// A UTC day; yesterday where it is absent.
     #[param(nullable = false, format = Date)]
     day: Option<String>,
-    /// The format of the answer.
-    #[param(nullable = false, inline, value_type = Option<Format>, default = "json")]
+    /// The format of the answer; `json` where it is absent.
+    #[param(nullable = false, inline, value_type = Option<Format>)]
     format: Option<String>,
 }
 

@@ -17,7 +17,7 @@ use crate::{error::Error, slo::Answers};
 #[expect(dead_code, reason = "described and never made; `shape` reads the field")]
 struct SloQuery {
     /// The format of the answer.
-    #[param(default = "json", pattern = "^(json|text)$")]
+    #[param(default = "json", pattern = "^(json|text)?$")]
     format: Option<String>,
 }
 

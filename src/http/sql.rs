@@ -111,13 +111,13 @@ pub async fn get(
 
 /// Runs the statement in the body: JSON `{q, params, format}`, or the statement itself as text.
 ///
-/// A body that begins with `{` is JSON, whatever its content type says. With a statement as text, `format` and `rollups`
-/// may stand in the query string.
+/// A body that begins with `{` is JSON, whatever its content type says. `format` and `rollups` may
+/// stand in the query string as well; those of a JSON body come first.
 #[utoipa::path(
     post, path = "/api/v1/sql", tag = "sql", operation_id = "sql_post",
     params(
-        ("format" = inline(Option<Format>), Query, nullable = false, description = "As in the body"),
-        ("rollups" = Option<String>, Query, nullable = false, pattern = "^(on|off)$", description = "As in the body"),
+        ("format" = inline(Option<Format>), Query, nullable = false, description = "As in a JSON body, whose own comes first"),
+        ("rollups" = Option<String>, Query, nullable = false, pattern = "^(on|off)$", description = "As in a JSON body, whose own comes first"),
     ),
     request_body(
         description = "At most 1 MiB",
@@ -146,12 +146,14 @@ pub async fn post(
     let text = std::str::from_utf8(&read.bytes).kind_context(Kind::Invalid, || "the body is not UTF-8".into())?;
     let is_json = headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/json"))
         || text.trim_start().starts_with('{');
-    let request = if is_json {
+    let mut request = if is_json {
         serde_json::from_str(text)
             .kind_context(Kind::Invalid, || "the body is not {\"q\", \"params\", \"format\", \"rollups\"}".into())?
     } else {
-        SqlRequest { q: text.to_owned(), params: None, format: query.format, rollups: query.rollups }
+        SqlRequest { q: text.to_owned(), params: None, format: None, rollups: None }
     };
+    request.format = request.format.or(query.format);
+    request.rollups = request.rollups.or(query.rollups);
     drop(read);
     run(&engine, request, &headers).await
 }
