@@ -23,7 +23,7 @@ struct ForecastQuery {
     #[param(inline)]
     metric: Option<Metric>,
     /// How many days: 30, 60 or 90.
-    #[param(default = "30", pattern = "^(30|60|90)$")]
+    #[param(default = "30", pattern = "^(30|60|90)?$")]
     days: Option<String>,
     /// Only this one.
     tenant_id: Option<String>,

@@ -152,9 +152,14 @@ pub async fn post(
     } else {
         SqlRequest { q: text.to_owned(), params: None, format: None, rollups: None }
     };
+    drop(read);
+    // What a body's own hides has to be right as well.
+    if let Some(format) = &query.format {
+        format.parse::<Format>()?;
+    }
+    options_of(query.rollups.as_deref())?;
     request.format = request.format.or(query.format);
     request.rollups = request.rollups.or(query.rollups);
-    drop(read);
     run(&engine, request, &headers).await
 }
 

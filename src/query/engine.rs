@@ -25,7 +25,7 @@ use tokio::sync::OnceCell;
 
 use super::{
     dialect::{self, Dialect},
-    error::from_engine,
+    error::{from_engine, from_planning},
     gauges::{self, Gauges},
     guard,
     library::{Entry, Kind as LibraryKind, Library, Problem},
@@ -395,7 +395,7 @@ impl Engine {
             .state()
             .statement_to_plan(statement)
             .await
-            .map_err(|error| from_engine("cannot plan the statement", error))?;
+            .map_err(|error| from_planning("cannot plan the statement", error))?;
         SQL_OPTIONS().verify_plan(&plan).map_err(|error| from_engine("the statement is not allowed", error))?;
         if self.scope.tenants().is_some() && matches!(plan, LogicalPlan::Analyze(_)) {
             // Rows of several tenants lie in one buffer, and its size is among what is measured.

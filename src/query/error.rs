@@ -26,6 +26,17 @@ pub fn from_engine(context: &str, error: DataFusionError) -> Error {
     }
 }
 
+/// The same of an error in planning. What the engine takes for a fault of its own, before it has looked at any data, is
+/// a statement that it has no plan for: written another way it has one.
+pub fn from_planning(context: &str, error: DataFusionError) -> Error {
+    if let DataFusionError::Internal(text) = error.find_root() {
+        let text = text.lines().next().unwrap_or_default();
+        tracing::warn!(%error, "the engine has no plan for a statement");
+        return Error::invalid(format!("{context}: the engine has no plan for it ({text}); write it another way"));
+    }
+    from_engine(context, error)
+}
+
 fn kind_of(error: &DataFusionError) -> Kind {
     match error {
         DataFusionError::SQL(..)

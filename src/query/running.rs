@@ -24,7 +24,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{error::from_engine, memory::Share, turns::Turn, write::TIMESTAMP_FORMAT};
+use super::{error::{from_engine, from_planning}, memory::Share, turns::Turn, write::TIMESTAMP_FORMAT};
 use crate::error::{Context, Error, Kind, Result};
 
 /// Results that wait for their reader.
@@ -144,7 +144,8 @@ impl Drop for Workers {
 
 async fn start(state: &SessionState, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
     let wrong = |error| from_engine("cannot run the statement", error);
-    let plan = state.create_physical_plan(plan).await.map_err(wrong)?;
+    let plan = state.create_physical_plan(plan).await;
+    let plan = plan.map_err(|error| from_planning("cannot plan the statement", error))?;
     execute_stream(plan, state.task_ctx()).map_err(wrong)
 }
 

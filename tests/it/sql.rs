@@ -167,6 +167,28 @@ async fn a_type_that_a_format_lacks_is_the_statements_fault() {
 }
 
 #[tokio::test]
+async fn what_the_engine_has_no_plan_for_is_the_statements_fault() {
+    let app = app_with_rows().await;
+    for unplanned in [
+        "values (1), ((select 2))",
+        "select * from (values (1), ((select count(*) from agent_logs))) as t(a)",
+    ] {
+        let (status, message) = failure(app.get("/api/v1/sql").query(&[("q", unplanned)])).await;
+        assert!(status == 400 && message.contains("cannot plan the statement"), "{unplanned}: {status} {message}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_body_hides_in_the_query_string_has_to_be_right() {
+    let app = app_with_rows().await;
+    for (wrong, name) in [("rollups=", "rollups"), ("rollups=yes", "rollups"), ("format=xml", "format")] {
+        let body = json!({"q": "select 1 as one", "rollups": "off", "format": "json"});
+        let (status, message) = failure(app.post(&format!("/api/v1/sql?{wrong}")).json(&body)).await;
+        assert!(status == 400 && message.contains(name), "{wrong}: {status} {message}");
+    }
+}
+
+#[tokio::test]
 async fn what_one_step_makes_is_bounded() {
     let app = app_with_rows().await;
     for (much, name) in [
