@@ -1,8 +1,8 @@
 //! The memory of statements. They share one pool, whose parts are fair and which refuses what is beyond it;
 //! what is refused spills or ends. The pool knows what operators say they hold, and they do not say all:
 //! what a Parquet reader decodes, what a sort copies while it spills. So the process's resident memory is
-//! looked at as well: near its bound no statement gets more than a small part, which the questions of
-//! dashboards do with, and at the bound the largest of them is stopped, so that ingest goes on.
+//! looked at as well: near its bound no statement gets more than a small part, and none of its operators more than a
+//! smaller one, which the questions of dashboards and what has spilled do with, and at the bound the largest of them is stopped, so that ingest goes on.
 
 use std::{
     fmt,
@@ -27,6 +27,9 @@ const GIVE_BACK: Duration = Duration::from_millis(500);
 /// Each statement gets this part of the pool however near to its bound the process is: one question of a
 /// dashboard takes a few MiB, and must be answered just when ingest is at its fullest.
 const ALWAYS_ONE_OF: usize = 32;
+/// And each of its operators this part, whatever the others of its statement hold: one that has spilled needs some to
+/// read that back, while another that got much before asks for nothing, and so never spills.
+const LEAST_ONE_OF: usize = 128;
 
 /// What all statements share.
 #[derive(Debug)]
@@ -35,6 +38,8 @@ pub struct Memory {
     bounds: Bounds,
     /// What a statement gets in any case while the pool has it, bytes.
     always: usize,
+    /// What an operator of a statement gets likewise, bytes.
+    least: usize,
     /// As it was when it was last looked at, bytes.
     resident: AtomicUsize,
     running: Mutex<Vec<Weak<Share>>>,
@@ -78,6 +83,7 @@ impl Memory {
             pool: FairSpillPool::new(bytes_max),
             bounds,
             always: bytes_max / ALWAYS_ONE_OF,
+            least: bytes_max / LEAST_ONE_OF,
             resident: AtomicUsize::new(0),
             running: Mutex::default(),
             began: Notify::new(),
@@ -203,7 +209,8 @@ impl MemoryPool for Share {
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
-        let beyond = self.reserved().saturating_add(additional) > self.memory.always;
+        let beyond = self.reserved().saturating_add(additional) > self.memory.always
+            && reservation.size().saturating_add(additional) > self.memory.least;
         if beyond && self.memory.is_full() {
             self.refused.store(true, Ordering::Relaxed);
             return Err(resources_datafusion_err!(
@@ -258,6 +265,21 @@ mod tests {
         drop(held);
         reserve(&other, 50).unwrap();
         assert_eq!((one.reserved(), other.reserved(), memory.pool.reserved()), (0, 0, 0));
+    }
+
+    #[test]
+    fn an_operator_gets_the_least_whatever_the_others_of_its_statement_hold() {
+        let memory = Memory::new(1280, Bounds { refuse: 8_000, stop: 9_000 });
+        let share = memory.share();
+        let held = reserve(&share, 500).unwrap();
+        memory.resident.store(8_001, Ordering::Relaxed);
+        assert!(held.try_grow(1).is_err());
+        let spilled = reserve(&share, 6).unwrap();
+        spilled.try_grow(4).unwrap();
+        assert!(spilled.try_grow(1).is_err());
+        assert!(reserve(&share, 11).is_err());
+        drop((held, spilled));
+        assert_eq!(memory.pool.reserved(), 0);
     }
 
     #[tokio::test]
