@@ -167,6 +167,8 @@ impl Budget {
 pub struct IngestConfig {
     /// `DRIFTLINE_INGEST_BODY_BYTES_MAX`: most bytes of one body, as sent and decompressed.
     pub body_bytes_max: usize,
+    /// `DRIFTLINE_INGEST_RECORD_BYTES_MAX`: most bytes of one record; a longer one is rejected alone.
+    pub record_bytes_max: usize,
     /// `DRIFTLINE_INGEST_CONCURRENT_REQUESTS_MAX`: bodies that are read at the same time.
     pub concurrent_requests_max: usize,
     /// `DRIFTLINE_INGEST_WAIT_MS_MAX`: how long a request waits for room before it is answered 503, ms.
@@ -183,6 +185,7 @@ impl Default for IngestConfig {
     fn default() -> Self {
         Self {
             body_bytes_max: 64 << 20,
+            record_bytes_max: 4 << 20,
             concurrent_requests_max: 64,
             wait_ms_max: 5_000,
             future_hours_max: 24,

@@ -20,6 +20,7 @@ pub(super) fn gate(config: &Config) -> gate::Settings {
 pub(super) fn ingest(config: &Config, budget: &Budget) -> ingest::Settings {
     ingest::Settings {
         body_bytes_max: config.ingest.body_bytes_max,
+        record_bytes_max: config.ingest.record_bytes_max,
         flush_bytes: budget.flush,
         segment_bytes_max: config.wal.segment_bytes_max,
         wait_max: Duration::from_millis(config.ingest.wait_ms_max),

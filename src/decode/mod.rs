@@ -32,6 +32,8 @@ pub use time::parse_timestamp;
 pub struct Options {
     /// When the bytes reached us, µs since the epoch, UTC. Records without a time of their own get it.
     pub received_at_us: i64,
+    /// A record whose text is longer is rejected. Statements hold thousands of rows at a time, so it bounds their memory.
+    pub record_bytes_max: usize,
     /// A record whose time lies further ahead of `received_at_us` than this is rejected.
     pub future_max_us: i64,
     /// A record whose time lies before this is rejected.

@@ -66,6 +66,11 @@ struct Row<'a> {
     fields: usize,
 }
 
+/// Why a record of so many bytes is rejected.
+fn too_long(bytes: usize, bytes_max: usize) -> String {
+    format!("{bytes} bytes, and a record may have {bytes_max} (ingest.record_bytes_max): keep long texts elsewhere")
+}
+
 impl Sink {
     /// An empty sink; the estimate only sizes the first allocation.
     pub fn new(options: Options, records_estimate: usize) -> Self {
@@ -97,6 +102,10 @@ impl Sink {
 
     /// Takes one record's text, or rejects it. Says whether the text was JSON.
     pub fn record(&mut self, line: u64, text: &str) -> bool {
+        if text.len() > self.options.record_bytes_max {
+            self.reject(line, too_long(text.len(), self.options.record_bytes_max), text.as_bytes());
+            return true;
+        }
         let mut row = Row { given: [const { None }; COLUMNS], attributes: Vec::new(), fields: 0 };
         match row.scan(text, &mut self.known) {
             Err(reason) => {

@@ -31,6 +31,7 @@ const RECORDS_DECODED: &str = include_str!("../../testdata/decode/records.txt");
 fn options(shape: Shape) -> Options {
     Options {
         received_at_us: RECEIVED_AT_US,
+        record_bytes_max: 4 << 20,
         future_max_us: HOUR_US,
         oldest: Oldest::default(),
         shape,
@@ -450,6 +451,21 @@ fn a_rejected_line_is_kept_up_to_its_limit() {
     let line = "é".repeat(REJECT_BYTES_MAX);
     let decoded = decode_lines(format!("{{\"a\":1}}\n{line}\n")).unwrap();
     assert_eq!(decoded.rejects[0].raw, line[..REJECT_BYTES_MAX]);
+}
+
+#[test]
+fn a_record_that_is_too_long_is_rejected_alone() {
+    let of = |bytes: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(bytes - 8));
+    let (fits, too_long) = (of(4 << 20), of((4 << 20) + 1));
+    let said = "4194305 bytes, and a record may have 4194304 (ingest.record_bytes_max): keep long texts elsewhere";
+    let decoded = decode_lines(format!("{fits}\n{too_long}\n{{\"a\":1}}\n")).unwrap();
+    assert_eq!((decoded.records.num_rows(), decoded.rejects.len()), (2, 1));
+    assert_eq!((decoded.rejects[0].line, decoded.rejects[0].reason.as_str()), (2, said));
+    // Alone it is no body that is wrong as a whole.
+    for body in [too_long.clone(), format!("[{too_long}]")] {
+        let decoded = detect(body).unwrap();
+        assert_eq!((decoded.records.num_rows(), decoded.rejects[0].reason.as_str()), (0, said));
+    }
 }
 
 #[test]

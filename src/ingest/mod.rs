@@ -49,6 +49,8 @@ use receipts::{Known, Recent, key_reused};
 pub struct Settings {
     /// Most bytes of one body, plain.
     pub body_bytes_max: usize,
+    /// Most bytes of one record.
+    pub record_bytes_max: usize,
     /// So many bytes are committed at once, about.
     pub flush_bytes: usize,
     /// Bytes of one WAL segment.
@@ -236,6 +238,7 @@ impl Ingestor {
         let reservation = self.parts.buffer.reserve_with(room, plain.len(), self.settings.wait_max).await?;
         let options = Options {
             received_at_us,
+            record_bytes_max: self.settings.record_bytes_max,
             future_max_us: self.settings.future_max_us,
             oldest: oldest(&self.settings.retention, self.parts.ages.now_us()),
             shape: request.shape,

@@ -1,7 +1,7 @@
 //! Rows → one Parquet file in memory: sorted by time, small enough to prune, plain enough for every
 //! reader. Never touches a store.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray},
@@ -34,6 +34,11 @@ const HOT_PAGE_ROWS: usize = 4 * 1024;
 /// zstd level of files that are kept long. Measured: at level 3, 6 and 9 such files are 3 % larger than at
 /// level 1, and take up to twice the time to write.
 const WARM_LEVEL: i32 = 1;
+/// Rows that readers decode at once.
+const BATCH_ROWS: usize = 8 * 1024;
+/// Rows whose plain bytes are more, within so few of them, are divided among row groups, as what is decoded at once
+/// never spans two.
+const BATCH_BYTES: usize = 32 << 20;
 const DAY_US: i64 = 86_400_000_000;
 
 /// Columns looked up by one exact value: worth a Bloom filter.
@@ -98,9 +103,89 @@ pub fn encode(table: Table, rows: &RecordBatch) -> Result<Encoded> {
     let mut bytes = Vec::with_capacity(rows.num_rows() * 100 + 16 * 1024);
     let mut writer =
         ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).context("cannot start a Parquet file")?;
-    writer.write(&batch).context("cannot encode a Parquet file")?;
+    for part in parts(&batch) {
+        if part.is_heavy {
+            writer.flush().context("cannot end a row group")?;
+        }
+        writer.write(&part.rows).context("cannot encode a Parquet file")?;
+        if part.is_heavy {
+            writer.flush().context("cannot end a row group")?;
+        }
+    }
     let metadata = writer.close().context("cannot end a Parquet file")?;
     Ok(Encoded { bytes, metadata: Arc::new(metadata), rows: rows.num_rows() })
+}
+
+/// Rows that are written in one go.
+pub struct Part {
+    /// The rows.
+    pub rows: RecordBatch,
+    /// They are of so many bytes that they need a row group of their own.
+    pub is_heavy: bool,
+}
+
+/// The rows in the order in which they are, divided where a reader would have to decode too many bytes at once. A row
+/// is never divided.
+pub fn parts(rows: &RecordBatch) -> Vec<Part> {
+    let mut parts = Vec::with_capacity(1);
+    let mut light_from = 0;
+    let light = |from, to| (from < to).then(|| Part { rows: rows.slice(from, to - from), is_heavy: false });
+    for from in (0..rows.num_rows()).step_by(BATCH_ROWS) {
+        let batch = rows.slice(from, BATCH_ROWS.min(rows.num_rows() - from));
+        let bytes = plain_bytes(&batch);
+        if bytes > BATCH_BYTES {
+            parts.extend(light(light_from, from));
+            let mut pieces = Vec::new();
+            divide(&batch, 0..batch.num_rows(), bytes, &mut pieces);
+            parts.extend(pieces.into_iter().map(|(piece, _)| Part { rows: batch.slice(piece.start, piece.len()), is_heavy: true }));
+            light_from = from + BATCH_ROWS;
+        }
+    }
+    parts.extend(light(light_from, rows.num_rows()));
+    parts
+}
+
+/// Adds these rows, of so many bytes, to the pieces: halved until they are few enough, joined with the piece before
+/// where that leaves them so.
+fn divide(batch: &RecordBatch, rows: Range<usize>, bytes: usize, pieces: &mut Vec<(Range<usize>, usize)>) {
+    if bytes > BATCH_BYTES && rows.len() > 1 {
+        let middle = rows.start + rows.len() / 2;
+        for half in [rows.start..middle, middle..rows.end] {
+            let bytes = plain_bytes(&batch.slice(half.start, half.len()));
+            divide(batch, half, bytes, pieces);
+        }
+        return;
+    }
+    match pieces.last_mut() {
+        Some((before, so_far)) if *so_far + bytes <= BATCH_BYTES => {
+            before.end = rows.end;
+            *so_far += bytes;
+        }
+        _ => pieces.push((rows, bytes)),
+    }
+}
+
+/// Bytes of the values themselves, in whatever buffers they lie.
+fn plain_bytes(rows: &RecordBatch) -> usize {
+    rows.columns().iter().map(|column| bytes_of(column)).sum()
+}
+
+fn bytes_of(column: &ArrayRef) -> usize {
+    let within = |values: &ArrayRef, offsets: &[i32]| match (offsets.first(), offsets.last()) {
+        (Some(first), Some(last)) => bytes_of(&values.slice(*first as usize, (last - first) as usize)),
+        _ => 0,
+    };
+    match column.data_type() {
+        // The low half of a view's low half is the text's length.
+        DataType::Utf8View => column.as_string_view().views().iter().map(|view| *view as u32 as usize).sum(),
+        DataType::Struct(_) => column.as_struct().columns().iter().map(bytes_of).sum(),
+        DataType::List(_) => within(column.as_list::<i32>().values(), column.as_list::<i32>().value_offsets()),
+        DataType::Map(..) => {
+            let map = column.as_map();
+            map.entries().columns().iter().map(|entries| within(entries, map.value_offsets())).sum()
+        }
+        _ => column.to_data().get_slice_memory_size().unwrap_or_default(),
+    }
 }
 
 /// The schema of the files: the table's, its times marked as UTC so that every reader agrees.
@@ -192,4 +277,53 @@ pub fn writer_properties(table: Table, tier: Tier, rows: usize) -> Result<Writer
             .set_column_bloom_filter_max_ndv(path, rows.clamp(1, ROW_GROUP_ROWS) as u64);
     }
     Ok(builder.build())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::decode::{Options, Shape, decode};
+
+    /// So many records of a text of so many bytes each.
+    fn records(texts: &[(usize, usize)]) -> RecordBatch {
+        let lines = texts.iter().flat_map(|(records, bytes)| {
+            let text = "y".repeat(*bytes);
+            std::iter::repeat_n(format!("{{\"request_id\":\"r\",\"text\":\"{text}\"}}\n"), *records)
+        });
+        let options = Options {
+            received_at_us: 1_778_752_800_000_000,
+            record_bytes_max: 4 << 20,
+            future_max_us: 0,
+            oldest: crate::decode::Oldest::default(),
+            shape: Shape::Lines,
+            scope: crate::access::Scope::Everybody,
+        };
+        let decoded = decode(lines.collect::<String>().as_bytes(), options).unwrap();
+        assert_eq!(decoded.rejects, []);
+        let mut columns = decoded.records.columns().to_vec();
+        columns.push(Arc::new(arrow::array::Int64Array::from_value(1, decoded.records.num_rows())));
+        RecordBatch::try_new(Arc::clone(Table::AgentLogs.schema()), columns).unwrap()
+    }
+
+    #[test]
+    fn what_is_decoded_at_once_is_bounded_by_bytes() {
+        let check = |texts: &[(usize, usize)], expected: &[(usize, bool)]| {
+            let rows = records(texts);
+            let found: Vec<_> = parts(&rows).iter().map(|part| (part.rows.num_rows(), part.is_heavy)).collect();
+            assert_eq!(found, expected, "{texts:?}");
+            let encoded = encode(Table::AgentLogs, &rows).unwrap();
+            assert_eq!(encoded.rows, rows.num_rows());
+            let groups: Vec<_> = encoded.metadata.row_groups().iter().map(|group| group.num_rows() as usize).collect();
+            assert_eq!(groups.iter().sum::<usize>(), rows.num_rows());
+            let heavy = |rows: &usize| expected.contains(&(*rows, true));
+            assert_eq!(groups.iter().filter(|rows| heavy(rows)).count(), expected.iter().filter(|part| part.1).count());
+        };
+        check(&[(20_000, 100)], &[(20_000, false)]);
+        check(&[(12, 3 << 20)], &[(9, true), (3, true)]);
+        check(
+            &[(9_000, 100), (12, 3 << 20), (9_000, 100)],
+            &[(8_192, false), (816, true), (7_376, true), (1_628, false)],
+        );
+    }
 }

@@ -36,5 +36,3 @@ pub use table::{DataFile, LakeTable, Snapshot, query_schema};
 pub use upkeep::Replacement;
 pub use verify::Look;
 
-#[cfg(test)]
-mod tests;

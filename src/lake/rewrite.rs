@@ -214,7 +214,16 @@ impl Output {
 
     async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.rows += batch.num_rows();
-        self.writer.write(&file::with_utc(batch)?).await.context("cannot encode a Parquet file")
+        for part in file::parts(&file::with_utc(batch)?) {
+            if part.is_heavy {
+                self.writer.flush().await.context("cannot end a row group")?;
+            }
+            self.writer.write(&part.rows).await.context("cannot encode a Parquet file")?;
+            if part.is_heavy {
+                self.writer.flush().await.context("cannot end a row group")?;
+            }
+        }
+        Ok(())
     }
 
     async fn finish(mut self, lake: &LakeTable, removed: &TenantSet, now_us: i64) -> Result<(Add, usize)> {

@@ -81,6 +81,7 @@ fn batch(commit: u64, note_bytes: usize) -> RecordBatch {
     let body: String = rows(commit, note_bytes).enumerate().map(line).collect();
     let options = Options {
         received_at_us: TODAY_US,
+        record_bytes_max: 4 << 20,
         future_max_us: 0,
         oldest: Default::default(),
         shape: Shape::Lines,

@@ -39,6 +39,7 @@ pub fn check(body: &[u8], random: &mut Random) {
     let decode = |body: &[u8], shape| {
         let options = Options {
             received_at_us: NOW_US,
+            record_bytes_max: 4 << 20,
             future_max_us: HOUR_US,
             oldest: oldest.clone(),
             shape,

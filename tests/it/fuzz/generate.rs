@@ -184,6 +184,7 @@ fn request(mark: &str) -> Frame {
 fn records() -> RecordBatch {
     let options = Options {
         received_at_us: NOW_US,
+        record_bytes_max: 4 << 20,
         future_max_us: 0,
         oldest: Oldest::default(),
         shape: Shape::Lines,
