@@ -7,12 +7,16 @@
 //! would have been. Never runs a query and never reads a clock.
 
 mod contribution;
+mod due;
 mod finding;
+mod row;
 mod series;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
 
 pub use contribution::{Contribution, Part, contributions};
+pub use due::{Pace, due};
 pub use finding::{Finding, Judged, MeasureName, judge};
+pub use row::{AnomalyRow, AnomalyRun};
 pub use series::{Hour, Kind, Series};

@@ -39,6 +39,8 @@ pub struct Forgotten {
     pub rejected_lines: u64,
     /// Files that held them.
     pub files: u64,
+    /// Results of jobs that name the tenant. The tables have none: who asks all places that remember counts them.
+    pub results: u64,
 }
 
 impl Subject {
