@@ -39,7 +39,8 @@ pub struct Forgotten {
     pub rejected_lines: u64,
     /// Files that held them.
     pub files: u64,
-    /// Results of jobs that name the tenant. The tables have none: who asks all places that remember counts them.
+    /// Results of jobs that name the tenant.
+    // The tables have none; `forget` counts them.
     pub results: u64,
 }
 
