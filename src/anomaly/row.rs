@@ -99,3 +99,58 @@ impl AnomalyRun {
             && self.kpis.contains(&row.kpi)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn row(slice_by: &str, slice: Option<&str>, part_by: Option<&str>, part: Option<&str>) -> AnomalyRow {
+        AnomalyRow {
+            window_start_us: 1_000,
+            kpi: "cost".to_owned(),
+            unit: "USD".to_owned(),
+            slice_by: slice_by.to_owned(),
+            slice: slice.map(str::to_owned),
+            value: 1.5,
+            expected: None,
+            samples: 7,
+            score: 0.75,
+            p_value: 1e-6,
+            measure: MeasureName::ResidualWindow,
+            part_by: part_by.map(str::to_owned),
+            part: part.map(str::to_owned),
+            part_share: part.map(|_| 1.0),
+            request_ids: vec!["a".to_owned()],
+        }
+    }
+
+    #[test]
+    fn a_tenant_is_named_as_a_slice_and_as_a_part() {
+        let check = |row: AnomalyRow, expected: bool| {
+            assert_eq!(row.names_tenant("acme"), expected, "{row:?}");
+            let text = serde_json::to_string(&row).unwrap();
+            assert!(text.contains(&format!("\"measure\":\"{}\"", row.measure.name())), "{text}");
+            assert_eq!(serde_json::from_str::<AnomalyRow>(&text).unwrap(), row);
+        };
+        check(row("tenant_id", Some("acme"), None, None), true);
+        check(row("agent_id", Some("rag"), Some("tenant_id"), Some("acme")), true);
+        // An agent of the same name, and another tenant.
+        check(row("agent_id", Some("acme"), Some("model"), Some("acme")), false);
+        check(row("tenant_id", Some("other"), Some("agent_id"), Some("acme")), false);
+        check(row("all", None, None, None), false);
+    }
+
+    #[test]
+    fn a_run_replaces_what_it_judged_again() {
+        let check = |from_us: i64, to_us: i64, slice_by: &str, kpi: &str, expected: bool| {
+            let run = AnomalyRun { kpis: vec![kpi.to_owned()], ..AnomalyRun::new(from_us, to_us, slice_by) };
+            assert_eq!(run.replaces(&row("all", None, None, None)), expected, "{run:?}");
+        };
+        check(1_000, 2_000, "all", "cost", true);
+        check(0, 1_000, "all", "cost", false);
+        check(1_001, 2_000, "all", "cost", false);
+        check(1_000, 2_000, "agent_id", "cost", false);
+        check(1_000, 2_000, "all", "traffic", false);
+    }
+}
