@@ -24,7 +24,7 @@ impl TestApp {
         Self::start_with(|_| {}).await
     }
 
-    /// With settings of its own. Flushes, rollups and looks at hours happen only when a test asks for them.
+    /// With settings of its own. Flushes, rollups and jobs that judge happen only when a test asks for them.
     pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut config = Config::default();
@@ -33,6 +33,7 @@ impl TestApp {
         config.buffer.flush_interval_ms = 3_600_000;
         config.rollup.interval_s = 0;
         config.anomaly.interval_s = 0;
+        config.drift.interval_s = 0;
         config.metrics.sql_interval_s = 0;
         change(&mut config);
         let mut app =
