@@ -2,6 +2,7 @@
 //! `DRIFTLINE_…` variables, then from flags; the later wins. The only place that reads the
 //! environment.
 
+mod anomaly;
 mod clients;
 mod drift;
 mod lifecycle;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Context, Error, Kind, Result};
 
+pub use anomaly::AnomalyConfig;
 pub use clients::ClientsConfig;
 pub use drift::DriftConfig;
 pub use lifecycle::{LifecycleConfig, TenantLifecycleConfig};
@@ -55,8 +57,10 @@ pub struct Config {
     pub metrics: MetricsConfig,
     /// What becomes of committed files.
     pub lifecycle: LifecycleConfig,
-    /// What is judged beside requests.
+    /// Which columns are judged beside requests.
     pub drift: DriftConfig,
+    /// Which hours are judged beside requests.
+    pub anomaly: AnomalyConfig,
     /// What KPIs are told that no record says.
     pub kpi: KpiConfig,
     /// What a month may cost.

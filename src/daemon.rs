@@ -23,11 +23,12 @@ use crate::{
     background::Background,
     backup::{self, Backup, Held},
     buffer::Buffer,
-    catalog::{Catalog, Keys, Results},
+    catalog::{Catalog, Keys, ResultKind, Results},
     clock::{AgeClock, Clock},
     config::Config,
     disk::{self, Disk, SystemDisk},
     error::{Context, Error, Kind, Result},
+    forget::Forgetter,
     gate::Gate,
     http::{self, App, Rooms},
     ingest::{Ingestor, Parts},
@@ -69,6 +70,8 @@ pub struct Store {
     pub gate: Arc<Gate>,
     /// What jobs found.
     pub results: Results,
+    /// The way out for somebody's records.
+    pub forgetter: Arc<Forgetter>,
     _lock: File,
 }
 
@@ -122,8 +125,10 @@ impl Store {
         let (engine, problems) =
             Engine::new(settings::query(config, &budget, directories.spill), &buffer, &lake, clock.clone()).await?;
         // Another version's results are no reason not to start: the next run brings new ones.
-        if let Err(error) = engine.show_drift_results(&results.drift().await?).await {
-            tracing::warn!(error = error.chain(), "the results of drift are not shown");
+        for kind in ResultKind::ALL {
+            if let Err(error) = engine.show_results(kind, &results.all(kind).await?).await {
+                tracing::warn!(?kind, error = error.chain(), "results of a job are not shown");
+            }
         }
         for problem in problems {
             tracing::warn!(%problem, "left out an SQL file; `driftline check` says more");
@@ -135,13 +140,21 @@ impl Store {
         let ingestor = Arc::new(ingestor);
         let held = Held { data: data.clone(), tables: stores.directories() };
         let backup = Backup::new(Arc::clone(&ingestor), held, disk, clock)?;
+        let (engine, maintainer) = (Arc::new(engine), Arc::new(maintainer));
+        let forgetter = Forgetter {
+            ingestor: Arc::clone(&ingestor),
+            maintainer: Arc::clone(&maintainer),
+            engine: Arc::clone(&engine),
+            results: results.clone(),
+        };
         let store = Self {
             ingestor,
-            engine: Arc::new(engine),
-            maintainer: Arc::new(maintainer),
+            engine,
+            maintainer,
             backup: Arc::new(backup),
             gate: Arc::new(gate),
             results,
+            forgetter: Arc::new(forgetter),
             _lock: lock,
         };
         store.seed_sessions(config).await?;
@@ -267,6 +280,7 @@ impl Daemon {
             engine: Arc::clone(&store.engine),
             maintainer: Arc::clone(&store.maintainer),
             backup: Arc::clone(&store.backup),
+            forgetter: Arc::clone(&store.forgetter),
             background: background.clone(),
         };
         let connections_max = entrance::connections_max(config.clients.connections_max);

@@ -20,6 +20,7 @@ pub mod error;
 pub mod experiment;
 pub mod finding;
 pub mod forecast;
+pub mod forget;
 pub mod gate;
 pub mod grafana;
 pub mod http;

@@ -1,6 +1,6 @@
 //! The hours of a series that its own past does not explain. Each is judged by what came before it alone.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::series::{Series, Steadied};
@@ -36,7 +36,7 @@ pub struct Finding {
 }
 
 /// What is measured of an hour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = AnomalyMeasure)]
 #[serde(rename_all = "snake_case")]
 pub enum MeasureName {
@@ -50,6 +50,19 @@ pub enum MeasureName {
     Residual,
     /// The last day is far from the expected.
     ResidualLevel,
+}
+
+impl MeasureName {
+    /// The word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Window => "window",
+            Self::Spectrum => "spectrum",
+            Self::ResidualWindow => "residual_window",
+            Self::Residual => "residual",
+            Self::ResidualLevel => "residual_level",
+        }
+    }
 }
 
 impl From<Measure> for MeasureName {

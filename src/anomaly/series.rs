@@ -1,6 +1,6 @@
 //! The hours of one slice, as they are handed to the detector. Fills and steadies; finds nothing.
 
-const HOUR_US: i64 = 3_600_000_000;
+pub(super) const HOUR_US: i64 = 3_600_000_000;
 
 /// Calls that the past counts for beside those of one hour, in figures that are means or shares: an hour of one call
 /// says little, whatever it says.

@@ -22,7 +22,7 @@ use crate::{
 
 pub use keys::Keys;
 pub use look::Look;
-pub use results::{KeptResult, Results};
+pub use results::{KeptResult, NewResults, ResultKind, Results};
 
 /// The database's shape, as the migrations of this version make it.
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
@@ -343,5 +343,21 @@ mod tests {
         assert_eq!(catalog.receipt(&key, 0).await.unwrap(), Some(with_body));
         catalog.close().await;
         assert!(!Keys::open(&path, false).await.unwrap().any(0).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn verdicts_of_drift_are_there_after_results_got_one_table() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("catalog.sqlite");
+        let before = MIGRATOR.migrations.iter().position(|migration| migration.version == 21).unwrap();
+        let pool = older(&path, before).await;
+        let statement = "insert into drift_results values (4, 1000, '{\"a\":1}'), (5, 1000, '{\"a\":2}')";
+        sqlx::raw_sql(statement).execute(&pool).await.unwrap();
+        pool.close().await;
+
+        let results = Results::open(&path).await.unwrap();
+        let kept = |id, result: &str| KeptResult { id, run_at_us: 1000, result: result.to_owned() };
+        assert_eq!(results.all(ResultKind::Drift).await.unwrap(), [kept(4, "{\"a\":1}"), kept(5, "{\"a\":2}")]);
+        assert_eq!(results.all(ResultKind::Anomalies).await.unwrap(), []);
     }
 }

@@ -40,8 +40,7 @@ pub async fn run(args: ForgetArgs) -> Result<ExitCode> {
     let forgotten = match args.source.directory()? {
         Some(config) => {
             let store = Store::open_existing(&config, Clock::System).await?;
-            store.ingestor.drain().await?;
-            let forgotten = store.maintainer.forget(&subject, args.dry_run).await?;
+            let forgotten = store.forgetter.forget(&subject, args.dry_run).await?;
             store.close().await?;
             forgotten
         }
@@ -55,7 +54,10 @@ pub async fn run(args: ForgetArgs) -> Result<ExitCode> {
         }
     };
     let done = if args.dry_run { "would be deleted from" } else { "are deleted from" };
-    let Forgotten { records, rejected_lines, files } = forgotten;
-    print(format!("{records} records and {rejected_lines} rejected lines {done} {files} files\n").as_bytes())?;
+    let Forgotten { records, rejected_lines, files, results } = forgotten;
+    let text = format!(
+        "{records} records and {rejected_lines} rejected lines {done} {files} files, {results} results of jobs\n"
+    );
+    print(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }

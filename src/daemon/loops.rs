@@ -38,6 +38,13 @@ pub(super) fn start(
         let judge = move || jobs::judge_drift(Arc::clone(&engine), results.clone(), drift, wait(stopping.clone()));
         loops.push(background.spawn("drift", judge));
     }
+    let anomaly = settings::anomaly(config);
+    if !anomaly.interval.is_zero() {
+        let (engine, results, stopping) = (Arc::clone(&store.engine), store.results.clone(), stopped.clone());
+        let judge =
+            move || jobs::judge_anomalies(Arc::clone(&engine), results.clone(), anomaly, wait(stopping.clone()));
+        loops.push(background.spawn("anomaly", judge));
+    }
     let interval = Duration::from_secs(config.rollup.interval_s);
     if !interval.is_zero() {
         let settled = Duration::from_secs(config.rollup.settled_s);

@@ -4,7 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use super::{HOUR_US, MINUTE_US};
 use crate::{
-    config::{AccessConfig, Budget, Config, DriftConfig, TenantLifecycleConfig},
+    anomaly::Pace,
+    config::{AccessConfig, AnomalyConfig, Budget, Config, DriftConfig, TenantLifecycleConfig},
     gate, ingest, jobs,
     lifecycle::{Policy, TenantPolicy},
     maintain,
@@ -74,6 +75,12 @@ pub(super) fn maintain(config: &Config, budget: &Budget) -> maintain::Settings {
 pub(super) fn drift(config: &Config) -> jobs::DriftSettings {
     let DriftConfig { interval_s, window_hours, references, results_max } = config.drift;
     jobs::DriftSettings { interval: Duration::from_secs(interval_s), window_hours, references, results_max }
+}
+
+pub(super) fn anomaly(config: &Config) -> jobs::AnomalySettings {
+    let AnomalyConfig { interval_s, settle_minutes, overlap_hours, history_days, results_max } = config.anomaly;
+    let pace = Pace { settle_minutes, overlap_hours };
+    jobs::AnomalySettings { interval: Duration::from_secs(interval_s), pace, history_days, results_max }
 }
 
 pub(super) fn query(config: &Config, budget: &Budget, spill_directory: PathBuf) -> query::Settings {

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::answer::{Answer, SilentChange, Verdict, VerdictLine};
+use super::{
+    answer::{Answer, SilentChange, Verdict, VerdictLine},
+    column::By,
+};
 
 /// What stands for a column where a model was exchanged under its name.
 pub const SILENT_CHANGE: &str = "silent_model_change";
@@ -46,6 +49,14 @@ pub struct ResultRow {
     pub began_at: Option<String>,
     /// Which columns changed with it, with commas; those that explain it, where a model was exchanged.
     pub changed_then: Option<String>,
+}
+
+impl ResultRow {
+    /// Whether it is about a tenant, or about a mix of tenants in which the tenant moved most.
+    pub fn names_tenant(&self, tenant: &str) -> bool {
+        let is_of = |by: &str, name: &Option<String>| by == By::TenantId.name() && name.as_deref() == Some(tenant);
+        is_of(&self.by, &self.slice) || is_of(&self.column, &self.moved)
+    }
 }
 
 impl Answer {

@@ -94,10 +94,7 @@ pub async fn forget(State(app): State<App>, headers: HeaderMap, body: Body) -> R
     let asked: ForgetRequest = asked(&app, &headers, body, form).await?;
     let dry_run = asked.dry_run;
     let subject = asked.subject()?;
-    let work = tokio::spawn(async move {
-        app.ingestor.drain().await?;
-        app.maintainer.forget(&subject, dry_run).await
-    });
+    let work = tokio::spawn(async move { app.forgetter.forget(&subject, dry_run).await });
     let forgotten = work.await.context("the deletion stopped")??;
     Ok(Json(Forgot { dry_run, forgotten }))
 }

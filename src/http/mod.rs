@@ -44,6 +44,7 @@ use crate::{
     background::Background,
     backup::Backup,
     config::{Budget, ClientsConfig, Config, GrafanaConfig, JaegerConfig},
+    forget::Forgetter,
     gate::Gate,
     ingest::Ingestor,
     maintain::Maintainer,
@@ -63,6 +64,7 @@ pub struct App {
     engine_of_everybody: Arc<Engine>,
     maintainer: Arc<Maintainer>,
     backup: Arc<Backup>,
+    forgetter: Arc<Forgetter>,
     background: Background,
     /// Of batches.
     bodies: Arc<Bodies>,
@@ -89,6 +91,8 @@ pub struct Rooms {
     pub maintainer: Arc<Maintainer>,
     /// Copies of the data directory.
     pub backup: Arc<Backup>,
+    /// The way out for somebody's records.
+    pub forgetter: Arc<Forgetter>,
     /// The loops that run beside requests.
     pub background: Background,
 }
@@ -96,7 +100,7 @@ pub struct Rooms {
 impl App {
     /// Joins the rooms, within what bodies and answers may hold and how many connections there may be.
     pub fn new(config: &Config, budget: &Budget, connections_max: usize, rooms: Rooms) -> Self {
-        let Rooms { gate, ingestor, engine, maintainer, backup, background } = rooms;
+        let Rooms { gate, ingestor, engine, maintainer, backup, forgetter, background } = rooms;
         let clients = config.clients.clone();
         let limits = Limits {
             connections_max: connections_max.max(1),
@@ -114,6 +118,7 @@ impl App {
             engine_of_everybody: engine,
             maintainer,
             backup,
+            forgetter,
             background,
             bodies: Arc::new(Bodies::new(config.ingest.concurrent_requests_max, budget.bodies, wait_max)),
             body_bytes_max: config.ingest.body_bytes_max,

@@ -2,8 +2,9 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use super::{keep, repeat};
 use crate::{
-    catalog::Results,
+    catalog::{NewResults, ResultKind, Results},
     error::{Context, Result},
     query::{Engine, MonitorRequest},
 };
@@ -26,34 +27,23 @@ pub struct Settings {
 
 /// Runs until the stop. A run that fails is tried again at the next interval; the results before stay.
 pub async fn judge_drift(engine: Arc<Engine>, results: Results, settings: Settings, stop: impl Future<Output = ()>) {
-    tokio::pin!(stop);
-    let mut pause = settings.interval.min(FIRST_MAX);
-    loop {
-        let done = tokio::select! {
-            () = &mut stop => return,
-            done = async {
-                tokio::time::sleep(pause).await;
-                judge_once(&engine, &results, &settings).await
-            } => done,
-        };
-        if let Err(error) = done {
-            tracing::error!(error = error.chain(), "drift was not judged; it will be tried again");
-        }
-        pause = settings.interval;
-    }
+    let first = settings.interval.min(FIRST_MAX);
+    let failed = "drift was not judged; it will be tried again";
+    repeat([first, settings.interval], failed, stop, || judge_once(&engine, &results, &settings)).await;
 }
 
 /// One run.
 pub async fn judge_once(engine: &Engine, results: &Results, settings: &Settings) -> Result<()> {
     let request = MonitorRequest::new(engine.now_us(), settings.window_hours, settings.references)?;
+    let _alone = results.alone().await;
     let answer = engine.monitor(&request).await?;
     for left in &answer.left_out {
         tracing::warn!(by = left.by.name(), reason = left.reason, "drift left slices out");
     }
     let rows = answer.rows().iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>();
     let rows = rows.context("cannot write the results of drift")?;
-    results.save_drift(engine.now_us(), &rows, settings.results_max).await?;
-    engine.show_drift_results(&results.drift().await?).await?;
+    let (run_at_us, kept_max) = (engine.now_us(), settings.results_max);
+    keep(engine, results, ResultKind::Drift, NewResults { run_at_us, results: &rows, replaced: &[], kept_max }).await?;
     tracing::info!(tests = answer.totals.tests, drifting = answer.totals.drifting, "judged drift");
     Ok(())
 }

@@ -1,11 +1,19 @@
 //! The loops that run beside requests. Thin: what they do stands in the rooms they call.
 
+mod anomaly;
 mod drift;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use crate::{error::Kind, ingest::Ingestor, maintain::Maintainer, query::Engine};
+use crate::{
+    catalog::{NewResults, ResultKind, Results},
+    error::{Kind, Result},
+    ingest::Ingestor,
+    maintain::Maintainer,
+    query::Engine,
+};
 
+pub use anomaly::{Settings as AnomalySettings, judge_anomalies, judge_hours};
 pub use drift::{Settings as DriftSettings, judge_drift, judge_once};
 
 /// Commits the buffer whenever it is large enough or old enough, until the stop. A flush that fails
@@ -131,4 +139,35 @@ pub async fn refresh_gauges(
             () = tokio::time::sleep(interval) => {}
         }
     }
+}
+
+/// Runs after the first pause and then after each of the second, until the stop; a run in progress ends with it. One
+/// that fails is logged with these words.
+async fn repeat<F: Future<Output = Result<()>>>(
+    [first, pause]: [Duration; 2],
+    failed: &'static str,
+    stop: impl Future<Output = ()>,
+    run: impl Fn() -> F,
+) {
+    tokio::pin!(stop);
+    let mut next = first;
+    loop {
+        let done = tokio::select! {
+            () = &mut stop => return,
+            done = async {
+                tokio::time::sleep(next).await;
+                run().await
+            } => done,
+        };
+        if let Err(error) = done {
+            tracing::error!(error = error.chain(), "{failed}");
+        }
+        next = pause;
+    }
+}
+
+/// Keeps what a run found, and shows it with what is kept of the runs before.
+async fn keep(engine: &Engine, results: &Results, kind: ResultKind, new: NewResults<'_>) -> Result<()> {
+    results.save(kind, new).await?;
+    engine.show_results(kind, &results.all(kind).await?).await
 }

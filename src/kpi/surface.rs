@@ -25,6 +25,23 @@ pub const SURFACES: &[Surface] = &[
         name: "LlmModelChangedSilently",
         needs: &[&["model", "agent_id"], &["completion_tokens"], &["latency_ms", "ttft_ms"]],
     },
+    // The number of calls is watched as well, which wants no field.
+    Surface { name: "LlmAnomaly", needs: &[&["agent_id"]] },
+    Surface { name: "LlmErrorBudgetBurnFast", needs: &[OBJECTIVES] },
+    Surface { name: "LlmErrorBudgetBurnSlow", needs: &[OBJECTIVES] },
+    Surface { name: "LlmErrorBudgetBurnLasting", needs: &[OBJECTIVES] },
+];
+
+/// Fields of which an objective stands on one or another, as the settings say.
+const OBJECTIVES: &[&str] = &[
+    "latency_ms",
+    "error",
+    "error_type",
+    "http_status",
+    "groundedness",
+    "user_satisfaction",
+    "hallucination_probability",
+    "cost",
 ];
 
 /// Columns whose drift is looked for, of those that tell how an agent works.

@@ -39,6 +39,9 @@ pub struct Forgotten {
     pub rejected_lines: u64,
     /// Files that held them.
     pub files: u64,
+    /// Results of jobs that name the tenant.
+    // The tables have none; `forget` counts them.
+    pub results: u64,
 }
 
 impl Subject {

@@ -19,7 +19,7 @@ use crate::{
 const TRAFFIC: &str = "traffic";
 /// What is watched unless KPIs are named: those whose hours can be told from each other, one for each thing that goes
 /// wrong.
-const WATCHED: [&str; 12] = [
+pub(super) const WATCHED: [&str; 12] = [
     TRAFFIC,
     "cost",
     "error_rate",
@@ -33,12 +33,13 @@ const WATCHED: [&str; 12] = [
     "input_tokens",
     "output_tokens",
 ];
-const DIMENSIONS: [&str; 3] = ["agent", "tenant", "model"];
+pub(super) const DIMENSIONS: [&str; 3] = ["agent", "tenant", "model"];
 
 const HOUR_US: i64 = 3_600_000_000;
 const DAY_US: i64 = 24 * HOUR_US;
-/// The past that hours are judged by unless another is named, and the longest one, days.
+/// The past that hours are judged by unless another is named, the shortest and the longest one, days.
 const HISTORY_DAYS: i64 = 28;
+const HISTORY_DAYS_MIN: i64 = 7;
 const HISTORY_DAYS_MAX: i64 = 182;
 /// Longest range that is judged.
 const RANGE_US_MAX: i64 = 92 * DAY_US;
@@ -72,6 +73,24 @@ pub struct AnomalyRequest {
 }
 
 impl AnomalyRequest {
+    /// The request of one KPI, or of the traffic, in a range of whole hours.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Invalid`] for a history that is too short or too long.
+    pub(super) fn of_hours(kpi: &str, by: &str, range: Range, history_days: u32) -> Result<Self> {
+        let history_days = whole("history_days", &history_days.to_string(), HISTORY_DAYS_MIN, HISTORY_DAYS_MAX)?;
+        Ok(Self {
+            range,
+            history_days,
+            kpis: vec![kpi.to_owned()],
+            by: by.to_owned(),
+            filters: BTreeMap::new(),
+            score_min: crate::detect::ANOMALY,
+            limit: FINDINGS,
+        })
+    }
+
     /// The request of parameters as text. Empty values are as if they were not there.
     ///
     /// # Errors
@@ -94,7 +113,7 @@ impl AnomalyRequest {
             match name {
                 "from" => request.range.from_us = time(name, text)?,
                 "to" => request.range.to_us = time(name, text)?,
-                "history_days" => request.history_days = whole(name, text, 7, HISTORY_DAYS_MAX)?,
+                "history_days" => request.history_days = whole(name, text, HISTORY_DAYS_MIN, HISTORY_DAYS_MAX)?,
                 "kpi" => request.kpis = kpis_of(text)?,
                 "by" => request.by = by_of(text)?,
                 "tenant_id" => _ = request.filters.insert("tenant_id", text.to_owned()),
@@ -416,7 +435,7 @@ fn slice(request: &AnomalyRequest, key: Option<&str>) -> Option<BTreeMap<&'stati
 }
 
 /// The parameter that filters a dimension.
-fn filter_of(dimension: &str) -> &'static str {
+pub(super) fn filter_of(dimension: &str) -> &'static str {
     match dimension {
         "agent" => "agent_id",
         "tenant" => "tenant_id",

@@ -33,7 +33,7 @@ use super::{
     options::Options,
     planned::Planned,
     provider::StoredTable,
-    results::DriftResults,
+    results::ResultTables,
     rollup::{Rollups, UseRollups, load as load_rollups},
     running::{Rows, Statement, Workers},
     session,
@@ -118,7 +118,7 @@ struct Shared {
     runtime: Arc<RuntimeEnv>,
     tables: Vec<Arc<StoredTable>>,
     dialect: dialect::Shared,
-    drift_results: DriftResults,
+    result_tables: ResultTables,
 }
 
 /// Engines of other scopes that stay: each holds its plans of the views.
@@ -149,7 +149,7 @@ impl Engine {
             runtime: session::runtime(&settings)?,
             tables: tables.clone(),
             dialect: OnceCell::new(),
-            drift_results: DriftResults::new()?,
+            result_tables: ResultTables::new()?,
             settings,
         };
         let (engine, wrong) = Self::over(Arc::new(shared), &Scope::Everybody).await?;
@@ -172,7 +172,7 @@ impl Engine {
         let tables = shared.tables.iter().filter_map(|table| table.scoped(scope));
         session::register(&context, tables, &shared.settings.task_values_usd, scope)?;
         if scope == &Scope::Everybody {
-            session::register_results(&context, shared.drift_results.table())?;
+            session::register_results(&context, shared.result_tables.tables())?;
         }
         let (gauges, planned, scoped) = (Gauges::default(), Planned::default(), Mutex::default());
         let engine = Self { context, shared, scope: scope.clone(), gauges, planned, dialect: OnceCell::new(), scoped };
@@ -326,9 +326,9 @@ impl Engine {
         }
     }
 
-    /// The results of the drift job.
-    pub(super) fn drift_results(&self) -> &DriftResults {
-        &self.shared.drift_results
+    /// What jobs found.
+    pub(super) fn result_tables(&self) -> &ResultTables {
+        &self.shared.result_tables
     }
 
     /// What statements hold.

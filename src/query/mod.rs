@@ -33,6 +33,7 @@ mod sketches;
 mod slo;
 mod statistics;
 mod turns;
+mod watch;
 mod write;
 mod yielding;
 
@@ -51,6 +52,7 @@ pub use narrow::{Answer, Comparison, Condition, Page, Question, Subject, filtera
 pub use options::Options;
 pub use rollup::Rollups;
 pub use running::Rows;
+pub use watch::Watched;
 pub use write::{Format, Output};
 
 #[cfg(test)]

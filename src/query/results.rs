@@ -1,124 +1,198 @@
-//! The table `drift_results`: what the runs of the drift job found. It holds what it is given, and reads nothing
-//! itself. Callers that are bound to tenants have no such table: a run sees all tenants together.
+//! What jobs found, as tables: `drift_results`, `anomalies` and `anomaly_runs`. They hold what they are given, and
+//! read nothing themselves. Callers that are bound to tenants have no such tables: a run sees all tenants together.
 
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray},
-    datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
+    array::{
+        ArrayRef, Float64Array, Int64Array, ListBuilder, RecordBatch, StringViewArray, StringViewBuilder,
+        TimestampMicrosecondArray,
+    },
+    datatypes::{DataType, Field, Schema, TimeUnit},
 };
 use chrono::DateTime;
 use datafusion::{catalog::TableProvider, datasource::MemTable};
+use serde::de::DeserializeOwned;
 
 use super::{Engine, error::from_engine};
 use crate::{
-    catalog::KeptResult,
+    anomaly::{AnomalyRow, AnomalyRun},
+    catalog::{KeptResult, ResultKind},
     drift::ResultRow,
     error::{Context, Result},
 };
 
-/// The table's name.
-pub const DRIFT_RESULTS: &str = "drift_results";
+/// What a column has of each result.
+enum Cells<R> {
+    Times(fn(&R) -> Option<i64>),
+    Texts(fn(&R) -> Option<String>),
+    Lists(fn(&R) -> &[String]),
+    Numbers(fn(&R) -> Option<f64>),
+    Counts(fn(&R) -> Option<u64>),
+}
 
-/// The table of results, as they were given last.
-pub struct DriftResults(Arc<MemTable>);
+use Cells::{Counts, Lists, Numbers, Texts, Times};
 
-impl DriftResults {
-    /// Without any.
+/// The columns of a table behind `run_at`, which all have.
+type Columns<R> = &'static [(&'static str, Cells<R>)];
+
+const DRIFT_RESULTS: Columns<ResultRow> = &[
+    ("window_end", Times(|row| time_of(&row.window_end))),
+    ("window_hours", Counts(|row| Some(row.window_hours.into()))),
+    ("column_name", Texts(|row| Some(row.column.clone()))),
+    ("slice_by", Texts(|row| Some(row.by.clone()))),
+    ("slice", Texts(|row| row.slice.clone())),
+    ("verdict", Texts(|row| Some(row.verdict.name().to_owned()))),
+    ("effect", Numbers(|row| row.effect)),
+    ("p", Numbers(|row| row.p)),
+    ("q", Numbers(|row| row.q)),
+    ("n_reference", Counts(|row| row.n_reference)),
+    ("n_current", Counts(|row| row.n_current)),
+    ("moved", Texts(|row| row.moved.clone())),
+    ("moved_before", Numbers(|row| row.moved_before)),
+    ("moved_after", Numbers(|row| row.moved_after)),
+    ("before_p50", Numbers(|row| row.before_p50)),
+    ("after_p50", Numbers(|row| row.after_p50)),
+    ("began_at", Times(|row| row.began_at.as_deref().and_then(time_of))),
+    ("changed_then", Texts(|row| row.changed_then.clone())),
+];
+
+const ANOMALIES: Columns<AnomalyRow> = &[
+    ("window_start", Times(|row| Some(row.window_start_us))),
+    ("kpi", Texts(|row| Some(row.kpi.clone()))),
+    ("unit", Texts(|row| Some(row.unit.clone()))),
+    ("slice_by", Texts(|row| Some(row.slice_by.clone()))),
+    ("slice", Texts(|row| row.slice.clone())),
+    ("value", Numbers(|row| Some(row.value))),
+    ("expected", Numbers(|row| row.expected)),
+    ("samples", Counts(|row| Some(row.samples))),
+    ("score", Numbers(|row| Some(row.score))),
+    ("p_value", Numbers(|row| Some(row.p_value))),
+    ("measure", Texts(|row| Some(row.measure.name().to_owned()))),
+    ("part_by", Texts(|row| row.part_by.clone())),
+    ("part", Texts(|row| row.part.clone())),
+    ("part_share", Numbers(|row| row.part_share)),
+    ("request_ids", Lists(|row| &row.request_ids)),
+];
+
+const ANOMALY_RUNS: Columns<AnomalyRun> = &[
+    ("judged_from", Times(|run| Some(run.judged_from_us))),
+    ("judged_to", Times(|run| Some(run.judged_to_us))),
+    ("slice_by", Texts(|run| Some(run.slice_by.clone()))),
+    ("kpis", Lists(|run| &run.kpis)),
+    ("series_judged", Counts(|run| Some(run.series_judged))),
+    ("series_insufficient", Counts(|run| Some(run.series_insufficient))),
+    ("hours_judged", Counts(|run| Some(run.hours_judged))),
+    ("anomalies", Counts(|run| Some(run.anomalies))),
+    ("left_out", Counts(|run| Some(run.left_out))),
+    ("not_judged", Lists(|run| &run.not_judged)),
+];
+
+/// The tables, with what they were given last.
+pub struct ResultTables {
+    drift: ResultTable<ResultRow>,
+    anomalies: ResultTable<AnomalyRow>,
+    anomaly_runs: ResultTable<AnomalyRun>,
+}
+
+impl ResultTables {
+    /// Without any rows.
     pub fn new() -> Result<Self> {
-        let table = MemTable::try_new(schema(), vec![vec![]]);
-        Ok(Self(Arc::new(table.map_err(|error| from_engine("cannot make the table of drift's results", error))?)))
+        Ok(Self {
+            drift: ResultTable::new(DRIFT_RESULTS)?,
+            anomalies: ResultTable::new(ANOMALIES)?,
+            anomaly_runs: ResultTable::new(ANOMALY_RUNS)?,
+        })
     }
 
-    /// What statements read.
-    pub fn table(&self) -> Arc<dyn TableProvider> {
-        Arc::clone(&self.0) as _
-    }
-
-    async fn replace(&self, rows: RecordBatch) {
-        if let Some(batches) = self.0.batches.first() {
-            *batches.write().await = vec![rows];
-        }
+    /// What statements read, by name.
+    pub fn tables(&self) -> [(&'static str, Arc<dyn TableProvider>); 3] {
+        [
+            ("drift_results", Arc::clone(&self.drift.table) as _),
+            ("anomalies", Arc::clone(&self.anomalies.table) as _),
+            ("anomaly_runs", Arc::clone(&self.anomaly_runs.table) as _),
+        ]
     }
 }
 
 impl Engine {
-    /// Shows these results of the drift job, in place of those before.
+    /// Shows these results of a kind, in place of those before.
     ///
     /// # Errors
     ///
     /// A result that is none of this version's.
-    pub async fn show_drift_results(&self, kept: &[KeptResult]) -> Result<()> {
-        let rows = kept.iter().map(|kept| serde_json::from_str(&kept.result).map(|row| (kept.run_at_us, row)));
-        let rows = rows.collect::<Result<Vec<(i64, ResultRow)>, _>>().context("cannot read a result of drift")?;
-        self.drift_results().replace(batch(&rows)?).await;
+    pub async fn show_results(&self, kind: ResultKind, kept: &[KeptResult]) -> Result<()> {
+        let tables = self.result_tables();
+        match kind {
+            ResultKind::Drift => tables.drift.show(kept).await,
+            ResultKind::Anomalies => tables.anomalies.show(kept).await,
+            ResultKind::AnomalyRuns => tables.anomaly_runs.show(kept).await,
+        }
+    }
+}
+
+struct ResultTable<R: 'static> {
+    columns: Columns<R>,
+    table: Arc<MemTable>,
+}
+
+impl<R: DeserializeOwned> ResultTable<R> {
+    fn new(columns: Columns<R>) -> Result<Self> {
+        let fields = columns.iter().map(|(name, cells)| Field::new(*name, cells.data_type(), true));
+        let fields = std::iter::once(Field::new("run_at", time(), true)).chain(fields);
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let table = MemTable::try_new(schema, vec![vec![]]);
+        let table = table.map_err(|error| from_engine("cannot make a table of results", error))?;
+        Ok(Self { columns, table: Arc::new(table) })
+    }
+
+    async fn show(&self, kept: &[KeptResult]) -> Result<()> {
+        let rows = kept.iter().map(|kept| serde_json::from_str(&kept.result));
+        let rows: Vec<R> = rows.collect::<Result<_, _>>().context("cannot read a result of a job")?;
+        let run_at = kept.iter().map(|kept| Some(kept.run_at_us)).collect::<TimestampMicrosecondArray>();
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(run_at)];
+        columns.extend(self.columns.iter().map(|(_, cells)| cells.of(&rows)));
+        let batch = RecordBatch::try_new(self.table.schema(), columns).context("cannot make rows of results")?;
+        if let Some(batches) = self.table.batches.first() {
+            *batches.write().await = vec![batch];
+        }
         Ok(())
     }
 }
 
-fn schema() -> SchemaRef {
-    let time = || DataType::Timestamp(TimeUnit::Microsecond, None);
-    let fields = [
-        ("run_at", time()),
-        ("window_end", time()),
-        ("window_hours", DataType::Int64),
-        ("column_name", DataType::Utf8View),
-        ("slice_by", DataType::Utf8View),
-        ("slice", DataType::Utf8View),
-        ("verdict", DataType::Utf8View),
-        ("effect", DataType::Float64),
-        ("p", DataType::Float64),
-        ("q", DataType::Float64),
-        ("n_reference", DataType::Int64),
-        ("n_current", DataType::Int64),
-        ("moved", DataType::Utf8View),
-        ("moved_before", DataType::Float64),
-        ("moved_after", DataType::Float64),
-        ("before_p50", DataType::Float64),
-        ("after_p50", DataType::Float64),
-        ("began_at", time()),
-        ("changed_then", DataType::Utf8View),
-    ];
-    let fields = fields.into_iter().map(|(name, data_type)| Field::new(name, data_type, true));
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+impl<R> Cells<R> {
+    fn data_type(&self) -> DataType {
+        match self {
+            Times(_) => time(),
+            Texts(_) => DataType::Utf8View,
+            Lists(_) => DataType::List(Arc::new(Field::new_list_field(DataType::Utf8View, true))),
+            Numbers(_) => DataType::Float64,
+            Counts(_) => DataType::Int64,
+        }
+    }
+
+    fn of(&self, rows: &[R]) -> ArrayRef {
+        match self {
+            Times(of) => Arc::new(rows.iter().map(of).collect::<TimestampMicrosecondArray>()),
+            Texts(of) => Arc::new(rows.iter().map(of).collect::<StringViewArray>()),
+            Lists(of) => {
+                let mut lists = ListBuilder::new(StringViewBuilder::new());
+                for row in rows {
+                    lists.append_value(of(row).iter().map(Some));
+                }
+                Arc::new(lists.finish())
+            }
+            Numbers(of) => Arc::new(rows.iter().map(of).collect::<Float64Array>()),
+            Counts(of) => {
+                let counts = rows.iter().map(|row| of(row).and_then(|count| i64::try_from(count).ok()));
+                Arc::new(counts.collect::<Int64Array>())
+            }
+        }
+    }
 }
 
-fn batch(rows: &[(i64, ResultRow)]) -> Result<RecordBatch> {
-    let texts = |of: &dyn Fn(&ResultRow) -> Option<String>| -> ArrayRef {
-        Arc::new(rows.iter().map(|(_, row)| of(row)).collect::<StringViewArray>())
-    };
-    let numbers = |of: &dyn Fn(&ResultRow) -> Option<f64>| -> ArrayRef {
-        Arc::new(rows.iter().map(|(_, row)| of(row)).collect::<Float64Array>())
-    };
-    let counts = |of: &dyn Fn(&ResultRow) -> Option<u64>| -> ArrayRef {
-        let counts = rows.iter().map(|(_, row)| of(row).and_then(|count| i64::try_from(count).ok()));
-        Arc::new(counts.collect::<Int64Array>())
-    };
-    let times = |of: &dyn Fn(&(i64, ResultRow)) -> Option<i64>| -> ArrayRef {
-        Arc::new(rows.iter().map(of).collect::<TimestampMicrosecondArray>())
-    };
-    let columns = vec![
-        times(&|(run_at_us, _)| Some(*run_at_us)),
-        times(&|(_, row)| time_of(&row.window_end)),
-        counts(&|row| Some(row.window_hours.into())),
-        texts(&|row| Some(row.column.clone())),
-        texts(&|row| Some(row.by.clone())),
-        texts(&|row| row.slice.clone()),
-        texts(&|row| Some(row.verdict.name().to_owned())),
-        numbers(&|row| row.effect),
-        numbers(&|row| row.p),
-        numbers(&|row| row.q),
-        counts(&|row| row.n_reference),
-        counts(&|row| row.n_current),
-        texts(&|row| row.moved.clone()),
-        numbers(&|row| row.moved_before),
-        numbers(&|row| row.moved_after),
-        numbers(&|row| row.before_p50),
-        numbers(&|row| row.after_p50),
-        times(&|(_, row)| row.began_at.as_deref().and_then(time_of)),
-        texts(&|row| row.changed_then.clone()),
-    ];
-    RecordBatch::try_new(schema(), columns).context("cannot make rows of drift's results")
+fn time() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, None)
 }
 
 fn time_of(text: &str) -> Option<i64> {

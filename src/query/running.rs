@@ -24,7 +24,12 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{error::{from_engine, from_planning}, memory::Share, turns::Turn, write::TIMESTAMP_FORMAT};
+use super::{
+    error::{from_engine, from_planning},
+    memory::Share,
+    turns::Turn,
+    write::TIMESTAMP_FORMAT,
+};
 use crate::error::{Context, Error, Kind, Result};
 
 /// Results that wait for their reader.

@@ -27,7 +27,6 @@ use super::{
     late::LateMaterialisation,
     options::Options,
     provider::StoredTable,
-    results::DRIFT_RESULTS,
     rollup::UseRollups,
     series::{self, FillGaps},
     sketches, statistics,
@@ -93,12 +92,16 @@ pub fn register(
     register("public", kpi::TASK_VALUES, values)
 }
 
-/// The table of what the drift job found.
-pub fn register_results(context: &SessionContext, table: Arc<dyn TableProvider>) -> Result<()> {
-    context
-        .register_table(format!("{CATALOG}.public.{DRIFT_RESULTS}"), table)
-        .map(|_| ())
-        .map_err(|error| from_engine("cannot register a table", error))
+/// The tables of what jobs found, by name.
+pub fn register_results<'a>(
+    context: &SessionContext,
+    tables: impl IntoIterator<Item = (&'a str, Arc<dyn TableProvider>)>,
+) -> Result<()> {
+    for (name, table) in tables {
+        let registered = context.register_table(format!("{CATALOG}.public.{name}"), table);
+        registered.map_err(|error| from_engine("cannot register a table", error))?;
+    }
+    Ok(())
 }
 
 /// The `information_schema` of bound callers: that of the engine, without the settings.

@@ -24,7 +24,7 @@ impl TestApp {
         Self::start_with(|_| {}).await
     }
 
-    /// With settings of its own. Flushes and rollups happen only when a test asks for them.
+    /// With settings of its own. Flushes, rollups and jobs that judge happen only when a test asks for them.
     pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut config = Config::default();
@@ -32,6 +32,8 @@ impl TestApp {
         config.server.data = directory.path().join("a path with spaces");
         config.buffer.flush_interval_ms = 3_600_000;
         config.rollup.interval_s = 0;
+        config.anomaly.interval_s = 0;
+        config.drift.interval_s = 0;
         config.metrics.sql_interval_s = 0;
         change(&mut config);
         let mut app =

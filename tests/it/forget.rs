@@ -48,7 +48,7 @@ async fn one_users_records_go_from_files_buffer_and_log() {
     let app = TestApp::start().await;
     filled(&app).await;
     assert!(wal_holds(&app, "ann"));
-    let expected = json!({"records": 13, "rejected_lines": 1, "files": 5});
+    let expected = json!({"records": 13, "rejected_lines": 1, "files": 5, "results": 0});
     assert_eq!(forget(&app, json!({"user_id": "ann", "dry_run": true})).await, expected);
     assert_eq!(app.sql(BY_USER).await[0], json!({"user_id": "ann", "n": 13}));
     assert_eq!(forget(&app, json!({"user_id": "ann"})).await, expected);

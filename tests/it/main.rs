@@ -22,6 +22,7 @@ mod grafana;
 mod growth;
 mod ingest;
 mod jaeger;
+mod judged_hours;
 mod keys;
 mod kpi;
 mod maintain;

@@ -169,10 +169,9 @@ async fn a_type_that_a_format_lacks_is_the_statements_fault() {
 #[tokio::test]
 async fn what_the_engine_has_no_plan_for_is_the_statements_fault() {
     let app = app_with_rows().await;
-    for unplanned in [
-        "values (1), ((select 2))",
-        "select * from (values (1), ((select count(*) from agent_logs))) as t(a)",
-    ] {
+    for unplanned in
+        ["values (1), ((select 2))", "select * from (values (1), ((select count(*) from agent_logs))) as t(a)"]
+    {
         let (status, message) = failure(app.get("/api/v1/sql").query(&[("q", unplanned)])).await;
         assert!(status == 400 && message.contains("cannot plan the statement"), "{unplanned}: {status} {message}");
     }

@@ -50,6 +50,7 @@ const RANKS: &[(&str, u8)] = &[
     ("query", 3),
     ("verify", 3),
     ("backup", 4),
+    ("forget", 4),
     ("grafana", 4),
     ("jaeger", 4),
     ("http", 5),

@@ -41,6 +41,8 @@ pub const ATTEMPTS: &[&str] = &[
     "select * from stored.rejected_logs",
     "select * from task_values",
     "select * from drift_results",
+    "select * from anomalies",
+    "select * from anomaly_runs",
     "select * from keys",
     "select * from totals",
     "select * from receipts",

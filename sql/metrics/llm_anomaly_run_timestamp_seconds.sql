@@ -1,0 +1,7 @@
+-- question: When did the last anomaly run end, in seconds since the epoch?
+-- grain: all
+-- column: value seconds -- absent before the first run
+
+select
+  cast(cast(max(run_at) as bigint) as double) / 1000000.0 as value
+from anomaly_runs

@@ -1,0 +1,26 @@
+//! Settings of the job that judges hours of KPIs.
+
+use serde::{Deserialize, Serialize};
+
+/// Which hours are judged beside requests, and what is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AnomalyConfig {
+    /// `DRIFTLINE_ANOMALY_INTERVAL_S`: how often it is looked whether an hour is over and to be judged, seconds; 0 is
+    /// never.
+    pub interval_s: u64,
+    /// `DRIFTLINE_ANOMALY_SETTLE_MINUTES`: an hour is judged so long after its end, minutes.
+    pub settle_minutes: u32,
+    /// `DRIFTLINE_ANOMALY_OVERLAP_HOURS`: so many hours are judged again with each new one, for calls that came late.
+    pub overlap_hours: u32,
+    /// `DRIFTLINE_ANOMALY_HISTORY_DAYS`: days before, by which they are judged, 7 to 182.
+    pub history_days: u32,
+    /// `DRIFTLINE_ANOMALY_RESULTS_MAX`: anomalies that are kept, the newest, and as many runs.
+    pub results_max: u32,
+}
+
+impl Default for AnomalyConfig {
+    fn default() -> Self {
+        Self { interval_s: 300, settle_minutes: 5, overlap_hours: 3, history_days: 28, results_max: 20_000 }
+    }
+}

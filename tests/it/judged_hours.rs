@@ -1,0 +1,182 @@
+//! Hours of KPIs that the job judges: kept over restarts, replaced when judged again, shown as rows and gauges, and gone
+//! with the tenant that they name.
+
+use std::time::Duration;
+
+use driftline::{
+    anomaly::Pace,
+    jobs::{AnomalySettings, DriftSettings, judge_hours, judge_once},
+    sample::{Incident, IncidentKind, Plan, Traffic},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    app::{NOW_US, TestApp, failure, json as json_of},
+    keys::key,
+};
+
+const HOUR_US: i64 = 3_600_000_000;
+const DAYS: i64 = 31;
+const BODY_BYTES: usize = 1 << 20;
+/// The tenant and the agent whose sessions loop.
+const TENANT: &str = "tenant-healthcare-001";
+const AGENT: &str = "sql_analyst";
+const ROWS: &str = "select window_start, kpi, slice_by, slice, value, score, part_by, part, request_ids from anomalies
+    order by window_start, kpi, slice_by, slice";
+const SETTINGS: AnomalySettings = AnomalySettings {
+    interval: Duration::ZERO,
+    pace: Pace { settle_minutes: 5, overlap_hours: 3 },
+    history_days: 28,
+    results_max: 1_000,
+};
+
+/// A month of generated calls, in which sessions of one tenant loop in the last two hours.
+async fn month() -> TestApp {
+    let app = TestApp::start().await;
+    let incident = Incident { kind: IncidentKind::RetryLoop, start_us: NOW_US - 2 * HOUR_US, end_us: NOW_US };
+    let plan = Plan {
+        seed: 11,
+        start_us: NOW_US - DAYS * 24 * HOUR_US,
+        days: DAYS as f64,
+        calls_per_day: 900.0,
+        incidents: vec![incident],
+    };
+    let mut body = Vec::new();
+    for call in Traffic::new(&plan) {
+        call.write_json(&mut body);
+        if body.len() > BODY_BYTES {
+            app.logs(String::from_utf8(std::mem::take(&mut body)).unwrap()).await;
+        }
+    }
+    app.logs(String::from_utf8(body).unwrap()).await;
+    app
+}
+
+async fn judge(app: &TestApp) {
+    let daemon = app.daemon.as_ref().unwrap();
+    judge_hours(daemon.engine(), daemon.results(), &SETTINGS).await.unwrap();
+}
+
+/// The gauges as they are now.
+async fn scraped(app: &TestApp) -> String {
+    let failed = app.daemon.as_ref().unwrap().engine().refresh_gauges(2_000).await;
+    assert!(failed.is_empty(), "{failed:?}");
+    app.get("/metrics").send().await.unwrap().text().await.unwrap()
+}
+
+async fn count(app: &TestApp, of: &str) -> i64 {
+    app.sql(&format!("select count(*) as n from {of}")).await[0]["n"].as_i64().unwrap()
+}
+
+#[tokio::test]
+async fn hours_are_judged_once_they_are_over_and_kept() {
+    let mut app = month().await;
+    judge(&app).await;
+    let runs = "select slice_by, judged_from, judged_to, series_judged > 0 as any, not_judged from anomaly_runs
+        order by slice_by";
+    let run = |slice_by: &str| {
+        let (from, to) = ("2026-05-13T11:00:00.000000Z", "2026-05-14T11:00:00.000000Z");
+        json!({"slice_by": slice_by, "judged_from": from, "judged_to": to, "any": true, "not_judged": []})
+    };
+    assert_eq!(app.sql(runs).await, json!(["agent_id", "all", "model", "tenant_id"].map(run)));
+    let rows = app.sql(ROWS).await;
+    let found: Vec<&Value> = rows.as_array().unwrap().iter().filter(|row| row["kpi"] == "retry_rate").collect();
+    let of_agent = found.iter().find(|row| row["slice"] == AGENT).unwrap_or_else(|| panic!("{rows}"));
+    assert_eq!(of_agent["slice_by"], "agent_id");
+    // The session that loops asks one model, which tells more than the tenant, who makes many calls anyway.
+    assert_eq!((&of_agent["part_by"], &of_agent["part"]), (&json!("model"), &json!("gpt-4o")), "{of_agent}");
+    assert_eq!(of_agent["window_start"], "2026-05-14T10:00:00.000000Z");
+    assert!(of_agent["score"].as_f64().unwrap() >= 0.5, "{of_agent}");
+    let calls = of_agent["request_ids"].as_array().unwrap();
+    let known =
+        format!("agent_logs where agent_id = '{AGENT}' and request_id = {}", calls[0].to_string().replace('"', "'"));
+    assert_eq!((calls.len(), count(&app, &known).await), (5, 1), "{of_agent}");
+    assert!(found.iter().any(|row| row["slice"] == TENANT && row["slice_by"] == "tenant_id"), "{rows}");
+    assert!(found.iter().any(|row| row["slice"].is_null() && row["slice_by"] == "all"), "{rows}");
+
+    let scrape = scraped(&app).await;
+    let series = format!(r#"llm_anomaly_score{{kpi="retry_rate",slice_by="agent_id",slice="{AGENT}"}} 0."#);
+    assert!(scrape.contains(&series), "{series} is missing: {scrape}");
+
+    // All hours that are over are judged: nothing is done, before a restart and after it.
+    judge(&app).await;
+    assert_eq!(count(&app, "anomaly_runs").await, 4);
+    app.restart().await;
+    assert_eq!(app.sql(ROWS).await, rows);
+    judge(&app).await;
+    assert_eq!((app.sql(ROWS).await, count(&app, "anomaly_runs").await), (rows, 4));
+
+    // Two hours later the hours between are judged, and those before once more, in place of what was found of them.
+    app.clock.set(NOW_US + 2 * HOUR_US);
+    judge(&app).await;
+    let second =
+        app.sql("select distinct judged_from, judged_to from anomaly_runs order by judged_to desc limit 1").await;
+    let expected = json!([{"judged_from": "2026-05-14T08:00:00.000000Z", "judged_to": "2026-05-14T13:00:00.000000Z"}]);
+    assert_eq!(second, expected);
+    assert_eq!(count(&app, "anomaly_runs").await, 8);
+    let doubles =
+        "(select kpi from anomalies group by kpi, slice_by, slice, window_start having count(*) > 1) as doubles";
+    assert_eq!(count(&app, doubles).await, 0);
+    let newest = "(select max(run_at) from anomaly_runs)";
+    assert!(count(&app, &format!("anomalies where run_at = {newest}")).await > 0);
+    let judged_again = format!("anomalies where run_at < {newest} and window_start >= '2026-05-14T08:00:00'");
+    assert_eq!(count(&app, &judged_again).await, 0);
+
+    let scrape = scraped(&app).await;
+    for series in
+        ["llm_anomaly_run_timestamp_seconds 1778767200", r#"llm_anomaly_series{slice_by="agent_id",state="judged"}"#]
+    {
+        assert!(scrape.contains(series), "{series} is missing: {scrape}");
+    }
+    let asked = [("from", "now-1d"), ("agent_id", AGENT)];
+    let annotations = json_of(app.get("/api/v1/queries/annotations").query(&asked)).await;
+    let titles: Vec<&str> = annotations.as_array().unwrap().iter().map(|row| row["title"].as_str().unwrap()).collect();
+    assert!(titles.contains(&format!("retry_rate of {AGENT}").as_str()), "{annotations}");
+    assert!(titles.iter().all(|title| title.ends_with(AGENT)), "{annotations}");
+
+    a_bound_key_sees_none(&app).await;
+    a_forgotten_tenant_is_named_nowhere(&mut app).await;
+}
+
+async fn a_bound_key_sees_none(app: &TestApp) {
+    let key = key(app, "query", &[TENANT]).await;
+    for table in ["anomalies", "anomaly_runs", "drift_results"] {
+        let query = [("q", format!("select count(*) as n from {table}"))];
+        let (status, message) = failure(app.get("/api/v1/sql").query(&query).bearer_auth(&key)).await;
+        assert!((400..500).contains(&status) && message.contains(table), "{status} {message}");
+    }
+}
+
+async fn a_forgotten_tenant_is_named_nowhere(app: &mut TestApp) {
+    let daemon = app.daemon.as_ref().unwrap();
+    let settings = DriftSettings { interval: Duration::ZERO, window_hours: 24, references: 4, results_max: 5_000 };
+    judge_once(daemon.engine(), daemon.results(), &settings).await.unwrap();
+    let admin = key(app, "admin,query", &[]).await;
+    let names = format!("where slice_by = 'tenant_id' and slice = '{TENANT}'");
+    let sql = async |app: &TestApp, from: String| {
+        let query = [("q", format!("select count(*) as n from {from}"))];
+        json_of(app.get("/api/v1/sql").query(&query).bearer_auth(&admin)).await[0]["n"].as_i64().unwrap()
+    };
+    let named = [format!("anomalies {names}"), format!("drift_results {names}")];
+    for table in &named {
+        assert!(sql(app, table.clone()).await > 0, "{table}");
+    }
+    let as_a_part = format!("anomalies where part_by = 'tenant_id' and part = '{TENANT}'");
+    let all = [sql(app, "anomalies".to_owned()).await, sql(app, "drift_results".to_owned()).await];
+    let forget = async |app: &TestApp, dry_run: bool| {
+        let body = json!({"tenant_id": TENANT, "dry_run": dry_run});
+        let answer = json_of(app.post("/api/v1/forget").json(&body).bearer_auth(&admin)).await;
+        answer["forgotten"]["results"].as_i64().unwrap()
+    };
+    let going = forget(app, true).await;
+    assert_eq!([sql(app, "anomalies".to_owned()).await, sql(app, "drift_results".to_owned()).await], all);
+    assert_eq!(forget(app, false).await, going);
+    let left = [sql(app, "anomalies".to_owned()).await, sql(app, "drift_results".to_owned()).await];
+    assert_eq!(left.iter().sum::<i64>(), all.iter().sum::<i64>() - going);
+    // Verdicts on others stay.
+    assert!(left[1] > 0, "{left:?}");
+    app.restart().await;
+    for table in named.iter().chain([&as_a_part]) {
+        assert_eq!(sql(app, table.clone()).await, 0, "{table}");
+    }
+}
