@@ -5,6 +5,7 @@
 pub mod access;
 pub mod anomaly;
 pub mod background;
+pub mod backtest;
 pub mod backup;
 pub mod buffer;
 pub mod catalog;

@@ -2,6 +2,7 @@
 //! the terminal.
 
 mod anomalies;
+mod backtest;
 mod backup;
 mod check;
 mod client;
@@ -58,6 +59,9 @@ enum Command {
     Detect(detect::DetectArgs),
     /// Finds the hours of KPIs, by agent, that their own past does not explain
     Anomalies(anomalies::AnomaliesArgs),
+    /// Says when a rule would have fired over stored history
+    #[command(subcommand)]
+    Backtest(backtest::BacktestCommand),
     /// Judges which columns of which agents, models and tenants drift; exits with 3 where something does
     Drift(drift::DriftArgs),
     /// Compares an experiment's variants, or lists the experiments
@@ -128,6 +132,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Report(command) => report::run(command).await,
         Command::Detect(args) => detect::run(&args),
         Command::Anomalies(args) => anomalies::run(args).await,
+        Command::Backtest(command) => backtest::run(command).await,
         Command::Drift(args) => drift::run(args).await,
         Command::Experiment(args) => experiment::run(args).await,
         Command::Forecast(args) => forecast::run(args).await,

@@ -4,6 +4,7 @@
 mod access;
 mod anomalies;
 mod asked;
+mod backtest;
 mod backup;
 mod bodies;
 mod connections;

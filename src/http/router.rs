@@ -8,8 +8,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     App,
     access::{Needs, admit},
-    anomalies, backup, connections, coverage, docs, drift, error, experiments, forecast, grafana, jaeger, keys, kpis,
-    logs, maintenance, metrics,
+    anomalies, backtest, backup, connections, coverage, docs, drift, error, experiments, forecast, grafana, jaeger,
+    keys, kpis, logs, maintenance, metrics,
     openapi::{self, Document},
     queries, reports, slo, sql, status,
 };
@@ -34,6 +34,7 @@ pub fn routes(app: App) -> Router {
         .routes(routes!(coverage::of_agents))
         .routes(routes!(drift::verdicts))
         .routes(routes!(anomalies::find))
+        .routes(routes!(backtest::replay))
         .routes(routes!(experiments::list))
         .routes(routes!(experiments::one))
         .routes(routes!(forecast::forecast))

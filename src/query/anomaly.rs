@@ -132,6 +132,23 @@ impl AnomalyRequest {
         request.settle(now_us)
     }
 
+    /// What has series of its own.
+    pub(super) fn by(&self) -> &str {
+        &self.by
+    }
+
+    /// What is asked, in words.
+    pub(super) fn words(&self) -> String {
+        let filters: String = self.filters.iter().map(|(name, value)| format!(", {name} {value}")).collect();
+        format!(
+            "an hour of {} scores {} or more, by {}{filters}; by {} days before",
+            self.kpis.join(", "),
+            self.score_min,
+            self.by,
+            self.history_days
+        )
+    }
+
     /// Moves the range to whole hours that are over.
     fn settle(mut self, now_us: i64) -> Result<Self> {
         let Range { from_us, to_us } = self.range;
@@ -256,6 +273,16 @@ struct Watched {
     series: Series,
 }
 
+/// A series that was judged.
+pub(super) struct JudgedSeries {
+    pub kpi: String,
+    pub key: Option<String>,
+    kind: FigureKind,
+    /// Its hours in question that have a figure.
+    pub hours: u64,
+    pub judged: Judged,
+}
+
 /// Where a series was found odd.
 struct Found {
     kpi: String,
@@ -271,6 +298,35 @@ impl Engine {
     ///
     /// [`Kind::NotFound`] for a KPI that is not there, [`Kind::Exhausted`] for too many series.
     pub async fn anomalies(&self, request: &AnomalyRequest) -> Result<AnomalyAnswer> {
+        let range = request.range;
+        let judged = self.judged_series(request).await?;
+        let mut answer = AnomalyAnswer {
+            from: text_of(range.from_us)?,
+            to: text_of(range.to_us)?,
+            history_days: request.history_days,
+            by: request.by.clone(),
+            kpis: request.kpis.clone(),
+            score_min: request.score_min,
+            series_judged: 0,
+            series_insufficient: 0,
+            hours_judged: 0,
+            left_out: 0,
+            anomalies: Vec::new(),
+        };
+        let mut found = answer.count(judged);
+        found.sort_by(|a, b| {
+            b.finding.score.total_cmp(&a.finding.score).then(a.finding.start_us.cmp(&b.finding.start_us))
+        });
+        answer.left_out = found.len().saturating_sub(request.limit) as u64;
+        found.truncate(request.limit);
+        for found in found {
+            answer.anomalies.push(self.explained(request, found).await?);
+        }
+        Ok(answer)
+    }
+
+    /// Each slice's series, its hours in the range judged by their past.
+    pub(super) async fn judged_series(&self, request: &AnomalyRequest) -> Result<Vec<JudgedSeries>> {
         let range = request.range;
         let mut series = Vec::new();
         for kpi in &request.kpis {
@@ -293,36 +349,15 @@ impl Engine {
         let score_min = request.score_min;
         let judged = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            let judge = |watched: Watched| {
-                let judged = judge(&watched.series, range.from_us, range.to_us, score_min);
-                (watched, judged)
+            let judge = |Watched { kpi, key, series }: Watched| {
+                let judged = judge(&series, range.from_us, range.to_us, score_min);
+                let has_figure = |hour: &&Hour| hour.start_us >= range.from_us && hour.value.is_some();
+                let hours = series.hours.iter().filter(has_figure).count() as u64;
+                JudgedSeries { kpi, key, kind: series.kind, hours, judged }
             };
-            series.into_iter().map(judge).collect::<Vec<_>>()
+            series.into_iter().map(judge).collect()
         });
-        let judged = judged.await.context("series could not be judged")?;
-        let mut answer = AnomalyAnswer {
-            from: text_of(range.from_us)?,
-            to: text_of(range.to_us)?,
-            history_days: request.history_days,
-            by: request.by.clone(),
-            kpis: request.kpis.clone(),
-            score_min,
-            series_judged: 0,
-            series_insufficient: 0,
-            hours_judged: 0,
-            left_out: 0,
-            anomalies: Vec::new(),
-        };
-        let mut found = answer.count(judged);
-        found.sort_by(|a, b| {
-            b.finding.score.total_cmp(&a.finding.score).then(a.finding.start_us.cmp(&b.finding.start_us))
-        });
-        answer.left_out = found.len().saturating_sub(request.limit) as u64;
-        found.truncate(request.limit);
-        for found in found {
-            answer.anomalies.push(self.explained(request, found).await?);
-        }
-        Ok(answer)
+        judged.await.context("series could not be judged")
     }
 
     /// The rows of a KPI's file, or of the traffic's, by hour.
@@ -350,7 +385,7 @@ impl Engine {
         Ok(if grows { FigureKind::Sum } else { FigureKind::Mean })
     }
 
-    fn unit(&self, kpi: &str) -> Result<String> {
+    pub(super) fn unit(&self, kpi: &str) -> Result<String> {
         Ok(if kpi == TRAFFIC { "count".to_owned() } else { self.library().kpi(kpi)?.unit.clone() })
     }
 
@@ -403,9 +438,9 @@ impl Engine {
 
 impl AnomalyAnswer {
     /// Counts what was judged and returns what was found.
-    fn count(&mut self, judged: Vec<(Watched, Judged)>) -> Vec<Found> {
+    fn count(&mut self, judged: Vec<JudgedSeries>) -> Vec<Found> {
         let mut found = Vec::new();
-        for (Watched { kpi, key, series }, judged) in judged {
+        for JudgedSeries { kpi, key, kind, judged, .. } in judged {
             match judged.hours {
                 0 => self.series_insufficient += 1,
                 hours => {
@@ -414,12 +449,7 @@ impl AnomalyAnswer {
                 }
             }
             let of_series = judged.findings.into_iter();
-            found.extend(of_series.map(|finding| Found {
-                kpi: kpi.clone(),
-                kind: series.kind,
-                key: key.clone(),
-                finding,
-            }));
+            found.extend(of_series.map(|finding| Found { kpi: kpi.clone(), kind, key: key.clone(), finding }));
         }
         found
     }

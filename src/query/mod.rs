@@ -3,6 +3,7 @@
 //! builds SQL from user input.
 
 mod anomaly;
+mod backtest;
 mod comoments;
 mod dialect;
 mod drift;
@@ -38,6 +39,7 @@ mod write;
 mod yielding;
 
 pub use anomaly::{Anomaly, AnomalyAnswer, AnomalyRequest, Example};
+pub use backtest::BacktestRequest;
 pub use dialect::{Command, Description, Selection, Values, default_setting};
 pub use drift::{DriftAnswer, DriftRequest, DriftVerdict, Range};
 pub use engine::{Engine, QueryParams, Settings};

@@ -10,16 +10,16 @@ use arrow::{
 };
 use chrono::{DateTime, SecondsFormat};
 
-use super::{Engine, LibraryKind};
+use super::{Engine, LibraryKind, Range};
 use crate::{
-    drift::{Answer, By, COLUMNS, Column, Detail, Holds, LeftOut, Run, Slice, Windows},
+    drift::{Answer, By, COLUMNS, Column, Detail, Found, Holds, LeftOut, Run, Slice, Windows},
     error::{Context, Error, Kind, Result},
     named::parse_time,
     sketch::{Histogram, Sketch},
 };
 
 /// Most agents, models or tenants that are judged one by one.
-const SLICES_MAX: usize = 500;
+pub(super) const SLICES_MAX: usize = 500;
 /// Most slices that are looked at hour by hour; those with the largest effects.
 const LOOKED_AT_MAX: usize = 25;
 /// What calls without an error have in place of its type.
@@ -28,8 +28,8 @@ const NO_ERROR: &str = "none";
 /// What to judge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MonitorRequest {
-    windows: Windows,
-    by: Vec<By>,
+    pub(super) windows: Windows,
+    pub(super) by: Vec<By>,
 }
 
 impl MonitorRequest {
@@ -91,16 +91,17 @@ fn by_of(text: &str) -> Result<Vec<By>> {
 }
 
 /// One question: how finely, of what.
-struct Question<'a> {
-    windows: &'a Windows,
-    interval_hours: u32,
-    by: By,
+pub(super) struct Question<'a> {
+    /// Its end is the end of its last interval.
+    pub span: Range,
+    pub interval_hours: u32,
+    pub by: By,
     /// Of one slice alone.
-    only: Option<(By, &'a str)>,
+    pub only: Option<(By, &'a str)>,
 }
 
 /// Its answers.
-struct Counts {
+pub(super) struct Counts {
     numbers: Rows,
     categories: Rows,
 }
@@ -121,7 +122,8 @@ impl Engine {
         let windows = &request.windows;
         let (mut found, mut left_out) = (Vec::new(), Vec::new());
         for &by in &request.by {
-            let question = Question { windows, interval_hours: windows.hours(), by, only: None };
+            let span = span_of(windows);
+            let question = Question { span, interval_hours: windows.hours(), by, only: None };
             let counts = match self.counts(&question).await {
                 Ok(counts) => counts,
                 Err(error) if error.kind() == Kind::Exhausted => {
@@ -130,17 +132,13 @@ impl Engine {
                 }
                 Err(error) => return Err(error),
             };
-            let slices = counts.numbers.by_slice.len();
+            let slices = counts.slices();
             if slices > SLICES_MAX {
                 let reason = format!("{slices} of them; at most {SLICES_MAX} are judged one by one");
                 left_out.push(LeftOut { by, reason });
                 continue;
             }
-            for name in counts.numbers.by_slice.keys() {
-                let named = (by != By::All).then(|| name.clone());
-                let slice = Slice::new(by, named, windows.count());
-                found.extend(counts.fill(name, slice, |us| windows.at(us))?.judge(windows));
-            }
+            found.extend(counts.judge(by, windows)?);
         }
         let mut run = Run::new(*windows, found);
         for places in run.wanted().into_iter().take(LOOKED_AT_MAX) {
@@ -154,7 +152,7 @@ impl Engine {
         let Some(first) = places.first() else { return Ok(()) };
         let subject = run.found(*first).0.clone();
         let only = subject.slice.as_deref().map(|slice| (subject.by, slice));
-        let counts = self.counts(&Question { windows, interval_hours: 1, by: By::All, only }).await?;
+        let counts = self.counts(&Question { span: span_of(windows), interval_hours: 1, by: By::All, only }).await?;
         let hours = windows.in_hours();
         let slice = Slice::new(subject.by, subject.slice.clone(), hours.count);
         let slice = counts.fill(By::All.name(), slice, |us| hours.at(us))?;
@@ -168,7 +166,8 @@ impl Engine {
         Ok(())
     }
 
-    async fn counts(&self, question: &Question<'_>) -> Result<Counts> {
+    /// What each slice had in each interval.
+    pub(super) async fn counts(&self, question: &Question<'_>) -> Result<Counts> {
         let arguments = question.arguments()?;
         let of = async |name: &str| {
             let arguments = arguments.iter().map(|(name, value)| (*name, value.as_str()));
@@ -183,8 +182,8 @@ impl Engine {
 impl Question<'_> {
     fn arguments(&self) -> Result<Vec<(&'static str, String)>> {
         let mut arguments = vec![
-            ("from", text_of(self.windows.from_us())?),
-            ("to", text_of(self.windows.to_us())?),
+            ("from", text_of(self.span.from_us)?),
+            ("to", text_of(self.span.to_us)?),
             ("interval", format!("{} hours", self.interval_hours)),
             ("by", self.by.name().to_owned()),
         ];
@@ -196,6 +195,22 @@ impl Question<'_> {
 }
 
 impl Counts {
+    /// How many slices there are.
+    pub(super) fn slices(&self) -> usize {
+        self.numbers.by_slice.len()
+    }
+
+    /// What is found in the windows, of each slice's columns. Intervals outside of them are left alone.
+    pub(super) fn judge(&self, by: By, windows: &Windows) -> Result<Vec<Found>> {
+        let mut found = Vec::new();
+        for name in self.numbers.by_slice.keys() {
+            let named = (by != By::All).then(|| name.clone());
+            let slice = Slice::new(by, named, windows.count());
+            found.extend(self.fill(name, slice, |us| windows.at(us))?.judge(windows));
+        }
+        Ok(found)
+    }
+
     /// Adds what a slice has, at the places of its times.
     fn fill(&self, name: &str, mut slice: Slice, place_of: impl Fn(i64) -> Option<usize>) -> Result<Slice> {
         let mut calls: BTreeMap<usize, u64> = BTreeMap::new();
@@ -263,6 +278,11 @@ impl Rows {
         rows.chunk_by(|left, right| left.0 == right.0)
             .map(|rows| (&self.batches[rows[0].0], rows.iter().map(|(_, row)| *row)))
     }
+}
+
+/// From the start of the oldest window to the end of the newest.
+fn span_of(windows: &Windows) -> Range {
+    Range { from_us: windows.from_us(), to_us: windows.to_us() }
 }
 
 /// A column in the form in which [`plain`] leaves it.

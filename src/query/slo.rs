@@ -54,7 +54,8 @@ impl Engine {
         Ok(Answer::new(objective, &Counts::new([hours, minutes], spans)))
     }
 
-    async fn slots(&self, objective: &SloConfig, grain: &'static str, span: Span) -> Result<Vec<Slot>> {
+    /// What each hour or minute of a span counted; those without samples are left out.
+    pub(super) async fn slots(&self, objective: &SloConfig, grain: &'static str, span: Span) -> Result<Vec<Slot>> {
         let (name, mut arguments) = question(&objective.indicator);
         arguments.extend([("grain", grain.to_owned()), ("from", text_of(span.from_us)?), ("to", text_of(span.to_us)?)]);
         let filters =
@@ -93,7 +94,7 @@ fn question(indicator: &SloIndicator) -> (&'static str, Vec<(&'static str, Strin
 }
 
 /// Whether a scope may see an objective: what it says of all calls is nothing for one tenant.
-fn is_seen(objective: &SloConfig, scope: &Scope) -> bool {
+pub(super) fn is_seen(objective: &SloConfig, scope: &Scope) -> bool {
     let is_own = |tenant: &String| scope.tenants().is_none_or(|tenants| tenants.has(tenant));
     objective.tenant_id.as_ref().map_or(scope.tenants().is_none(), is_own)
 }

@@ -11,7 +11,7 @@ use super::{
     answer::time,
     counts::{Allowance, Counts, Sum},
 };
-use crate::stats::binomial_upper_tail;
+use crate::{config::SloConfig, stats::binomial_upper_tail};
 
 /// Bad calls of a long window count only where so many or more would come by chance with a smaller probability than
 /// this, if just what is allowed were bad. A month has 720 hours: at a level of 1 % chance alone would pass in up to
@@ -44,6 +44,9 @@ const PAIRS: [Pair; 3] = [
     Pair { long_minutes: 6 * 60, short_minutes: 30, threshold: 6.0, severity: Severity::Page },
     Pair { long_minutes: 3 * 24 * 60, short_minutes: 6 * 60, threshold: 1.0, severity: Severity::Ticket },
 ];
+
+/// No window reaches further back, hours: three days, and its start moved back to a whole hour.
+pub const REACH_HOURS: u32 = 3 * 24 + 1;
 
 /// A pair of windows.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -89,6 +92,14 @@ pub struct WindowFigure {
 }
 
 impl BurnRate {
+    /// How many pairs there are.
+    pub const PAIRS: usize = PAIRS.len();
+
+    /// All pairs of an objective, the shortest first. Its counts may begin [`REACH_HOURS`] before their end.
+    pub fn of(objective: &SloConfig, counts: &Counts) -> Vec<Self> {
+        Self::all(counts, Allowance::new(objective))
+    }
+
     /// All pairs, the shortest first.
     pub(super) fn all(counts: &Counts, allowance: Allowance) -> Vec<Self> {
         PAIRS.iter().map(|pair| Self::new(pair, counts, allowance)).collect()

@@ -14,5 +14,5 @@ mod tests;
 
 pub use answer::{Answer, Answers, BudgetFigure, ObjectiveFigure, State};
 pub use breach::{Breach, BreachState, PRESENT_MINUTES};
-pub use burn::{BurnRate, GUARD_LEVEL, Severity, WindowFigure};
+pub use burn::{BurnRate, GUARD_LEVEL, REACH_HOURS, Severity, WindowFigure};
 pub use counts::{Counts, Slot, Span};

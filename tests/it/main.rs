@@ -4,6 +4,7 @@
 
 mod anomalies;
 mod app;
+mod backtest;
 mod backup;
 mod books;
 mod clients;

@@ -264,6 +264,7 @@ async fn answers_have_their_shapes() {
         ("/api/v1/drift", "/api/v1/drift?column=model"),
         ("/api/v1/drift", "/api/v1/drift"),
         ("/api/v1/anomalies", "/api/v1/anomalies?kpi=traffic,error_rate"),
+        ("/api/v1/backtest", "/api/v1/backtest?rule=kpi&name=error_rate&above=-1&from=now-3h"),
         ("/api/v1/experiments", "/api/v1/experiments"),
         ("/api/v1/experiments/{id}", "/api/v1/experiments/e-1"),
         ("/api/v1/forecast", "/api/v1/forecast?backtest=true"),

@@ -35,6 +35,7 @@ const RANKS: &[(&str, u8)] = &[
     ("stats", 1),
     ("tls", 1),
     ("anomaly", 2),
+    ("backtest", 2),
     ("drift", 2),
     ("experiment", 2),
     ("forecast", 2),

@@ -1,0 +1,73 @@
+//! The alerts of `dashboards/prometheus/rules.yml` that can be replayed from stored calls, and by what. The file itself
+//! is never read: its expressions are PromQL over series that are not stored.
+
+/// An alert, and what replays it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Alert {
+    /// Its name in the file.
+    pub name: &'static str,
+    /// What says the same.
+    pub replays: Replays,
+    /// Where that differs from the rule beyond what docs/backtest.md says of all of them.
+    pub differs: Option<&'static str>,
+}
+
+/// What replays an alert.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Replays {
+    /// A KPI of each agent above a threshold.
+    Kpi {
+        /// The KPI.
+        kpi: &'static str,
+        /// Over this time, as [`super::duration_us`] reads it.
+        window: &'static str,
+        /// In the KPI's unit.
+        above: f64,
+        /// Windows with fewer samples say nothing.
+        samples_min: u64,
+        /// How long the value is above it before the alert fires.
+        hold: &'static str,
+    },
+    /// Any column of an agent that drifts.
+    Drift,
+    /// A model, or an agent's model, that was exchanged silently.
+    SilentChange,
+}
+
+const fn kpi(name: &'static str, replays: Replays) -> Alert {
+    Alert { name, replays, differs: None }
+}
+
+/// All that can be.
+pub const ALERTS: [Alert; 7] = [
+    Alert {
+        name: "LlmCostSpike",
+        replays: Replays::Kpi { kpi: "cost_baseline_ratio", window: "1d", above: 1.5, samples_min: 3, hold: "0s" },
+        differs: Some("whole days of UTC instead of the last 24 hours, and no least of 100 calls"),
+    },
+    kpi(
+        "LlmLatencyHigh",
+        Replays::Kpi { kpi: "latency_p95", window: "5m", above: 5_000.0, samples_min: 20, hold: "5m" },
+    ),
+    kpi(
+        "LlmErrorRateHigh",
+        Replays::Kpi { kpi: "error_rate", window: "10m", above: 0.05, samples_min: 20, hold: "10m" },
+    ),
+    kpi(
+        "LlmGuardrailBlocksHigh",
+        Replays::Kpi { kpi: "guardrail_block_rate", window: "15m", above: 0.2, samples_min: 20, hold: "1m" },
+    ),
+    kpi(
+        "LlmContextOverflowHigh",
+        Replays::Kpi { kpi: "context_overflow_rate", window: "15m", above: 0.05, samples_min: 20, hold: "5m" },
+    ),
+    Alert { name: "LlmDrift", replays: Replays::Drift, differs: Some("each column is an episode of its own") },
+    Alert { name: "LlmModelChangedSilently", replays: Replays::SilentChange, differs: None },
+];
+
+impl Alert {
+    /// That of a name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        ALERTS.iter().find(|alert| alert.name == name)
+    }
+}

@@ -1,0 +1,94 @@
+//! Hours of KPIs that their past does not explain. The judge goes by what came before each hour anyway; here the hours
+//! that it finds become episodes, and longer ranges are taken in parts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Given, text_of};
+use crate::{
+    backtest::{Answer, MOMENTS_MAX, Moments, Reading, Replay, Seen, Subject},
+    error::Result,
+    query::{AnomalyRequest, Engine, Range},
+};
+
+pub(super) const PARAMETERS: &str = "kpi, by, score_min, history_days, tenant_id, agent_id, model";
+/// What is handed on as it came.
+const HANDED_ON: [&str; 7] = ["kpi", "by", "score_min", "history_days", "tenant_id", "agent_id", "model"];
+
+const HOUR_US: i64 = 3_600_000_000;
+/// A part's first hour is judged by the history before it, its last one by the part as well: not by much more than a
+/// question of today has.
+const PART_US: i64 = 28 * 24 * HOUR_US;
+
+/// What to look at, as `driftline anomalies` takes it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct AnomalyRule {
+    given: BTreeMap<&'static str, String>,
+    hold_us: i64,
+}
+
+impl AnomalyRule {
+    pub fn parse(given: &mut Given) -> Result<Self> {
+        let handed_on = HANDED_ON.into_iter().filter_map(|name| Some((name, given.take(name)?)));
+        let rule = Self { given: handed_on.collect(), hold_us: given.hold_us()? };
+        // What does not fit is told before anything is judged.
+        rule.request(Range { from_us: 0, to_us: HOUR_US }, HOUR_US)?;
+        Ok(rule)
+    }
+
+    fn request(&self, range: Range, now_us: i64) -> Result<AnomalyRequest> {
+        let (from, to) = (text_of(range.from_us)?, text_of(range.to_us)?);
+        let given = self.given.iter().map(|(name, text)| (*name, text.as_str()));
+        AnomalyRequest::parse(given.chain([("from", from.as_str()), ("to", &to)]), now_us)
+    }
+}
+
+impl Engine {
+    pub(super) async fn backtest_anomalies(&self, range: Range, rule: &AnomalyRule) -> Result<Answer> {
+        let moments = Moments::new(range.from_us, range.to_us, HOUR_US, MOMENTS_MAX)?;
+        let mut replay = Replay::new(rule.hold_us);
+        let (mut judged, mut insufficient) = (0, 0);
+        let (mut series, mut units) = (BTreeSet::new(), BTreeMap::new());
+        let mut condition = String::new();
+        for part in moments.parts(PART_US) {
+            // An hour is known at its end.
+            let hours = Range { from_us: part.first_us() - HOUR_US, to_us: part.last_us() };
+            let request = rule.request(hours, self.now_us())?;
+            condition = request.words();
+            let mut found: BTreeMap<i64, BTreeMap<Subject, Reading>> = BTreeMap::new();
+            for one in self.judged_series(&request).await? {
+                let subject = Subject { what: one.kpi, by: request.by().to_owned(), key: one.key };
+                judged += one.judged.hours;
+                insufficient += one.hours.saturating_sub(one.judged.hours);
+                for finding in &one.judged.findings {
+                    let reading = Reading {
+                        value: finding.value,
+                        limit: finding.expected,
+                        samples: finding.samples,
+                        score: Some(finding.score),
+                        excess: finding.score,
+                    };
+                    found.entry(finding.start_us + HOUR_US).or_default().insert(subject.clone(), reading);
+                }
+                if !units.contains_key(&subject.what) {
+                    units.insert(subject.what.clone(), self.unit(&subject.what)?);
+                }
+                series.insert(subject);
+            }
+            for at_us in part.iter() {
+                replay.evaluate(at_us, found.remove(&at_us).unwrap_or_default());
+            }
+        }
+        let seen = Seen {
+            rule: "anomalies".to_owned(),
+            condition,
+            moments,
+            hold_us: rule.hold_us,
+            series: series.len() as u64,
+            judged,
+            insufficient,
+            not_looked_at: Vec::new(),
+        };
+        let unit_of = |subject: &Subject| units.get(&subject.what).cloned().unwrap_or_default();
+        Ok(Answer::new(seen, replay.finish(), unit_of))
+    }
+}
