@@ -137,7 +137,11 @@ pub fn parts(rows: &RecordBatch) -> Vec<Part> {
             parts.extend(light(light_from, from));
             let mut pieces = Vec::new();
             divide(&batch, 0..batch.num_rows(), bytes, &mut pieces);
-            parts.extend(pieces.into_iter().map(|(piece, _)| Part { rows: batch.slice(piece.start, piece.len()), is_heavy: true }));
+            parts.extend(
+                pieces
+                    .into_iter()
+                    .map(|(piece, _)| Part { rows: batch.slice(piece.start, piece.len()), is_heavy: true }),
+            );
             light_from = from + BATCH_ROWS;
         }
     }

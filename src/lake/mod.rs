@@ -35,4 +35,3 @@ pub use store::FsyncStore;
 pub use table::{DataFile, LakeTable, Snapshot, query_schema};
 pub use upkeep::Replacement;
 pub use verify::Look;
-
