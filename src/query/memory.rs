@@ -30,6 +30,9 @@ const ALWAYS_ONE_OF: usize = 32;
 /// And each of its operators this part, whatever the others of its statement hold: one that has spilled needs some to
 /// read that back, while another that got much before asks for nothing, and so never spills.
 const LEAST_ONE_OF: usize = 128;
+/// And this part of what it holds, more: an aggregate that gives out its groups needs a batch more than it holds, and
+/// cannot spill any more. One that still collects them grows in larger steps.
+const STEP_ONE_OF: usize = 64;
 
 /// What all statements share.
 #[derive(Debug)]
@@ -209,8 +212,10 @@ impl MemoryPool for Share {
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
+        let held = reservation.size();
         let beyond = self.reserved().saturating_add(additional) > self.memory.always
-            && reservation.size().saturating_add(additional) > self.memory.least;
+            && held.saturating_add(additional) > self.memory.least
+            && additional > held / STEP_ONE_OF;
         if beyond && self.memory.is_full() {
             self.refused.store(true, Ordering::Relaxed);
             return Err(resources_datafusion_err!(
@@ -271,9 +276,10 @@ mod tests {
     fn an_operator_gets_the_least_whatever_the_others_of_its_statement_hold() {
         let memory = Memory::new(1280, Bounds { refuse: 8_000, stop: 9_000 });
         let share = memory.share();
-        let held = reserve(&share, 500).unwrap();
+        let held = reserve(&share, 640).unwrap();
         memory.resident.store(8_001, Ordering::Relaxed);
-        assert!(held.try_grow(1).is_err());
+        assert!(held.try_grow(11).is_err());
+        held.try_grow(10).unwrap();
         let spilled = reserve(&share, 6).unwrap();
         spilled.try_grow(4).unwrap();
         assert!(spilled.try_grow(1).is_err());

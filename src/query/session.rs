@@ -137,9 +137,6 @@ pub fn context(runtime: &Arc<RuntimeEnv>, use_rollups: UseRollups, scope: &Scope
         .with_collect_statistics(false);
     config.options_mut().sql_parser.collect_spans = true;
     config.options_mut().execution.parquet.pushdown_filters = false;
-    // The newer aggregates fail where they are refused a little more than they hold in giving out their groups; the
-    // older ones go on, and spill as well.
-    config.options_mut().execution.enable_migration_aggregate = false;
     config.options_mut().extensions.insert(Options::default());
     let mut rules = Optimizer::new().rules;
     // Once expressions are simple, and before plans are turned inside out.
