@@ -171,7 +171,7 @@ fn divide(batch: &RecordBatch, rows: Range<usize>, bytes: usize, pieces: &mut Ve
 
 /// Bytes of the values themselves, in whatever buffers they lie.
 fn plain_bytes(rows: &RecordBatch) -> usize {
-    rows.columns().iter().map(|column| bytes_of(column)).sum()
+    rows.columns().iter().map(bytes_of).sum()
 }
 
 fn bytes_of(column: &ArrayRef) -> usize {
