@@ -324,7 +324,7 @@ mod tests {
             assert_eq!(groups.iter().filter(|rows| heavy(rows)).count(), expected.iter().filter(|part| part.1).count());
         };
         check(&[(20_000, 100)], &[(20_000, false)]);
-        check(&[(12, 3 << 20)], &[(9, true), (3, true)]);
+        check(&[(12, 3 << 20)], &[(6, true), (6, true)]);
         check(
             &[(9_000, 100), (12, 3 << 20), (9_000, 100)],
             &[(8_192, false), (816, true), (7_376, true), (1_628, false)],
