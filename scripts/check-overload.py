@@ -12,7 +12,7 @@ part of SECONDS, and until its last request is answered:
            lets them be, plain and gzip, and bodies that are too large, as sent or decompressed
   tiny     8 senders of gzip bodies within `body_bytes_max` of millions of records of one field, and 4 ordinary ones
   junk     the same with millions of lines that are no record
-  huge     the same with one record of one huge text
+  huge     the same with records as long as they may be, and with one that is longer
   slow     100 senders of a few bytes a second, 50 that never end their request's head, and 8 ordinary ones
   queries  50 askers of heavy statements: sorts of everything, groups of high cardinality, joins, cross joins,
            windows, whole tables as JSON, Arrow and Parquet; five of them read slowly. Nothing is written, so
@@ -51,6 +51,7 @@ from served import (MIB, Broken, Claims, Connection, Server, generate, machine, 
 
 MEMORY_BYTES_MAX = 1 << 30
 BODY_BYTES_MAX = 64 * MIB
+RECORD_BYTES_MAX = 4 << 20
 PHASES = ("writers", "tiny", "junk", "huge", "slow", "queries", "all")
 HEALTH_SECONDS_MAX, HEALTH_PAUSE_SECONDS = 1.0, 0.2
 # No answer takes longer: a statement may run for 60 s, and a body may wait for its turn.
@@ -77,6 +78,12 @@ class Body:
         self.statuses = statuses
 
 
+def long_record(size):
+    """A line of one record of so many bytes, without its end."""
+    head, tail = b'{"request_id":"fat","text":"', b'"}'
+    return head + b"y" * (size - len(head) - len(tail)) + tail + b"\n"
+
+
 def bodies(lines):
     """Every kind of body, by phase."""
     parsed = [json.loads(line) for line in lines]
@@ -90,7 +97,9 @@ def bodies(lines):
     thin_line = b'{"a":1}\n'
     thin_count = (BODY_BYTES_MAX - 1) // len(thin_line)
     junk = b'{"a":1}\n' + b"x\n" * ((BODY_BYTES_MAX - 16) // 2)
-    fat = b'{"request_id":"fat","text":"' + b"y" * (BODY_BYTES_MAX - 64) + b'"}\n'
+    fat = long_record(RECORD_BYTES_MAX)
+    fat_count = BODY_BYTES_MAX // len(fat)
+    too_fat = long_record(BODY_BYTES_MAX - 64) + b'{"a":1}\n'
     # Such a body may be refused for what it is, as long as the answer says so.
     refusable = (200, 400, 413, 422)
     thin = Body("millions of tiny records, gzip", pack(thin_line * thin_count), GZIP, [], refusable, 8)
@@ -112,7 +121,8 @@ def bodies(lines):
             of("small beside junk", 4, 100),
         ],
         "huge": [
-            Body("one huge record, gzip", pack(fat), GZIP, [{}], refusable, 8),
+            Body("records as long as they may be, gzip", pack(fat * fat_count), GZIP, [{}] * fat_count, refusable, 6),
+            Body("a record that is too long before one that is not, gzip", pack(too_fat), GZIP, [{}], refusable, 2),
             of("small beside huge", 4, 100),
         ],
         "slow": [of("small beside slow senders", 8, 100)],
