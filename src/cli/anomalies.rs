@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::Value;
 
-use super::{Source, client, print};
+use super::{Filters, Source, client, print};
 use crate::{
     clock::Clock,
     daemon::Store,
-    error::{Context, Kind, Result},
+    error::{Context, Result},
     query::AnomalyRequest,
 };
 
@@ -31,15 +31,8 @@ pub struct AnomaliesArgs {
     /// What has series of its own: all, agent, tenant or model [default: agent]
     #[arg(long)]
     by: Option<String>,
-    /// Only this tenant
-    #[arg(long)]
-    tenant_id: Option<String>,
-    /// Only this agent
-    #[arg(long)]
-    agent_id: Option<String>,
-    /// Only this model
-    #[arg(long)]
-    model: Option<String>,
+    #[command(flatten)]
+    filters: Filters,
     /// The least score that is an anomaly, 0.1 to below 1 [default: 0.5]
     #[arg(long)]
     score_min: Option<f64>,
@@ -66,9 +59,7 @@ pub async fn run(args: AnomaliesArgs) -> Result<ExitCode> {
             serde_json::to_value(answer).context("cannot write the answer")?
         }
         None => {
-            let url = format!("{}/api/v1/anomalies", args.source.url());
-            let url = url::Url::parse(&url).kind_context(Kind::Invalid, || "--url is no URL".into())?;
-            let request = args.source.client()?.get(url).query(&parameters);
+            let request = args.source.client()?.get(args.source.endpoint("/api/v1/anomalies")?).query(&parameters);
             client::send(request).await?.json().await.context("the answer is not JSON")?
         }
     };
@@ -91,13 +82,11 @@ impl AnomaliesArgs {
             self.history_days.map(|days| ("history_days", days.to_string())),
             text("kpi", &self.kpi),
             text("by", &self.by),
-            text("tenant_id", &self.tenant_id),
-            text("agent_id", &self.agent_id),
-            text("model", &self.model),
             self.score_min.map(|score| ("score_min", score.to_string())),
             self.limit.map(|limit| ("limit", limit.to_string())),
         ];
-        given.into_iter().flatten().collect()
+        let filters = self.filters.parameters().map(|(name, value)| (name, value.to_owned()));
+        given.into_iter().flatten().chain(filters).collect()
     }
 }
 

@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::{Source, client, print};
+use super::{Filters, Source, client, print};
 use crate::{
     clock::Clock,
     daemon::Store,
-    error::{Context, Error, Result},
+    error::{Context, Result},
     query::BacktestRequest,
 };
 
@@ -59,15 +59,8 @@ struct Sliced {
     /// What has series of its own: all, agent, tenant or model [default: all of a KPI, agent of anomalies]
     #[arg(long)]
     by: Option<String>,
-    /// Only this tenant
-    #[arg(long)]
-    tenant_id: Option<String>,
-    /// Only this agent
-    #[arg(long)]
-    agent_id: Option<String>,
-    /// Only this model
-    #[arg(long)]
-    model: Option<String>,
+    #[command(flatten)]
+    filters: Filters,
 }
 
 /// Flags of `backtest drift`.
@@ -181,9 +174,8 @@ pub async fn run(command: BacktestCommand) -> Result<ExitCode> {
             if json { client::pretty(&answers)? } else { answers.text() }
         }
         None => {
-            let url = url::Url::parse(&format!("{}/api/v1/backtest", source.url()));
-            let url = url.map_err(|error| Error::invalid("--url is no URL").with_source(error))?;
-            let request = source.client()?.get(url).query(&parameters.collect::<Vec<_>>());
+            let request = source.client()?.get(source.endpoint("/api/v1/backtest")?);
+            let request = request.query(&parameters.collect::<Vec<_>>());
             client::text_or_json(request, json).await.context("the rule could not be replayed")?
         }
     };
@@ -235,7 +227,8 @@ impl BacktestCommand {
 }
 
 impl Sliced {
-    fn parameters(self) -> [(&'static str, Option<String>); 4] {
-        [("by", self.by), ("tenant_id", self.tenant_id), ("agent_id", self.agent_id), ("model", self.model)]
+    fn parameters(self) -> impl Iterator<Item = (&'static str, Option<String>)> {
+        let filters: Vec<_> = self.filters.parameters().map(|(name, value)| (name, Some(value.to_owned()))).collect();
+        std::iter::once(("by", self.by)).chain(filters)
     }
 }

@@ -53,8 +53,8 @@ pub async fn run(args: DriftArgs) -> Result<ExitCode> {
             answer?
         }
         None => {
-            let url = format!("{}/api/v1/drift", args.source.url());
-            let text = client::send(args.source.client()?.get(url).query(&parameters)).await?.text().await;
+            let request = args.source.client()?.get(args.source.endpoint("/api/v1/drift")?).query(&parameters);
+            let text = client::send(request).await?.text().await;
             let text = text.context("the answer broke off")?;
             serde_json::from_str::<Answer>(&text).context("the answer is none of this version's")?
         }

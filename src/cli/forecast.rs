@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{Source, client, print};
+use super::{Filters, Source, client, print};
 use crate::{
     clock::Clock,
     daemon::Store,
@@ -21,15 +21,8 @@ pub struct ForecastArgs {
     /// 30, 60 or 90 [default: 30]
     #[arg(long)]
     days: Option<String>,
-    /// Only this tenant
-    #[arg(long)]
-    tenant_id: Option<String>,
-    /// Only this agent
-    #[arg(long)]
-    agent_id: Option<String>,
-    /// Only this model
-    #[arg(long)]
-    model: Option<String>,
+    #[command(flatten)]
+    filters: Filters,
     /// Also what would have been said on earlier days, and what came
     #[arg(long)]
     backtest: bool,
@@ -52,8 +45,7 @@ pub async fn run(args: ForecastArgs) -> Result<ExitCode> {
             if args.json { client::pretty(&answer)? } else { answer.text() }
         }
         None => {
-            let url = format!("{}/api/v1/forecast", args.source.url());
-            let request = args.source.client()?.get(url).query(&parameters);
+            let request = args.source.client()?.get(args.source.endpoint("/api/v1/forecast")?).query(&parameters);
             client::text_or_json(request, args.json).await.context("the forecast failed")?
         }
     };
@@ -64,14 +56,8 @@ pub async fn run(args: ForecastArgs) -> Result<ExitCode> {
 impl ForecastArgs {
     /// Parameters as the server has them.
     fn parameters(&self) -> Vec<(&str, &str)> {
-        let given = [
-            ("metric", &self.metric),
-            ("days", &self.days),
-            ("tenant_id", &self.tenant_id),
-            ("agent_id", &self.agent_id),
-            ("model", &self.model),
-        ];
+        let given = [("metric", &self.metric), ("days", &self.days)];
         let given = given.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
-        given.chain(self.backtest.then_some(("backtest", "true"))).collect()
+        given.chain(self.filters.parameters()).chain(self.backtest.then_some(("backtest", "true"))).collect()
     }
 }

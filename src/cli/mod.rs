@@ -25,10 +25,11 @@ mod verify;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
+use url::Url;
 
 use crate::{
     config::Config,
-    error::{Kind, Result},
+    error::{Context, Kind, Result},
 };
 
 /// Cost, quality and drift analytics for AI agents, in one binary.
@@ -101,11 +102,38 @@ struct Source {
     api_key: Option<String>,
 }
 
+/// Which calls are looked at.
+#[derive(Debug, Args)]
+struct Filters {
+    /// Only this tenant
+    #[arg(long)]
+    tenant_id: Option<String>,
+    /// Only this agent
+    #[arg(long)]
+    agent_id: Option<String>,
+    /// Only this model
+    #[arg(long)]
+    model: Option<String>,
+}
+
+impl Filters {
+    /// Parameters as the server has them.
+    fn parameters(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let given = [("tenant_id", &self.tenant_id), ("agent_id", &self.agent_id), ("model", &self.model)];
+        given.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)))
+    }
+}
+
 const DEFAULT_URL: &str = "http://127.0.0.1:7717";
 
 impl Source {
     fn url(&self) -> &str {
         self.url.as_deref().unwrap_or(DEFAULT_URL).trim_end_matches('/')
+    }
+
+    /// The address of one of the server's paths.
+    fn endpoint(&self, path: &str) -> Result<Url> {
+        Url::parse(&format!("{}{path}", self.url())).kind_context(Kind::Invalid, || "--url is no URL".into())
     }
 
     /// A client of the server, with its key.

@@ -31,8 +31,7 @@ pub async fn run(args: SloArgs) -> Result<ExitCode> {
             if args.json { client::pretty(&answers)? } else { answers.text() }
         }
         None => {
-            let url = format!("{}/api/v1/slo", args.source.url());
-            let request = args.source.client()?.get(url);
+            let request = args.source.client()?.get(args.source.endpoint("/api/v1/slo")?);
             client::text_or_json(request, args.json).await.context("the objectives cannot be told")?
         }
     };

@@ -1,8 +1,9 @@
 //! The memory of statements. They share one pool, whose parts are fair and which refuses what is beyond it;
 //! what is refused spills or ends. The pool knows what operators say they hold, and they do not say all:
 //! what a Parquet reader decodes, what a sort copies while it spills. So the process's resident memory is
-//! looked at as well: near its bound no statement gets more than a small part, and none of its operators more than a
-//! smaller one, which the questions of dashboards and what has spilled do with, and at the bound the largest of them is stopped, so that ingest goes on.
+//! looked at as well: near its bound no statement gets more than a small part, with a smaller one for each of its
+//! operators, which the questions of dashboards and most of what has spilled do with; and at the bound the largest of
+//! them is stopped, so that ingest goes on.
 
 use std::{
     fmt,

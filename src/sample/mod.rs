@@ -16,6 +16,7 @@ mod call;
 #[cfg(test)]
 pub(crate) mod draws;
 mod incident;
+mod line;
 mod plan;
 mod random;
 mod rhythm;

@@ -2,8 +2,8 @@
 //!
 //! A plan is a value. It never looks at a clock; the caller says when it starts.
 
-use super::call::Line;
 use super::incident::{Incident, IncidentKind};
+use super::line::Line;
 use super::rhythm::{DAY_US, HOUR_US, Rhythm};
 
 /// 1900-01-01 and 9999-12-31, between which plans must lie.

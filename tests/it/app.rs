@@ -2,13 +2,22 @@
 
 use std::{path::Path, sync::Arc};
 
-use driftline::{clock::Clock, config::Config, daemon::Daemon, disk::SystemDisk};
+use driftline::{
+    clock::Clock,
+    config::Config,
+    daemon::Daemon,
+    disk::SystemDisk,
+    sample::{Plan, Traffic},
+};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
 
 /// 2026-05-14T12:00:00Z, when every test begins.
 pub const NOW_US: i64 = 1_778_760_000_000_000;
+
+/// Bodies of traffic are a little longer than this.
+const BODY_BYTES: usize = 1 << 20;
 
 /// A running daemon.
 pub struct TestApp {
@@ -100,6 +109,18 @@ impl TestApp {
         let response = self.post("/api/v1/logs").body(body.into()).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         response.json().await.unwrap()
+    }
+
+    /// Posts what a plan makes, in bodies of about a MiB.
+    pub async fn traffic(&self, plan: &Plan) {
+        let mut body = Vec::new();
+        for call in Traffic::new(plan) {
+            call.write_json(&mut body);
+            if body.len() > BODY_BYTES {
+                self.logs(String::from_utf8(std::mem::take(&mut body)).unwrap()).await;
+            }
+        }
+        self.logs(String::from_utf8(body).unwrap()).await;
     }
 
     /// Rows of a statement that must succeed.

@@ -5,7 +5,7 @@ use std::{path::Path, process::Command};
 use driftline::{
     backtest::{ALERTS, Replays},
     config::Config,
-    sample::{Incident, IncidentKind, Plan, Traffic},
+    sample::{Incident, IncidentKind, Plan},
 };
 use serde_json::{Value, json};
 
@@ -14,7 +14,6 @@ use crate::app::{NOW_US, TestApp, failure, json as json_of, record};
 const HOUR_US: i64 = 3_600_000_000;
 const DAY_US: i64 = 24 * HOUR_US;
 const DAYS: i64 = 46;
-const BODY_BYTES: usize = 1 << 20;
 
 /// From when to when prompts are blocked, and do not fit into the context, h before now.
 const BLOCKED: [i64; 2] = [-252, -198];
@@ -61,14 +60,7 @@ async fn weeks() -> TestApp {
             incident(IncidentKind::ContextOverflow, OVERFLOWING),
         ],
     };
-    let mut body = Vec::new();
-    for call in Traffic::new(&plan) {
-        call.write_json(&mut body);
-        if body.len() > BODY_BYTES {
-            app.logs(String::from_utf8(std::mem::take(&mut body)).unwrap()).await;
-        }
-    }
-    app.logs(String::from_utf8(body).unwrap()).await;
+    app.traffic(&plan).await;
     app
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use driftline::{
     anomaly::Pace,
     jobs::{AnomalySettings, DriftSettings, judge_hours, judge_once},
-    sample::{Incident, IncidentKind, Plan, Traffic},
+    sample::{Incident, IncidentKind, Plan},
 };
 use serde_json::{Value, json};
 
@@ -17,7 +17,6 @@ use crate::{
 
 const HOUR_US: i64 = 3_600_000_000;
 const DAYS: i64 = 31;
-const BODY_BYTES: usize = 1 << 20;
 /// The tenant and the agent whose sessions loop.
 const TENANT: &str = "tenant-healthcare-001";
 const AGENT: &str = "sql_analyst";
@@ -41,14 +40,7 @@ async fn month() -> TestApp {
         calls_per_day: 900.0,
         incidents: vec![incident],
     };
-    let mut body = Vec::new();
-    for call in Traffic::new(&plan) {
-        call.write_json(&mut body);
-        if body.len() > BODY_BYTES {
-            app.logs(String::from_utf8(std::mem::take(&mut body)).unwrap()).await;
-        }
-    }
-    app.logs(String::from_utf8(body).unwrap()).await;
+    app.traffic(&plan).await;
     app
 }
 

@@ -4,7 +4,7 @@ use std::{path::Path, process::Command, time::Duration};
 
 use driftline::{
     jobs::{DriftSettings, judge_once},
-    sample::{Incident, IncidentKind, Plan, Traffic},
+    sample::{Incident, IncidentKind, Plan},
 };
 use serde_json::{Value, json};
 
@@ -12,7 +12,6 @@ use crate::app::{NOW_US, TestApp, failure, json as json_of};
 
 const HOUR_US: i64 = 3_600_000_000;
 const DAYS: i64 = 31;
-const BODY_BYTES: usize = 1 << 20;
 
 /// A month of generated calls, in which a model is exchanged and a wave of prompts is blocked, two days before now.
 async fn month() -> TestApp {
@@ -25,14 +24,7 @@ async fn month() -> TestApp {
         calls_per_day: 900.0,
         incidents: [IncidentKind::ModelReplaced, IncidentKind::GuardrailSurge].map(incident).to_vec(),
     };
-    let mut body = Vec::new();
-    for call in Traffic::new(&plan) {
-        call.write_json(&mut body);
-        if body.len() > BODY_BYTES {
-            app.logs(String::from_utf8(std::mem::take(&mut body)).unwrap()).await;
-        }
-    }
-    app.logs(String::from_utf8(body).unwrap()).await;
+    app.traffic(&plan).await;
     app
 }
 
