@@ -2,8 +2,8 @@
 //! what is refused spills or ends. The pool knows what operators say they hold, and they do not say all:
 //! what a Parquet reader decodes, what a sort copies while it spills. So the process's resident memory is
 //! looked at as well: near its bound no statement gets more than a small part, with a smaller one for each of its
-//! operators, which the questions of dashboards and most of what has spilled do with; and at the bound the largest of
-//! them is stopped, so that ingest goes on.
+//! operators, which the questions of dashboards and most of what has spilled do with. One that needs more gets a large
+//! part, in turn with others that do. At the bound the largest of them is stopped, so that ingest goes on.
 
 use std::{
     fmt,
@@ -18,7 +18,10 @@ use datafusion::{
     common::{Result, resources_datafusion_err},
     execution::memory_pool::{FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation},
 };
-use tokio::{sync::Notify, time::sleep};
+use tokio::{
+    sync::{Mutex as Turns, MutexGuard, Notify},
+    time::sleep,
+};
 
 /// How often resident memory is looked at while statements run.
 const LOOK: Duration = Duration::from_millis(20);
@@ -34,6 +37,9 @@ const LEAST_ONE_OF: usize = 128;
 /// And this part of what it holds, more: an aggregate that gives out its groups needs a batch more than it holds, and
 /// cannot spill any more. One that still collects them grows in larger steps.
 const STEP_ONE_OF: usize = 64;
+/// The statement that has the right of way gets this part of the pool. There is one at a time, so that what the process
+/// takes beyond [`Bounds::refuse`] stays well within what is left up to its bound.
+const WAY_ONE_OF: usize = 4;
 
 /// What all statements share.
 #[derive(Debug)]
@@ -44,13 +50,14 @@ pub struct Memory {
     always: usize,
     /// What an operator of a statement gets likewise, bytes.
     least: usize,
+    /// What the statement with the right of way gets, bytes.
+    favour: usize,
+    way: Turns<()>,
     /// As it was when it was last looked at, bytes.
     resident: AtomicUsize,
     running: Mutex<Vec<Weak<Share>>>,
     /// A statement began.
     began: Notify,
-    /// The process is not near its bound, or not any more.
-    room: Notify,
 }
 
 /// Bounds of the process's resident memory, bytes.
@@ -78,6 +85,15 @@ pub struct Share {
     stop: Notify,
     /// Whether it was refused something because the process was near its bound.
     refused: AtomicBool,
+    /// Whether it has the right of way.
+    is_favoured: AtomicBool,
+}
+
+/// The right of way of one statement, until it is dropped.
+#[derive(Debug)]
+pub struct Way<'a> {
+    share: &'a Share,
+    _held: MutexGuard<'a, ()>,
 }
 
 impl Memory {
@@ -88,10 +104,11 @@ impl Memory {
             bounds,
             always: bytes_max / ALWAYS_ONE_OF,
             least: bytes_max / LEAST_ONE_OF,
+            favour: bytes_max / WAY_ONE_OF,
+            way: Turns::new(()),
             resident: AtomicUsize::new(0),
             running: Mutex::default(),
             began: Notify::new(),
-            room: Notify::new(),
         })
     }
 
@@ -103,6 +120,7 @@ impl Memory {
             stopped: AtomicBool::new(false),
             stop: Notify::new(),
             refused: AtomicBool::new(false),
+            is_favoured: AtomicBool::new(false),
         });
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.retain(|share| share.strong_count() > 0);
@@ -119,9 +137,6 @@ impl Memory {
             }
             let Some(bytes) = resident() else { return };
             self.resident.store(bytes, Ordering::Relaxed);
-            if !self.is_full() {
-                self.room.notify_waiters();
-            }
             let stopped = bytes > self.bounds.stop && self.stop_largest(bytes);
             sleep(if stopped { GIVE_BACK } else { LOOK }).await;
         }
@@ -162,15 +177,11 @@ impl Share {
         }
     }
 
-    /// Ends when the process is not near its bound any more.
-    pub async fn room(&self) {
-        loop {
-            let room = self.memory.room.notified();
-            if !self.memory.is_full() {
-                return;
-            }
-            room.await;
-        }
+    /// The right to more memory than others near the process's bound. Ends when no other statement has it.
+    pub async fn right_of_way(&self) -> Way<'_> {
+        let held = self.memory.way.lock().await;
+        self.is_favoured.store(true, Ordering::Relaxed);
+        Way { share: self, _held: held }
     }
 
     /// Whether it was ever refused something because the process was near its bound.
@@ -180,6 +191,12 @@ impl Share {
 
     fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Way<'_> {
+    fn drop(&mut self) {
+        self.share.is_favoured.store(false, Ordering::Relaxed);
     }
 }
 
@@ -214,7 +231,9 @@ impl MemoryPool for Share {
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
         let held = reservation.size();
-        let beyond = self.reserved().saturating_add(additional) > self.memory.always
+        let is_favoured = self.is_favoured.load(Ordering::Relaxed);
+        let always = if is_favoured { self.memory.favour } else { self.memory.always };
+        let beyond = self.reserved().saturating_add(additional) > always
             && held.saturating_add(additional) > self.memory.least
             && additional > held / STEP_ONE_OF;
         if beyond && self.memory.is_full() {
@@ -241,6 +260,8 @@ impl MemoryPool for Share {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
 
     const BOUNDS: Bounds = Bounds { refuse: 800, stop: 900 };
@@ -287,6 +308,23 @@ mod tests {
         assert!(reserve(&share, 11).is_err());
         drop((held, spilled));
         assert_eq!(memory.pool.reserved(), 0);
+    }
+
+    #[tokio::test]
+    async fn one_statement_at_a_time_gets_a_large_part_near_the_bound() {
+        let memory = Memory::new(1280, BOUNDS);
+        let (one, other) = (memory.share(), memory.share());
+        memory.resident.store(801, Ordering::Relaxed);
+        assert!(reserve(&one, 320).is_err());
+        let way = one.right_of_way().await;
+        assert!(other.right_of_way().now_or_never().is_none());
+        drop(reserve(&one, 320).unwrap());
+        assert!(reserve(&one, 321).is_err());
+        assert!(reserve(&other, 320).is_err());
+        drop(way);
+        assert!(reserve(&one, 320).is_err());
+        let _way = other.right_of_way().now_or_never().unwrap();
+        reserve(&other, 320).unwrap();
     }
 
     #[tokio::test]

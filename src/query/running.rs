@@ -1,7 +1,7 @@
 //! Statements that run. They have threads of their own: what computes for long without a pause keeps no
 //! request and no commit waiting. A statement runs until its time is up, whether or not somebody reads what it
 //! answers; then all that it holds is given back. One that was refused memory because the process was near its bound
-//! waits for room and runs once more, if nobody has seen any of its rows.
+//! runs once more with the right of way, if nobody has seen any of its rows.
 
 use std::{sync::Arc, thread::available_parallelism, time::Duration};
 
@@ -36,8 +36,8 @@ use crate::error::{Context, Error, Kind, Result};
 const WAITING: usize = 1;
 /// Rows that are handed out at a time: as text they are about a megabyte, and as such wait for slow readers.
 const PART_ROWS: usize = 1024;
-/// How long a statement waits for room in the process's memory: a burst of ingest or of a join is over by then.
-const ROOM_WAIT: Duration = Duration::from_secs(5);
+/// How long a statement that was refused memory waits for those before it that were as well.
+const WAY_WAIT: Duration = Duration::from_secs(5);
 
 /// The threads of statements.
 #[derive(Debug)]
@@ -108,7 +108,7 @@ impl Workers {
             }
             let answered = async {
                 let Some(mut refused) = pump(stream, &share, &sender).await else { return };
-                if timeout_at(Instant::now() + ROOM_WAIT, share.room()).await.is_ok() {
+                if let Ok(_way) = timeout_at(Instant::now() + WAY_WAIT, share.right_of_way()).await {
                     match start(&state, &plan).await {
                         Ok(stream) => match pump(stream, &share, &sender).await {
                             Some(again) => refused = again,
@@ -316,8 +316,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_refused_memory_runs_again_once_there_is_room() {
-        let answered = pairs(|share| if share.was_refused() { 800 } else { 801 }).await.unwrap();
+    async fn what_was_refused_memory_runs_again_with_the_right_of_way() {
+        let answered = pairs(|_| 801).await.unwrap();
         assert_eq!(answered.iter().map(RecordBatch::num_rows).sum::<usize>(), 1);
     }
 }
