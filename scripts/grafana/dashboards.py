@@ -602,6 +602,17 @@ def business_prometheus():
         ),
         timeseries("Active sessions", [prom(f"sum(llm_active_sessions{{{AGENT}}})", "sessions")]),
         timeseries("Calls of a day by tenant", [prom(total(requests, ALL, "tenant_id", "24h", "increase"), "{{tenant_id}}")], stacked=True),
+        timeseries(
+            "Error budgets: what is left",
+            [prom('llm_slo_error_budget_left_ratio{tenant_id=~"$tenant|"}', "{{slo}} {{tenant_id}}")],
+            "percentunit",
+            description="Of each objective of the settings; below 0 it is missed.",
+        ),
+        timeseries(
+            "Burn rate of the past hour",
+            [prom('llm_slo_burn_rate{tenant_id=~"$tenant|",window="1h"}', "{{slo}} {{tenant_id}}")],
+            description="1 uses the error budget up by the end of its window, 14.4 a 30-day budget within 50 hours.",
+        ),
     ]
 
 
@@ -639,6 +650,7 @@ def drift_driftline():
     return [
         timeseries("Latency p50 by agent", [ask("latency_over_time", "latency_p50_ms", "agent_id")], "ms"),
         timeseries("Tokens written by a call", [ask("tokens_over_time", "completion_tokens_mean", "agent_id")]),
+        table("Drift and anomalies that the hourly jobs found", [ask("annotations", limit="100")]),
         *verdicts,
     ]
 
@@ -689,6 +701,16 @@ def drift_prometheus():
             ),
             "percentunit",
             description=said,
+        ),
+        timeseries(
+            "Verdicts of drift: effect of what drifts",
+            [prom("llm_drift_effect_size", "{{column_name}} of {{slice_by}} {{slice}}")],
+            description="The last hourly run, over all columns and slices; what does not drift has no line.",
+        ),
+        timeseries(
+            "Anomalies: score of what is odd",
+            [prom("llm_anomaly_score", "{{kpi}} of {{slice_by}} {{slice}}")],
+            description="The last hour that was judged, from 0 to 1; what is as expected has no line.",
         ),
     ]
 
@@ -777,7 +799,22 @@ def annotations_driftline(name):
     drift = annotation(
         "Drift of latency", "purple", {"target": "drift", "editorMode": "builder", "payload": {"column": "latency_ms", "group_by": "agent_id"}}, DRIFTLINE
     )
-    return {"overview": [alerts, outages], "agent-health": [outages], "quality": [alerts], "drift": [drift]}.get(name, [])
+    # What the hourly jobs found and kept.
+    found = annotation(
+        "Drift and anomalies",
+        "purple",
+        ask("annotations"),
+        DRIFTLINE,
+        {
+            "time": {"source": "field", "value": "began"},
+            "timeEnd": {"source": "field", "value": "ended"},
+            "title": {"source": "field", "value": "title"},
+            "text": {"source": "field", "value": "text"},
+            "tags": {"source": "field", "value": "tags"},
+        },
+    )
+    own = {"overview": [alerts, outages], "agent-health": [outages], "quality": [alerts], "drift": [drift]}.get(name, [])
+    return [*own, found]
 
 
 def annotations_prometheus():
