@@ -37,9 +37,10 @@ WARM_UPS = 2
 SETTLE_SECONDS_MAX = 3600
 ANSWER_SECONDS_MAX = 600
 SETTINGS = "[query]\ntimeout_s = 600\n"
-# They show calls, or join a session's calls, so they read calls.
-LOOK_UPS = {"trace_calls", "session_calls", "slow_requests", "likely_hallucinations", "rejected_lines",
-            "top_sessions_by_cost", "ingest_lag_hourly"}
+# They show calls, or join the calls of a session or of an experiment's units, so they read calls.
+LOOK_UPS = {"trace_calls", "trace_search", "trace_spans", "session_calls", "slow_requests", "likely_hallucinations",
+            "rejected_lines", "top_sessions_by_cost", "ingest_lag_hourly", "experiments", "runaway_sessions",
+            "retry_loops", "tool_loops", "stuck_calls", "mispriced_calls", "outlier_calls"}
 
 
 class Question:

@@ -4,6 +4,7 @@
 mod entrance;
 mod loops;
 mod settings;
+mod stores;
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -32,16 +33,15 @@ use crate::{
     gate::Gate,
     http::{self, App, Rooms},
     ingest::{Ingestor, Parts},
-    lake::{LakeTable, Remote, Run, Runs, Storage},
     maintain::Maintainer,
     memory, postgres,
     query::{Engine, QueryParams},
-    record::Table,
     verify::{self, Report, Subject},
     wal::{self, Quarantined},
 };
 
 pub use entrance::keys;
+use stores::{Looked, Stores};
 
 /// What a data directory of this version says of itself.
 const FORMAT: &str = "driftline-data 1\n";
@@ -49,12 +49,6 @@ const FORMAT: &str = "driftline-data 1\n";
 const LOCK: &str = "LOCK";
 /// The state database.
 const CATALOG: &str = "catalog.sqlite";
-/// By this a directory owns tables that are elsewhere.
-const IDENTITY: &str = "IDENTITY";
-/// Whose commits tables that are elsewhere may have.
-const RUNS: &str = "RUNS";
-/// Where the tables are, if not elsewhere.
-const TABLES: &str = "tables";
 
 /// An open data directory: everything but the network.
 pub struct Store {
@@ -109,14 +103,7 @@ impl Store {
         check_format(disk.as_ref(), data)?;
         let directories = Directories::create(disk.as_ref(), data)?;
         let stores = Stores::open(config, &disk).await?;
-        let mut lake = Vec::new();
-        for table in Table::ALL {
-            lake.push(LakeTable::open(&stores.home, stores.cold.as_ref(), table).await?);
-        }
-        if config.storage.url.is_some() {
-            hold_tables(disk.as_ref(), data, &mut lake).await?;
-        }
-        let lake: Vec<_> = lake.into_iter().map(Arc::new).collect();
+        let lake: Vec<_> = stores.tables(disk.as_ref(), data).await?.into_iter().map(Arc::new).collect();
         let catalog = Catalog::open(&data.join(CATALOG)).await?;
         let keys = Keys::open(&data.join(CATALOG), false).await?;
         let results = Results::open(&data.join(CATALOG)).await?;
@@ -216,18 +203,7 @@ pub async fn verify(config: &Config, content: bool) -> Result<Report> {
     let data = data.canonicalize().kind_context(Kind::NotFound, || format!("cannot find {}", data.display()))?;
     // A directory that no server ever opened has no lock to hold, and gets none.
     let _lock = if data.join(LOCK).exists() { Some(hold(File::options().read(true), &data)?) } else { None };
-    let remote = remote(config);
-    let at = |url: &String| Storage::at_read_only(url, &remote);
-    let elsewhere = config.storage.url.as_ref().map(at).transpose()?;
-    let cold = config.storage.cold_url.as_ref().map(at).transpose()?;
-    if let Ok(owner) = fs::read_to_string(data.join(IDENTITY)) {
-        for storage in elsewhere.iter().chain(&cold) {
-            storage.check_owner(owner.trim()).await?;
-        }
-    }
-    is_noted(&data, elsewhere.as_ref())?;
-    let tables = elsewhere.as_ref().map_or(TABLES, |storage| storage.root.as_str().trim_end_matches('/')).to_owned();
-    let home = elsewhere.map_or_else(|| Storage::local_read_only(&data.join(TABLES)), Ok)?;
+    let Looked { home, cold, tables } = Stores::look(config, &data).await?;
     let subject = Subject { data: &data, format: FORMAT, home: &home, cold: cold.as_ref(), tables: &tables, content };
     verify::verify(subject).await
 }
@@ -387,146 +363,6 @@ fn create_below(disk: &dyn Disk, data: &Path, name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Where the tables are.
-struct Stores {
-    home: Storage,
-    cold: Option<Storage>,
-}
-
-impl Stores {
-    async fn open(config: &Config, disk: &Arc<dyn Disk>) -> Result<Self> {
-        let (data, storage) = (&config.server.data, &config.storage);
-        let tenants_own = config.lifecycle.tenants.values().filter_map(|tenant| tenant.cold_after_days);
-        let moves = tenants_own.chain([config.lifecycle.cold_after_days]).any(|days| days > 0);
-        if moves && storage.cold_url.is_none() {
-            return Err(Error::invalid(
-                "lifecycle.cold_after_days is set, for all or for a tenant, and storage.cold_url is not: set both or \
-                 none",
-            ));
-        }
-        let remote = remote(config);
-        let at = |url: &String| Storage::at(url, &remote, Arc::clone(disk));
-        let elsewhere = storage.url.as_ref().map(at).transpose()?;
-        let cold = storage.cold_url.as_ref().map(at).transpose()?;
-        if let (Some(home), Some(cold)) = (&elsewhere, &cold)
-            && (home.root.as_str().starts_with(cold.root.as_str())
-                || cold.root.as_str().starts_with(home.root.as_str()))
-        {
-            return Err(Error::invalid("storage.url and storage.cold_url must not lie within each other"));
-        }
-        if elsewhere.is_some() || cold.is_some() {
-            let owner = identity(disk.as_ref(), data)?;
-            for storage in elsewhere.iter().chain(&cold) {
-                storage.claim(&owner).await?;
-            }
-        }
-        note_place(disk.as_ref(), data, elsewhere.as_ref())?;
-        let home = match elsewhere {
-            Some(elsewhere) => elsewhere,
-            None => Storage::local_on(&create_below(disk.as_ref(), data, TABLES)?, Arc::clone(disk))?,
-        };
-        Ok(Self { home, cold })
-    }
-
-    /// Those that are on this machine.
-    fn directories(&self) -> Vec<PathBuf> {
-        let storages = [Some(&self.home), self.cold.as_ref()].into_iter().flatten();
-        storages.filter_map(|storage| storage.root.to_file_path().ok()).collect()
-    }
-}
-
-fn remote(config: &Config) -> Remote {
-    let storage = &config.storage;
-    Remote {
-        request_timeout: Duration::from_secs(storage.request_timeout_s),
-        retry_timeout: Duration::from_secs(storage.retry_timeout_s),
-        environment: storage.environment.0.clone(),
-    }
-}
-
-/// A name of this directory's own, by which it owns tables that are elsewhere.
-fn identity(disk: &dyn Disk, data: &Path) -> Result<String> {
-    let path = data.join(IDENTITY);
-    match fs::read_to_string(&path) {
-        Ok(found) => Ok(found.trim().to_owned()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let identity = uuid::Uuid::now_v7().to_string();
-            write_durably(disk, data, IDENTITY, &identity)?;
-            Ok(identity)
-        }
-        Err(error) => Err(error).context(format!("cannot read {}", path.display())),
-    }
-}
-
-/// Takes tables that are elsewhere for one run of this directory's server, and keeps whose commits they may have.
-///
-/// # Errors
-///
-/// [`Kind::Conflict`] when the last commit is none that this directory knows: a copy of it has run.
-async fn hold_tables(disk: &dyn Disk, data: &Path, tables: &mut [LakeTable]) -> Result<()> {
-    let path = data.join(RUNS);
-    let known: Option<Runs> = match fs::read_to_string(&path) {
-        Ok(text) => Some(text.parse().context(format!("cannot read {}", path.display()))?),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error).context(format!("cannot read {}", path.display())),
-    };
-    let mut before = Vec::new();
-    for table in &*tables {
-        let Some(last) = table.last_commit().await? else { continue };
-        if !known.as_ref().is_some_and(|known| known.has(&last)) {
-            return Err(Error::new(
-                Kind::Conflict,
-                format!(
-                    "{} was committed to from a copy of {}, and both count their batches alike: start that copy, and \
-                     set this one aside",
-                    table.url(),
-                    data.display()
-                ),
-            ));
-        }
-        before.push(last);
-    }
-    let runs = Arc::new(Runs::new(Run::random(), before));
-    // Before the first commit of the run.
-    write_durably(disk, data, RUNS, &runs.to_string())?;
-    tables.iter_mut().for_each(|table| table.hold(Arc::clone(&runs)));
-    Ok(())
-}
-
-/// Remembers where the tables are: a start that looks elsewhere would show none of the rows.
-fn note_place(disk: &dyn Disk, data: &Path, elsewhere: Option<&Storage>) -> Result<()> {
-    if is_noted(data, elsewhere)? { Ok(()) } else { write_durably(disk, data, "TABLES", place_of(elsewhere)) }
-}
-
-fn place_of(elsewhere: Option<&Storage>) -> &str {
-    elsewhere.map_or(TABLES, |storage| storage.root.as_str())
-}
-
-/// Whether the directory says where its tables are, and that it is here.
-fn is_noted(data: &Path, elsewhere: Option<&Storage>) -> Result<bool> {
-    let place = place_of(elsewhere);
-    let path = data.join("TABLES");
-    let noted = match fs::read_to_string(&path) {
-        Ok(noted) => noted,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && data.join(TABLES).is_dir() => TABLES.to_owned(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error).context(format!("cannot read {}", path.display())),
-    };
-    if noted.trim() == place {
-        return Ok(true);
-    }
-    Err(Error::new(
-        Kind::Conflict,
-        format!(
-            "the tables of {} are at {}, the settings say {place}: put storage.url back, or move the tables and write \
-             their place into {}",
-            data.display(),
-            noted.trim(),
-            path.display()
-        ),
-    ))
-}
-
 /// A path that was mistyped must not become a data directory, and the rows in the right one seem gone.
 fn must_exist(data: &Path) -> Result<()> {
     backup::refuse_incomplete(data)?;
@@ -567,21 +403,11 @@ fn check_format(disk: &dyn Disk, data: &Path) -> Result<()> {
                 FORMAT.trim()
             ),
         )),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => write_durably(disk, data, "FORMAT", FORMAT),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            disk::write_durably(disk, data, "FORMAT", FORMAT).context(format!("cannot write {}", path.display()))
+        }
         Err(error) => Err(error).context(format!("cannot read {}", path.display())),
     }
-}
-
-/// Half of such a file would say something else: the name shows all of it or nothing.
-fn write_durably(disk: &dyn Disk, data: &Path, name: &str, text: &str) -> Result<()> {
-    let staging = data.join(format!("{name}.new"));
-    let written = disk.create_file(&staging).and_then(|mut file| {
-        file.write_all_at(0, text.as_bytes())?;
-        file.sync_all()?;
-        disk.rename(&staging, &data.join(name))?;
-        disk.sync_directory(data)
-    });
-    written.context(format!("cannot write {}", data.join(name).display()))
 }
 
 async fn wait(mut stopped: watch::Receiver<bool>) {

@@ -147,6 +147,16 @@ pub fn create_directory_durably(disk: &dyn Disk, parent: &Path, directory: &Path
     }
 }
 
+/// Writes a small file under a name of the directory, which shows all of it or what it showed before.
+pub fn write_durably(disk: &dyn Disk, directory: &Path, name: &str, text: &str) -> io::Result<()> {
+    let staging = directory.join(format!("{name}.new"));
+    let mut file = disk.create_file(&staging)?;
+    file.write_all_at(0, text.as_bytes())?;
+    file.sync_all()?;
+    disk.rename(&staging, &directory.join(name))?;
+    disk.sync_directory(directory)
+}
+
 /// Copies the first bytes of a file to a name that is free, and syncs them. The name lasts once its
 /// directory is synced; `UnexpectedEof` if the file is shorter.
 pub fn copy_file(disk: &dyn Disk, from: &Path, to: &Path, bytes: u64) -> io::Result<()> {

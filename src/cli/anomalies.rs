@@ -53,10 +53,12 @@ pub async fn run(args: AnomaliesArgs) -> Result<ExitCode> {
     let answer = match args.source.directory()? {
         Some(config) => {
             let store = Store::open_existing(&config, Clock::System).await?;
-            let request = AnomalyRequest::parse(parameters, store.engine.now_us())?;
-            let answer = store.engine.anomalies(&request).await?;
+            let answer = match AnomalyRequest::parse(parameters, store.engine.now_us()) {
+                Ok(request) => store.engine.anomalies(&request).await,
+                Err(error) => Err(error),
+            };
             store.close().await?;
-            serde_json::to_value(answer).context("cannot write the answer")?
+            serde_json::to_value(answer?).context("cannot write the answer")?
         }
         None => {
             let request = args.source.client()?.get(args.source.endpoint("/api/v1/anomalies")?).query(&parameters);

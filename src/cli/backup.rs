@@ -55,7 +55,10 @@ fn shown(done: &Done) -> String {
     let Done { directory, seq, rows, files, bytes, cold_files, seconds } = done;
     let cold = match cold_files {
         0 => String::new(),
-        _ => format!("{cold_files} files stay in the cold store: the copy needs them there\n"),
+        _ => format!(
+            "{cold_files} files stay in the cold store: the copy needs them there, and owns them once driftline-owner is \
+             deleted there\n"
+        ),
     };
     format!(
         "{rows} rows, through batch {seq}, in {files} files of {bytes} bytes, written in {seconds:.1} s\n{cold}\

@@ -63,7 +63,7 @@ struct RejectedLine {
         ("Content-Encoding" = Option<String>, Header, nullable = false,
             description = "How the body is packed: `gzip` (`x-gzip`), `zstd` with a window of at most 8 MiB, or `identity`"),
         ("Idempotency-Key" = Option<String>, Header, nullable = false, min_length = 1, pattern = "^[!-~]([ -~]*[!-~])?$",
-            description = "ASCII, unique to the batch: a batch whose key came in the last 24 hours                 (`ingest.receipt_hours`) is not stored again. Without it, batches whose records all have a time and an id                 of their own are told by their content"),
+            description = "ASCII, unique to the batch: a batch whose key came in the last 24 hours (`ingest.receipt_hours`) is not stored again. Without it, batches whose records all have a time and an id of their own are told by their content"),
     ),
     request_body(
         description = "Records, at most 64 MiB as sent and unpacked (`ingest.body_bytes_max`)",

@@ -11,7 +11,7 @@ use std::{
 use arrow::array::RecordBatch;
 use tokio::sync::{mpsc, oneshot};
 
-use super::receipts::{Known, Recent};
+use super::receipts::{self, Known, Recent};
 use crate::{
     buffer::{Buffer, Generation, Reservation},
     catalog::{Books, Stored},
@@ -34,6 +34,8 @@ pub struct Append {
     pub pending: Pending,
     /// Its room in the buffer.
     pub reservation: Reservation,
+    /// Batches before this time are not what it repeats, µs since the epoch.
+    pub receipts_from_us: i64,
 }
 
 /// What became of an append.
@@ -111,15 +113,14 @@ pub struct Committer {
 impl Committer {
     /// Starts the thread; a generation of so many bytes is full.
     pub fn start(writer: Writer, buffer: Arc<Buffer>, full_bytes: usize, replayed: Replayed) -> Result<Self> {
-        let Replayed { live, books, recent } = replayed;
+        let Replayed { live, books, recent, sealed } = replayed;
         let (commands, inbox) = mpsc::channel(QUEUE);
         let live = Arc::new(Mutex::new(live));
         let position = writer.position();
         let last_seq = position.next_seq - 1;
-        let state = State { books, wal_bytes: position.bytes, wal_failed: false, last_seq, sealed: 0 };
+        let state = State { books, wal_bytes: position.bytes, wal_failed: false, last_seq, sealed: sealed.len() };
         let state = Arc::new(Mutex::new(state));
         let (live_of, state_of) = (Arc::clone(&live), Arc::clone(&state));
-        let sealed = VecDeque::new();
         let worker = Worker { writer, buffer, full_bytes, recent, live: live_of, state: state_of, sealed };
         thread::Builder::new()
             .name("wal-committer".to_owned())
@@ -215,6 +216,8 @@ pub struct Replayed {
     pub books: Books,
     /// What is a duplicate.
     pub recent: Recent,
+    /// Generations that were full, the oldest first.
+    pub sealed: VecDeque<Sealed>,
 }
 
 struct Worker {
@@ -287,7 +290,8 @@ impl Worker {
         let mut repeats = Vec::new();
         for (append, reply) in group {
             let receipt = append.frame.receipt;
-            if let Some(known) = receipt.and_then(|receipt| self.recent.find(&receipt)) {
+            let since_us = append.receipts_from_us;
+            if let Some(known) = receipt.and_then(|receipt| self.recent.find(&receipt, since_us)) {
                 self.count_repeat(known, &append.frame);
                 let _ = reply.send(Ok(Appended::Known(known)));
             } else if let Some(receipt) = receipt
@@ -344,21 +348,16 @@ impl Worker {
             rows.into_iter()
                 .zip(first_seq..)
                 .map(|((frame, reservation), seq)| self.publish(seq, frame, reservation))
-                .collect()
+                .collect::<Result<_>>()
+                // The log has what nobody sees: only a restart shows it, and nothing may come after it until then.
+                .inspect_err(|_| self.writer.refuse())
         });
         (replies, written)
     }
 
     /// Makes a durable frame visible and counts it.
     fn publish(&mut self, seq: u64, frame: Frame, reservation: Reservation) -> Result<Stored> {
-        self.recent.note(seq, &frame);
-        let stored = Stored {
-            seq,
-            accepted: frame.accepted,
-            rejected: frame.rejected,
-            received_at_us: frame.received_at_us,
-            body: frame.receipt.and_then(|receipt| receipt.body),
-        };
+        let (stored, receipt) = (receipts::stored(seq, &frame), frame.receipt);
         let (accepted, rejected) = (u64::from(frame.accepted), u64::from(frame.rejected));
         let rows: Vec<_> = frame.sections.into_iter().map(|section| (section.table, section.batch)).collect();
         for (table, batch) in &rows {
@@ -372,6 +371,10 @@ impl Worker {
         state.books.accepted += accepted;
         state.books.rejected += rejected;
         drop(state);
+        // Last: what is known has to be there.
+        if let Some(receipt) = receipt {
+            self.recent.note(receipt, stored);
+        }
         if self.buffer.filling_bytes() >= self.full_bytes {
             // A commit takes several times the memory of what it commits.
             let sealed = self.seal();

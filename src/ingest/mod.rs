@@ -10,6 +10,7 @@ mod cut;
 mod receipts;
 
 use std::{
+    collections::VecDeque,
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
@@ -42,7 +43,7 @@ use crate::{
 pub use cut::Cut;
 
 use committer::{Append, Appended, Committer, Replayed, Sealed, Taken};
-use receipts::{Known, Recent, key_reused};
+use receipts::{Known, Recent, key_reused, stored};
 
 /// Sizes and times that bound ingest.
 #[derive(Debug, Clone)]
@@ -171,12 +172,15 @@ impl Ingestor {
         };
         let mut books = saved.map(|totals| totals.books).unwrap_or_default();
         let mut recent = Recent::default();
+        let mut sealed = VecDeque::new();
         let buffer = &parts.buffer;
         let committed: Vec<u64> = parts.lake.iter().map(|lake| lake.snapshot().committed_seq).collect();
         let recovered = wal::recover(parts.disk.as_ref(), wal_directory, saved_seq, |seq, frame| {
             books.accepted += u64::from(frame.accepted);
             books.rejected += u64::from(frame.rejected);
-            recent.note(seq, &frame);
+            if let Some(receipt) = frame.receipt {
+                recent.note(receipt, stored(seq, &frame));
+            }
             let mut rows = Vec::new();
             for section in frame.sections {
                 if section.table == Table::AgentLogs {
@@ -187,7 +191,16 @@ impl Ingestor {
                     rows.push((section.table, section.batch));
                 }
             }
-            buffer.push(seq, &rows, None)
+            buffer.push(seq, &rows, None)?;
+            if buffer.filling_bytes() >= settings.flush_bytes {
+                // As what comes from outside: a commit takes several times the memory of what it commits.
+                buffer.hold_unreserved();
+                sealed.extend(buffer.seal().map(|generation| {
+                    let receipts = recent.seal(generation.through_seq());
+                    Sealed { generation, receipts, books, metrics: live.totals() }
+                }));
+            }
+            Ok(())
         })?;
         // What came from the log takes room like what comes from outside, as far as there is room.
         buffer.hold_unreserved();
@@ -200,7 +213,7 @@ impl Ingestor {
         let last_seq = committed.iter().copied().fold(recovered.last_seq.max(saved_seq), u64::max);
         let resume = Resume { segments: recovered.segments, next_seq: last_seq + 1 };
         let writer = Writer::new(Arc::clone(&parts.disk), wal_directory, settings.segment_bytes_max, resume);
-        let replayed = Replayed { live, books, recent };
+        let replayed = Replayed { live, books, recent, sealed };
         let committer = Committer::start(writer, Arc::clone(buffer), settings.flush_bytes, replayed)?;
         let decoders = std::thread::available_parallelism().map_or(2, usize::from);
         Ok(Self {
@@ -255,7 +268,10 @@ impl Ingestor {
         let Prepared { frame, pending, rejects } = prepared;
         let appended = match self.saved(&frame).await? {
             Some(known) => Appended::Known(known),
-            None => self.committer.append(Append { frame, pending, reservation }).await?,
+            None => {
+                let receipts_from_us = self.receipts_from_us();
+                self.committer.append(Append { frame, pending, reservation, receipts_from_us }).await?
+            }
         };
         if self.committer.state().sealed > 0 {
             self.flush_wanted.notify_one();

@@ -29,6 +29,17 @@ impl Known {
     }
 }
 
+/// What is kept of a frame.
+pub fn stored(seq: u64, frame: &Frame) -> Stored {
+    Stored {
+        seq,
+        accepted: frame.accepted,
+        rejected: frame.rejected,
+        received_at_us: frame.received_at_us,
+        body: frame.receipt.and_then(|receipt| receipt.body),
+    }
+}
+
 /// The answer to a batch under a used key.
 pub fn key_reused(key: &str, first: &Stored) -> Error {
     let mut shown: String = key.chars().take(KEY_SHOWN_MAX).collect();
@@ -58,25 +69,17 @@ pub struct Recent {
 }
 
 impl Recent {
-    /// Remembers a frame that is durable.
-    pub fn note(&mut self, seq: u64, frame: &Frame) {
-        if let Some(receipt) = frame.receipt {
-            let stored = Stored {
-                seq,
-                accepted: frame.accepted,
-                rejected: frame.rejected,
-                received_at_us: frame.received_at_us,
-                body: receipt.body,
-            };
-            self.current.insert(receipt.identity, stored);
-        }
+    /// Remembers a batch that is durable and can be seen.
+    pub fn note(&mut self, receipt: Receipt, stored: Stored) {
+        self.current.insert(receipt.identity, stored);
     }
 
-    /// What the batch is to the one that was stored under its receipt, if there is one.
-    pub fn find(&self, receipt: &Receipt) -> Option<Known> {
+    /// What the batch is to the one that was stored under its receipt since then, if there is one.
+    pub fn find(&self, receipt: &Receipt, since_us: i64) -> Option<Known> {
         let mut generations = self.ended.iter().rev().map(|(_, receipts)| receipts);
         let stored = std::iter::once(&self.current).chain(&mut generations).find_map(|of| of.get(&receipt.identity))?;
-        Some(Known::new(*stored, receipt))
+        // Of those under one receipt the newest is found first.
+        (stored.received_at_us >= since_us).then(|| Known::new(*stored, receipt))
     }
 
     /// Starts a new generation; returns the receipts of the one that ends, with this seq.
@@ -108,14 +111,8 @@ mod tests {
             let through_seq = *seqs.end();
             let sent = seqs.count();
             for seq in through_seq + 1 - sent as u64..=through_seq {
-                let frame = Frame {
-                    received_at_us: 0,
-                    receipt: Some(receipt(seq)),
-                    accepted: 1,
-                    rejected: 0,
-                    sections: Vec::new(),
-                };
-                recent.note(seq, &frame);
+                let stored = Stored { seq, accepted: 1, rejected: 0, received_at_us: 0, body: None };
+                recent.note(receipt(seq), stored);
             }
             assert_eq!(recent.seal(through_seq).len(), sent);
         };
@@ -123,7 +120,8 @@ mod tests {
         for seqs in [1..=2, 3..=4, 5..=5, 6..=9] {
             end(&mut recent, seqs);
         }
-        let known = |recent: &Recent| (1..=9).filter(|seq| recent.find(&receipt(*seq)).is_some()).collect::<Vec<_>>();
+        let known =
+            |recent: &Recent| (1..=9).filter(|seq| recent.find(&receipt(*seq), 0).is_some()).collect::<Vec<_>>();
         assert_eq!(known(&recent), (1..=9).collect::<Vec<_>>());
         recent.saved(2);
         assert_eq!(known(&recent), (1..=9).collect::<Vec<_>>());
@@ -131,5 +129,7 @@ mod tests {
         assert_eq!(known(&recent), (3..=9).collect::<Vec<_>>());
         recent.saved(9);
         assert_eq!(known(&recent), (6..=9).collect::<Vec<_>>());
+        // Those that are kept may be too old to count.
+        assert!(recent.find(&receipt(9), 1).is_none());
     }
 }

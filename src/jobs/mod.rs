@@ -96,6 +96,9 @@ pub async fn roll_up(engine: Arc<Engine>, interval: Duration, settled: Duration,
             () = &mut stop => return,
             () = tokio::time::sleep(interval) => {}
         }
+        if let Err(error) = rollups.begin().await {
+            tracing::error!(error = error.chain(), "rollups of files that are gone stay for now");
+        }
         loop {
             let built = tokio::select! {
                 () = &mut stop => return,
@@ -110,7 +113,7 @@ pub async fn roll_up(engine: Arc<Engine>, interval: Duration, settled: Duration,
                     break;
                 }
                 Err(error) => {
-                    tracing::error!(error = error.chain(), "a rollup failed; it will be tried again");
+                    tracing::error!(error = error.chain(), "rollups are not made for now");
                     break;
                 }
             }

@@ -20,6 +20,7 @@ mod store;
 mod table;
 mod tags;
 mod transfer;
+mod turn;
 mod upkeep;
 mod verify;
 
@@ -30,8 +31,9 @@ pub use run::{LastCommit, Run, Runs};
 pub use scan::Scan;
 pub use sidecar::{Sidecar, SidecarScan, Sidecars};
 pub use sidecar_columns::SidecarColumns;
-pub use storage::{Remote, Storage};
+pub use storage::{Remote, Storage, overlap};
 pub use store::FsyncStore;
 pub use table::{DataFile, LakeTable, Snapshot, query_schema};
+pub use turn::Turn;
 pub use upkeep::Replacement;
 pub use verify::Look;

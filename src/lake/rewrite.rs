@@ -31,7 +31,7 @@ use super::{
     tags,
 };
 use crate::{
-    error::{Context, Result},
+    error::{Context, Error, Kind, Result},
     lifecycle::{TenantSet, Tier},
 };
 
@@ -127,13 +127,19 @@ impl Rewriter {
     /// Writes the files. The caller commits them, or leaves them to the next sweep.
     pub async fn rewrite(&self, lake: &LakeTable, rewrite: Rewrite<'_>, now_us: i64) -> Result<Rewritten> {
         let Some(day) = rewrite.files.first().map(|file| file.day) else { return Ok(Rewritten::default()) };
+        if rewrite.tier == Tier::Cold {
+            lake.begin_cold_change().await?;
+        }
         let rows: usize = rewrite.files.iter().filter_map(|file| file.rows).sum();
+        let all_known = rewrite.files.iter().all(|file| file.rows.is_some());
         let rows_max = rows.div_ceil(rewrite.files_max.max(1)).max(1);
         let columns = (0..lake.table().schema().fields().len()).collect();
         let mut batches = self.read(lake, rewrite.snapshot, rewrite.files, columns)?;
         let mut rewritten = Rewritten::default();
         let mut open: Option<Output> = None;
+        let mut read = 0;
         while let Some(batch) = batches.try_next().await.context(READING)? {
+            read += batch.num_rows();
             let mut batch = match rewrite.keep {
                 Some(keep) => filter_record_batch(&batch, &keep(&batch)?).context("cannot leave out rows")?,
                 None => batch,
@@ -155,6 +161,17 @@ impl Rewriter {
         }
         if let Some(output) = open {
             rewritten.take(output.finish(lake, &rewrite.removed, now_us).await?);
+        }
+        // Whatever may go: a file must not be replaced that gave less than it has.
+        if all_known && read != rows {
+            return Err(Error::new(
+                Kind::Corrupt,
+                format!(
+                    "files of {} gave {read} rows, the log says {rows}; none was replaced: stop the server and run \
+                     `driftline verify --content --data DIR`, which names what is damaged",
+                    lake.table().name()
+                ),
+            ));
         }
         Ok(rewritten)
     }

@@ -104,23 +104,23 @@ impl Storage {
     }
 
     /// Takes the tables for one data directory, by its name. Two that write to the same tables would
-    /// delete each other's files.
+    /// delete each other's files. Whether they were nobody's before.
     ///
     /// # Errors
     ///
     /// [`Kind::Conflict`] when they are another one's.
-    pub async fn claim(&self, owner: &str) -> Result<()> {
+    pub async fn claim(&self, owner: &str) -> Result<bool> {
         let path = self.path()?.join(OWNER);
         if let Some(found) = self.owner(&path).await? {
-            return self.is_ours(&found, owner);
+            return self.is_ours(&found, owner).map(|()| false);
         }
         let payload = PutPayload::from(format!("{owner}\n"));
         let Err(error) = self.store.put_opts(&path, payload, PutOptions::from(PutMode::Create)).await else {
-            return Ok(());
+            return Ok(true);
         };
         // Perhaps by ourselves: the store may have taken what it was sent and lost its answer.
         match self.owner(&path).await? {
-            Some(found) => self.is_ours(&found, owner),
+            Some(found) => self.is_ours(&found, owner).map(|()| true),
             None => Err(error).context(format!("cannot write to {}", self.root)),
         }
     }
@@ -169,9 +169,16 @@ impl Storage {
         Ok(Place { store: Arc::clone(&self.store), url, prefix })
     }
 
-    fn path(&self) -> Result<Path> {
+    pub(super) fn path(&self) -> Result<Path> {
         path_of(&self.root)
     }
+}
+
+/// Whether one directory of tables lies within the other. Local ones are as [`Storage::root`] has them.
+pub fn overlap(one: &Url, other: &Url) -> bool {
+    // One scheme goes by two names.
+    let [one, other] = [one, other].map(|url| url.as_str().replacen("s3a://", "s3://", 1));
+    one.starts_with(&other) || other.starts_with(&one)
 }
 
 impl Place {

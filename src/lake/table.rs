@@ -37,6 +37,7 @@ use super::{
     schema, statistics,
     storage::{Place, Storage},
     tags,
+    turn::Turn,
 };
 use crate::{
     error::{Context, Error, Kind, Result},
@@ -105,6 +106,8 @@ pub struct LakeTable {
     snapshot: RwLock<Arc<Snapshot>>,
     /// Whose commits it may have, where others could make some.
     pub(super) runs: Option<Arc<Runs>>,
+    /// The right to change the cold store, where others could have it too.
+    pub(super) turn: Option<Arc<Turn>>,
     /// Snapshots that were the newest once: somebody may still read from them.
     past: std::sync::Mutex<Vec<Weak<Snapshot>>>,
 }
@@ -151,6 +154,7 @@ impl LakeTable {
             writer: Mutex::new(state),
             snapshot: RwLock::new(Arc::new(snapshot)),
             runs: None,
+            turn: None,
             past: std::sync::Mutex::default(),
         })
     }

@@ -19,6 +19,7 @@ use crate::{
 impl LakeTable {
     /// Copies files to the cold store. The caller commits the copies, or leaves them to the next sweep.
     pub async fn copy_to_cold(&self, files: &[DataFile], now_us: i64) -> Result<Vec<Add>> {
+        self.begin_cold_change().await?;
         let entries = self.entries().await;
         let mut copies = Vec::with_capacity(files.len());
         for file in files {

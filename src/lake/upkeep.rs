@@ -96,10 +96,11 @@ impl LakeTable {
     /// out, or where no commit ever named them written, `grace_us` ago. Returns how many.
     pub async fn sweep(&self, now_us: i64, grace_us: i64) -> Result<usize> {
         // First, and without the lock: a store may take long to list its files, and commits must not wait for it.
-        let mut listed = list(&self.places.home, str::to_owned).await?;
-        if let Some(cold) = &self.places.cold {
-            listed.extend(list(cold, |relative| cold.absolute(relative)).await?);
-        }
+        let listed = list(&self.places.home, str::to_owned).await?;
+        let cold = match &self.places.cold {
+            Some(cold) => list(cold, |relative| cold.absolute(relative)).await?,
+            None => Vec::new(),
+        };
         let (state, snapshots) = {
             // A flush holds this from before it writes files until its commit names them. So what was listed is named
             // by now, or never will be: no two files have one name.
@@ -110,15 +111,22 @@ impl LakeTable {
         let kept: HashSet<&str> =
             snapshots.iter().flat_map(|snapshot| &snapshot.files).map(|file| file.name.as_str()).collect();
         let taken_out_us = self.taken_out(&state).await?;
-        let mut swept = 0;
-        for file in listed {
+        let is_over = |file: &Listed| {
             let since_us = taken_out_us.get(&file.name).copied().unwrap_or(file.written_us);
-            if !kept.contains(file.name.as_str()) && since_us <= now_us - grace_us {
-                file.delete().await?;
-                swept += 1;
-            }
+            !kept.contains(file.name.as_str()) && since_us <= now_us - grace_us
+        };
+        let going: Vec<_> = listed.into_iter().filter(is_over).collect();
+        let cold: Vec<_> = cold.into_iter().filter(is_over).collect();
+        for file in &going {
+            file.delete().await?;
         }
-        Ok(swept)
+        if !cold.is_empty() {
+            self.begin_cold_change().await?;
+        }
+        for file in &cold {
+            file.delete().await?;
+        }
+        Ok(going.len() + cold.len())
     }
 
     /// Deletes entries of the Delta log that are older than `before_us` and that a checkpoint replaces.

@@ -66,9 +66,9 @@
 //! # The clock
 //!
 //! Only ages decide. If the clock stands before the data, no day is old and no hour is closed, and
-//! nothing is done. If it jumps ahead, days are as old as it says, and what is past its retention by
-//! that clock is deleted; whoever sets a retention trusts the clock. If it jumps back, files that were
-//! written "later" do not settle their day until the clock has caught up; nothing is lost by that.
+//! nothing is done. If it is ahead, days are as old as it says, and what is past its retention by that clock is
+//! deleted; which clock to believe, and since when, is the caller's ([`AgeClock`](crate::clock::AgeClock)). If it is
+//! behind, files that were written "later" do not settle their day until it has caught up; nothing is lost by that.
 //!
 //! # What an executor owes
 //!

@@ -339,13 +339,7 @@ impl Maintainer {
         let rows = rows as u64;
         let loses_rows = matches!(action.work, Work::Expire { .. });
         if !loses_rows && rows != before {
-            return Err(Error::new(
-                Kind::Corrupt,
-                format!(
-                    "the files of {action} hold {rows} rows, the log says {before}: stop the server and run `driftline \
-                     verify --content --data DIR`, which names what is damaged"
-                ),
-            ));
+            return Err(Error::new(Kind::Internal, format!("the parts of {action} hold {rows} rows of {before}")));
         }
         lake.replace(Replacement { removed: files, added, rows, loses_rows }, self.ages.now_us()).await?;
         done.rewritten_bytes += bytes;

@@ -202,6 +202,11 @@ impl Writer {
         synced.map_err(|error| self.poison(error))
     }
 
+    /// Takes no more until a restart has read what the log holds.
+    pub fn refuse(&mut self) {
+        self.poisoned = true;
+    }
+
     /// After a failed fsync the kernel may have dropped the pages and marked them clean: trying
     /// again would report success for data that is gone.
     fn poison(&mut self, error: io::Error) -> Error {

@@ -173,3 +173,24 @@ async fn a_stop_waits_for_nobody_who_asks_nothing() {
         last_words(stream).await;
     }
 }
+
+/// Closed with bytes unread, TCP would reset the connection, and the answer would be lost.
+#[tokio::test]
+async fn who_still_sends_is_told_why_it_may_not() {
+    let app = TestApp::start_with(|config| config.ingest.body_bytes_max = 10_000).await;
+    let body = vec![b' '; 32 << 20];
+    for length in ["Content-Length: 33554432\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n2000000\r\n"] {
+        let mut client = connect(&app).await;
+        let head = format!("POST /api/v1/logs HTTP/1.1\r\nHost: localhost\r\n{length}");
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(&body).await.unwrap();
+        let words = last_words(&mut client).await;
+        assert!(words.starts_with("HTTP/1.1 413") && words.contains("connection: close"), "{words}");
+        assert!(words.ends_with('}'), "{words}");
+    }
+    // What was refused by its head, and is as small as this, costs no connection.
+    let mut small = connect(&app).await;
+    let head = "POST /api/v1/nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}";
+    assert!(!told(&mut small, head, "404").await.contains("connection: close"));
+    told(&mut small, HEALTH, "200 OK").await;
+}

@@ -263,7 +263,18 @@ async fn a_start_that_would_lose_sight_of_rows_is_refused() {
     };
     check(&forget, "storage.cold_url").await;
     check(&|config| config.storage.cold_url = Some("ftp://archive".to_owned()), "no store for ftp://").await;
-    check(&|config| config.storage.url = Some(elsewhere.clone()), "within each other").await;
+    let overlapping = "must not lie within";
+    check(&|config| config.storage.url = Some(elsewhere.clone()), overlapping).await;
+    // The tables of the data directory itself, around them, and below them, by whatever name.
+    let alias = archive.path().with_extension("alias");
+    std::os::unix::fs::symlink(app.data(), &alias).unwrap();
+    for place in
+        [app.data().join("tables"), app.data().join("tables/cold"), app.data().to_owned(), alias.join("tables")]
+    {
+        let url = format!("file://{}", place.display());
+        check(&|config| config.storage.cold_url = Some(url.clone()), overlapping).await;
+    }
+    std::fs::remove_file(alias).unwrap();
     let outside = tempfile::tempdir().unwrap();
     let outside = format!("file://{}", outside.path().display());
     check(&|config| config.storage.url = Some(outside.clone()), "put storage.url back").await;
@@ -321,4 +332,38 @@ async fn a_copy_of_a_directory_takes_no_commits_for_its_own() {
     assert_eq!(app.daemon.as_ref().unwrap().ingestor().flush().await.unwrap_err().kind(), Kind::Conflict);
     copy.restart().await;
     assert_eq!(copy.sql(TOTALS).await[0]["ids"], 4);
+}
+
+/// Both own the cold store, and each has a log of its own: one would delete what the other moved.
+#[tokio::test]
+async fn a_copy_of_a_directory_changes_no_cold_store_that_was_changed_since() {
+    let archive = tempfile::tempdir().unwrap();
+    let mut app = cold_app(archive.path()).await;
+    load(&app, "a", 1).await;
+    let copied = tempfile::tempdir().unwrap();
+    crate::app::copy(app.data(), &copied.path().join("data"));
+    app.clock.set(NOW_US + 40 * DAY_US);
+    maintain_all(&app).await;
+    assert!(!files(archive.path()).is_empty(), "nothing is cold");
+    let mut config = app.config.clone();
+    config.server.data = copied.path().join("data");
+    assert!(refusal(&config).await.contains("start that copy, and set this one aside"));
+
+    // A copy of the present state is as good as the first, until one of them goes on.
+    let copied = tempfile::tempdir().unwrap();
+    crate::app::copy(app.data(), &copied.path().join("data"));
+    let mut copy = app.beside(copied).await;
+    load(&copy, "b", 1).await;
+    load(&app, "b", 1).await;
+    app.clock.set(NOW_US + 80 * DAY_US);
+    maintain_all(&copy).await;
+    let of_the_copy = files(archive.path());
+    let refused = app.daemon.as_ref().unwrap().maintainer().run().await.unwrap_err();
+    assert!(refused.kind() == Kind::Conflict && refused.to_string().contains("driftline-turn"), "{refused}");
+    assert_eq!(files(archive.path()), of_the_copy);
+    copy.restart().await;
+    assert_eq!(copy.sql(TOTALS).await[0]["ids"], 2);
+    assert!(refusal(&app.config).await.contains("another driftline has"));
+    app.daemon.take().unwrap().stop().await.unwrap();
+    assert!(refusal(&app.config).await.contains("start that copy"));
 }

@@ -4,7 +4,8 @@
 //! Never looks into the data directory to judge: the store is seen as users see it.
 //!
 //! `DRIFTLINE_CRASH_KILLS` and `DRIFTLINE_CRASH_SEED` choose how often and which moments and batches. The
-//! seed fixes what is sent and the moments that are aimed at; where the server then is, is up to the machine.
+//! seed fixes what is sent and the moments that are aimed at; where the server then is, is up to the machine. A run of
+//! more kills than usual looks at all that is derived after each of them.
 
 mod audit;
 mod batch;
@@ -346,7 +347,7 @@ impl Run {
         self.tally.audits += 1;
         // Nobody else looks into it: the clients stand still.
         let mut ledger = std::mem::take(&mut *self.shared.ledger());
-        let result = audit(api, &mut ledger, expiry, self.tally.audits).await;
+        let result = audit(api, &mut ledger, expiry, self.tally.audits, self.kills > KILLS).await;
         *self.shared.ledger() = ledger;
         result
     }

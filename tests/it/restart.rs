@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use driftline::{clock::Clock, config::Config, daemon::Store, error::Kind};
 use serde_json::json;
 
-use crate::app::{TestApp, json as json_of, record};
+use crate::app::{NOW_US, TestApp, json as json_of, record};
+
+const HOUR_US: i64 = 3_600_000_000;
 
 const TOTALS: &str = "select count(*) as n, count(distinct request_id) as ids, sum(cost) as cost, max(ingest_seq) as seq from agent_logs";
 
@@ -220,4 +222,45 @@ async fn a_restart_does_not_make_room() {
     assert_eq!(answer.status(), 503);
     app.flush().await;
     app.logs(batch(sent)).await;
+}
+
+/// As much as is committed at once while the server runs, and no more: a commit takes memory of its own.
+#[tokio::test]
+async fn what_is_replayed_is_committed_in_parts() {
+    let mut app = TestApp::start_with(|config| config.buffer.flush_bytes = 64 << 20).await;
+    let mut accepted = 0;
+    for batch in 0..20 {
+        let records: String = (0..200).map(|n| record(batch, &format!("r-{batch}-{n}"), "rag", 1.0)).collect();
+        accepted += app.logs(records).await["accepted"].as_u64().unwrap();
+    }
+    app.config.buffer.flush_bytes = 256 << 10;
+    let mut app = app.crash().await;
+    app.flush().await;
+    let files = std::fs::read_dir(app.data().join("tables/agent_logs")).unwrap().flatten();
+    let days = files.filter(|entry| entry.file_name().to_string_lossy().starts_with("date="));
+    let files: usize = days.map(|day| std::fs::read_dir(day.path()).unwrap().count()).sum();
+    assert!(files > 3, "all of it was committed at once: {files} files");
+    // Cut where totals and receipts were cut as well.
+    app.restart().await;
+    let status = json_of(app.get("/api/v1/status")).await;
+    assert_eq!((&status["books"]["accepted"], &status["books"]["committed"]), (&json!(accepted), &json!(accepted)));
+    let last: String = (0..200).map(|n| record(19, &format!("r-19-{n}"), "rag", 1.0)).collect();
+    assert_eq!(app.logs(last).await["duplicate"], true);
+}
+
+/// However quiet the store is: what is in memory counts no longer than what SQLite has.
+#[tokio::test]
+async fn a_key_is_known_for_its_horizon_and_no_longer() {
+    let app = TestApp::start_with(|config| config.ingest.receipt_hours = 24).await;
+    let send = async |id: &str| {
+        let request = app.post("/api/v1/logs").header("idempotency-key", "nightly").body(record(0, id, "rag", 1.0));
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(send("monday").await, 200);
+    app.flush().await;
+    app.clock.set(NOW_US + 23 * HOUR_US);
+    assert_eq!(send("monday, again").await, 422);
+    app.clock.set(NOW_US + 25 * HOUR_US);
+    assert_eq!(send("tuesday").await, 200);
+    assert_eq!(app.sql("select count(*) as n from agent_logs").await[0]["n"], 2);
 }

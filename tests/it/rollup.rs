@@ -2,7 +2,7 @@
 //! ingest, late calls, flushes, joined files, deletions, crashes, and rollups that some files have and others
 //! lack. `DRIFTLINE_ROLLUP_HISTORIES` sets how many histories are tried, `DRIFTLINE_ROLLUP_SEED` the first.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use arrow::util::pretty::pretty_format_batches;
 use chrono::DateTime;
@@ -55,6 +55,7 @@ fn reads_calls(plan: &str) -> bool {
 /// Makes so many of the rollups that are missing.
 async fn build(app: &TestApp, files: u64) {
     let engine = app.daemon.as_ref().unwrap().engine();
+    engine.rollups().unwrap().begin().await.unwrap();
     for _ in 0..files {
         if !engine.rollups().unwrap().build_next(engine, Duration::ZERO).await.unwrap() {
             return;
@@ -626,4 +627,21 @@ async fn rollups_that_are_lost_or_of_files_that_are_gone_are_no_matter() {
     build(&app, u64::MAX).await;
     assert_eq!(count(), [0; 11]);
     check(&app, DAILY).await;
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_keeps_no_other_from_its_rollups() {
+    let app = three_days().await;
+    let is_day = |path: &PathBuf| path.to_string_lossy().contains("date=");
+    let entries = std::fs::read_dir(app.data().join("tables/agent_logs")).unwrap();
+    let mut days: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).filter(is_day).collect();
+    days.sort();
+    // The one between them is tried last or second, whichever way they go.
+    for day in [&days[0], &days[2]] {
+        for file in std::fs::read_dir(day).unwrap() {
+            std::fs::write(file.unwrap().path(), b"no Parquet").unwrap();
+        }
+    }
+    build(&app, u64::MAX).await;
+    assert_eq!(app.daemon.as_ref().unwrap().engine().rollups().unwrap().progress(), (3, 1));
 }

@@ -3,11 +3,12 @@
 
 mod answer;
 mod register;
+mod rest;
 
 use std::{convert::Infallible, future::Future, io, pin::pin, sync::Arc, time::Duration};
 
-use axum::{Router, extract::Request};
-use hyper::{body::Incoming, service::service_fn};
+use axum::{Router, body::Body, extract::Request};
+use hyper::{Version, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto::Builder,
@@ -27,6 +28,7 @@ pub use register::{Limits, Register};
 use super::Tls;
 use crate::config::ClientsConfig;
 use register::Number;
+use rest::{Taking, ToCome};
 
 /// How often it is looked who is overdue.
 const LOOKED_EVERY: Duration = Duration::from_millis(250);
@@ -173,11 +175,24 @@ impl Server {
     /// HTTP, until the client or the stop ends it.
     async fn speak(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, connection: Arc<Connection>) {
         let routes = TowerToHyperService::new(self.routes.clone());
+        let to_come = ToCome::default();
+        let stream = Taking::new(stream, to_come.clone());
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            let mut request: Request = request.map(axum::body::Body::new);
+            // Over HTTP/2 an answer ends a stream of its own, and the connection stays.
+            let watched = (request.version() < Version::HTTP_2).then(|| to_come.clone());
+            let mut request: Request = request.map(|body| match &watched {
+                Some(to_come) => to_come.watch(body),
+                None => Body::new(body),
+            });
             request.extensions_mut().insert(Arc::clone(&connection));
             let answered = hyper::service::Service::call(&routes, request);
-            async move { Ok::<_, Infallible>(answered.await.unwrap_or_else(|never| match never {})) }
+            async move {
+                let mut answer = answered.await.unwrap_or_else(|never| match never {});
+                if let Some(to_come) = watched {
+                    to_come.say(answer.headers_mut());
+                }
+                Ok::<_, Infallible>(answer)
+            }
         });
         let mut served = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
         let mut stopped = self.stopped.clone();

@@ -24,7 +24,11 @@ mod load;
 mod rewrite;
 mod source;
 
-use std::{fmt, sync::Arc};
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{Arc, Mutex},
+};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::{
@@ -60,6 +64,8 @@ pub struct Rollups {
     /// The coarsest first.
     levels: Vec<Arc<Level>>,
     answers: Arc<Answers>,
+    /// Rollups that could not be made in this round, and of which files.
+    failed: Mutex<HashSet<(String, String)>>,
 }
 
 /// One rollup and the files that have it.
@@ -96,7 +102,7 @@ impl Rollups {
             levels.push(Arc::new(Level { definition, sidecars: lake.sidecars(&kind, &columns).await? }));
         }
         levels.sort_by_key(|level| std::cmp::Reverse(level.definition.grain.us()));
-        Ok(Self { table, lake, levels, answers: Arc::new(Answers::new(held_bytes_max / 2)) })
+        Ok(Self { table, lake, levels, answers: Arc::new(Answers::new(held_bytes_max / 2)), failed: Mutex::default() })
     }
 
     fn are_of(&self, table: &StoredTable) -> bool {
