@@ -39,7 +39,7 @@ const LEAST_ONE_OF: usize = 128;
 const STEP_ONE_OF: usize = 64;
 /// The statement that has the right of way gets this part of the pool. There is one at a time, so that what the process
 /// takes beyond [`Bounds::refuse`] stays well within what is left up to its bound.
-const WAY_ONE_OF: usize = 4;
+const WAY_ONE_OF: usize = 8;
 
 /// What all statements share.
 #[derive(Debug)]
@@ -58,6 +58,8 @@ pub struct Memory {
     running: Mutex<Vec<Weak<Share>>>,
     /// A statement began.
     began: Notify,
+    /// The process is not near its bound, or not any more.
+    room: Notify,
 }
 
 /// Bounds of the process's resident memory, bytes.
@@ -83,7 +85,7 @@ pub struct Share {
     reserved: AtomicUsize,
     stopped: AtomicBool,
     stop: Notify,
-    /// Whether it was refused something because the process was near its bound.
+    /// Whether something was refused because the process was near its bound.
     refused: AtomicBool,
     /// Whether it has the right of way.
     is_favoured: AtomicBool,
@@ -109,6 +111,7 @@ impl Memory {
             resident: AtomicUsize::new(0),
             running: Mutex::default(),
             began: Notify::new(),
+            room: Notify::new(),
         })
     }
 
@@ -137,6 +140,9 @@ impl Memory {
             }
             let Some(bytes) = resident() else { return };
             self.resident.store(bytes, Ordering::Relaxed);
+            if !self.is_full() {
+                self.room.notify_waiters();
+            }
             let stopped = bytes > self.bounds.stop && self.stop_largest(bytes);
             sleep(if stopped { GIVE_BACK } else { LOOK }).await;
         }
@@ -184,9 +190,26 @@ impl Share {
         Way { share: self, _held: held }
     }
 
-    /// Whether it was ever refused something because the process was near its bound.
-    pub fn was_refused(&self) -> bool {
-        self.refused.load(Ordering::Relaxed)
+    /// Ends when the process is not near its bound any more.
+    pub async fn room(&self) {
+        loop {
+            let room = self.memory.room.notified();
+            if !self.memory.is_full() {
+                return;
+            }
+            room.await;
+        }
+    }
+
+    /// Whether it was refused something, or stopped, because the process was near its bound.
+    pub fn was_in_the_way(&self) -> bool {
+        self.refused.load(Ordering::Relaxed) || self.is_stopped()
+    }
+
+    /// It holds nothing, and begins anew.
+    pub fn begin_again(&self) {
+        self.refused.store(false, Ordering::Relaxed);
+        self.stopped.store(false, Ordering::Relaxed);
     }
 
     fn is_stopped(&self) -> bool {
@@ -281,9 +304,9 @@ mod tests {
         assert_eq!((one.reserved(), other.reserved()), (60, 0));
         assert!(reserve(&other, 50).is_err());
         memory.resident.store(801, Ordering::Relaxed);
-        assert!(!one.was_refused());
+        assert!(!one.was_in_the_way());
         assert!(reserve(&one, 1).unwrap_err().to_string().contains("memory.bytes_max"));
-        assert!(one.was_refused() && !other.was_refused());
+        assert!(one.was_in_the_way() && !other.was_in_the_way());
         // A thirty-second of 100 is 3, and no more.
         let small = reserve(&other, 2).unwrap();
         assert!(reserve(&other, 2).is_err());
@@ -315,16 +338,16 @@ mod tests {
         let memory = Memory::new(1280, BOUNDS);
         let (one, other) = (memory.share(), memory.share());
         memory.resident.store(801, Ordering::Relaxed);
-        assert!(reserve(&one, 320).is_err());
+        assert!(reserve(&one, 160).is_err());
         let way = one.right_of_way().await;
         assert!(other.right_of_way().now_or_never().is_none());
-        drop(reserve(&one, 320).unwrap());
-        assert!(reserve(&one, 321).is_err());
-        assert!(reserve(&other, 320).is_err());
+        drop(reserve(&one, 160).unwrap());
+        assert!(reserve(&one, 161).is_err());
+        assert!(reserve(&other, 160).is_err());
         drop(way);
-        assert!(reserve(&one, 320).is_err());
+        assert!(reserve(&one, 160).is_err());
         let _way = other.right_of_way().now_or_never().unwrap();
-        reserve(&other, 320).unwrap();
+        reserve(&other, 160).unwrap();
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! Statements that run. They have threads of their own: what computes for long without a pause keeps no
 //! request and no commit waiting. A statement runs until its time is up, whether or not somebody reads what it
-//! answers; then all that it holds is given back. One that was refused memory because the process was near its bound
-//! runs once more with the right of way, if nobody has seen any of its rows.
+//! answers; then all that it holds is given back. One that was refused memory, or stopped, because the process was near
+//! its bound runs again with the right of way, if nobody has seen any of its rows.
 
 use std::{sync::Arc, thread::available_parallelism, time::Duration};
 
@@ -36,7 +36,9 @@ use crate::error::{Context, Error, Kind, Result};
 const WAITING: usize = 1;
 /// Rows that are handed out at a time: as text they are about a megabyte, and as such wait for slow readers.
 const PART_ROWS: usize = 1024;
-/// How long a statement that was refused memory waits for those before it that were as well.
+/// How often a statement runs again that was in the way.
+const AGAIN_MAX: usize = 2;
+/// How long it waits for those before it that were as well, and then for room: a burst of ingest is over by then.
 const WAY_WAIT: Duration = Duration::from_secs(5);
 
 /// The threads of statements.
@@ -108,13 +110,18 @@ impl Workers {
             }
             let answered = async {
                 let Some(mut refused) = pump(stream, &share, &sender).await else { return };
-                if let Ok(_way) = timeout_at(Instant::now() + WAY_WAIT, share.right_of_way()).await {
-                    match start(&state, &plan).await {
-                        Ok(stream) => match pump(stream, &share, &sender).await {
-                            Some(again) => refused = again,
-                            None => return,
-                        },
-                        Err(error) => refused = error,
+                let soon = || Instant::now() + WAY_WAIT;
+                if let Ok(_way) = timeout_at(soon(), share.right_of_way()).await {
+                    for _ in 0..AGAIN_MAX {
+                        // With the right of way it may do without.
+                        let _ = timeout_at(soon(), share.room()).await;
+                        share.begin_again();
+                        let again = match start(&state, &plan).await {
+                            Ok(stream) => pump(stream, &share, &sender).await,
+                            Err(error) => Some(error),
+                        };
+                        let Some(again) = again else { return };
+                        refused = again;
                     }
                 }
                 let _ = sender.send(Err(refused)).await;
@@ -154,7 +161,7 @@ async fn start(state: &SessionState, plan: &LogicalPlan) -> Result<SendableRecor
     execute_stream(plan, state.task_ctx()).map_err(wrong)
 }
 
-/// Hands out what the statement answers. Returns why it ended where it was refused memory before it had any rows.
+/// Hands out what the statement answers. Returns why it ended where it was in the way before it had any rows.
 async fn pump(
     mut stream: SendableRecordBatchStream,
     share: &Share,
@@ -171,7 +178,7 @@ async fn pump(
             // What it held is free before anybody hears of its end.
             drop(stream);
             return match next {
-                Err(error) if !is_seen && error.kind() == Kind::Exhausted && share.was_refused() => Some(error),
+                Err(error) if !is_seen && error.kind() == Kind::Exhausted && share.was_in_the_way() => Some(error),
                 next => {
                     let _ = sender.send(next).await;
                     None
@@ -273,6 +280,8 @@ fn broken() -> Error {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use datafusion::{
         execution::{context::SessionContext, memory_pool::MemoryPool, runtime_env::RuntimeEnvBuilder},
         prelude::SessionConfig,
@@ -316,8 +325,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_refused_memory_runs_again_with_the_right_of_way() {
-        let answered = pairs(|_| 801).await.unwrap();
-        assert_eq!(answered.iter().map(RecordBatch::num_rows).sum::<usize>(), 1);
+    async fn what_was_in_the_way_runs_again() {
+        for (at_first, then) in [(801, 800), (901, 800)] {
+            let was_seen = AtomicBool::new(false);
+            let resident = |share: &Share| {
+                let in_the_way = was_seen.fetch_or(share.was_in_the_way(), Ordering::Relaxed);
+                if in_the_way { then } else { at_first }
+            };
+            let answered = pairs(resident).await.unwrap();
+            assert_eq!(answered.iter().map(RecordBatch::num_rows).sum::<usize>(), 1);
+            assert!(was_seen.into_inner(), "it was never in the way");
+        }
     }
 }
