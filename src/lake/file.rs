@@ -18,6 +18,7 @@ use parquet::{
     schema::types::ColumnPath,
 };
 
+use super::tags::LongColumns;
 use crate::{
     error::{Context, Result},
     lifecycle::Tier,
@@ -114,6 +115,25 @@ pub fn encode(table: Table, rows: &RecordBatch) -> Result<Encoded> {
     }
     let metadata = writer.close().context("cannot end a Parquet file")?;
     Ok(Encoded { bytes, metadata: Arc::new(metadata), rows: rows.num_rows() })
+}
+
+/// The columns of which as many rows as readers decode at once are too many bytes, and the bytes of a row there.
+pub fn long_columns(metadata: &ParquetMetaData) -> LongColumns {
+    let mut long = LongColumns::new();
+    for group in metadata.row_groups() {
+        for column in group.columns() {
+            // Text that repeats is short in the file, and as long as ever in memory.
+            let plain = column.unencoded_byte_array_data_bytes().unwrap_or_default().max(column.uncompressed_size());
+            let bytes = usize::try_from(plain / group.num_rows().max(1)).unwrap_or_default();
+            if bytes > BATCH_BYTES / BATCH_ROWS
+                && let Some(name) = column.column_path().parts().first()
+            {
+                let most = long.entry(name.clone()).or_default();
+                *most = bytes.max(*most);
+            }
+        }
+    }
+    long
 }
 
 /// Rows that are written in one go.
@@ -320,6 +340,10 @@ mod tests {
             assert_eq!(encoded.rows, rows.num_rows());
             let groups: Vec<_> = encoded.metadata.row_groups().iter().map(|group| group.num_rows() as usize).collect();
             assert_eq!(groups.iter().sum::<usize>(), rows.num_rows());
+            let is_long = expected.iter().any(|part| part.1);
+            let long = long_columns(&encoded.metadata);
+            assert_eq!(long.keys().collect::<Vec<_>>(), if is_long { vec![col::ATTRIBUTES] } else { Vec::new() });
+            assert!(long.values().all(|bytes| *bytes > 4_096), "{long:?}");
             let heavy = |rows: &usize| expected.contains(&(*rows, true));
             assert_eq!(groups.iter().filter(|rows| heavy(rows)).count(), expected.iter().filter(|part| part.1).count());
         };

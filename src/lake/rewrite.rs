@@ -249,7 +249,7 @@ impl Output {
         let bytes = self.writer.bytes_written();
         let file = NewFile { name: self.name, day: self.day, bytes, stats, now_us };
         let mut add = lake.add(file)?;
-        add.tags = Some(tags::write(self.tier, removed));
+        add.tags = Some(tags::write(self.tier, removed, &file::long_columns(&metadata)));
         Ok((add, self.rows))
     }
 }

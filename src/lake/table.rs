@@ -36,7 +36,7 @@ use super::{
     run::Runs,
     schema, statistics,
     storage::{Place, Storage},
-    tags,
+    tags::{self, LongColumns, Said},
     turn::Turn,
 };
 use crate::{
@@ -80,6 +80,8 @@ pub struct DataFile {
     pub tier: Tier,
     /// Whose rows were taken out of it.
     pub removed: TenantSet,
+    /// Its columns of long texts, and the plain bytes of a row there.
+    pub long: LongColumns,
     /// Exact bounds of the leading columns, in the order of [`query_schema`].
     pub statistics: Arc<Statistics>,
 }
@@ -292,12 +294,13 @@ impl LakeTable {
         let path = home.path_of(&name);
         let bytes = encoded.bytes.len();
         let stats = statistics::to_delta(&encoded.metadata, self.table.schema(), encoded.rows);
+        let tags = tags::of_hot(&file::long_columns(&encoded.metadata));
         put(home.store.as_ref(), &path, encoded.bytes.into()).await.map_err(|error| {
             let full = error_chain(&error).any(|text| text.contains("os error 28") || text.contains("os error 122"));
             let kind = if full { Kind::Busy } else { Kind::Internal };
             Error::new(kind, format!("cannot write the data file {path}")).with_source(error)
         })?;
-        self.add(NewFile { name, day, bytes, stats, now_us })
+        Ok(Add { tags, ..self.add(NewFile { name, day, bytes, stats, now_us })? })
     }
 
     /// A name that no file has.
@@ -492,9 +495,9 @@ pub(super) async fn read_snapshot(
         let written_us = view.modification_time().saturating_mul(1_000);
         #[allow(deprecated)] // the only way to a file's tags
         let tags = view.add_action().tags.unwrap_or_default();
-        let (tier, removed) = tags::read(&tags);
+        let Said { tier, removed, long } = tags::read(&tags);
         let name = relative.into_owned();
-        files.push(DataFile { name, store, path, bytes, rows, day, written_us, tier, removed, statistics });
+        files.push(DataFile { name, store, path, bytes, rows, day, written_us, tier, removed, long, statistics });
     }
     files.sort_by(|a, b| (a.day, &a.path).cmp(&(b.day, &b.path)));
     Ok(Snapshot { version: state.version(), committed_seq, deleted_rows, files })

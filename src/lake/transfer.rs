@@ -32,7 +32,7 @@ impl LakeTable {
             copies.push(Add {
                 path: self.places.name_of(Tier::Cold, &file.name)?,
                 modification_time: now_us / 1_000,
-                tags: Some(tags::write(Tier::Cold, &file.removed)),
+                tags: Some(tags::write(Tier::Cold, &file.removed, &file.long)),
                 ..entry.clone()
             });
         }

@@ -128,9 +128,10 @@ pub struct FileInfo {
 }
 
 /// How a file is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Tier {
     /// As ingest or a merge wrote it: cheap to write.
+    #[default]
     Hot,
     /// Compressed harder.
     Warm,

@@ -32,7 +32,7 @@ use super::{
     memory::{Bounds, Memory},
     options::Options,
     planned::Planned,
-    provider::StoredTable,
+    provider::{LongestRow, StoredTable},
     results::ResultTables,
     rollup::{Rollups, UseRollups, load as load_rollups},
     running::{Rows, Statement, Workers},
@@ -449,6 +449,7 @@ impl Engine {
             .map_err(|error| from_engine("cannot set up the statement", error))?;
         let mut state = SessionStateBuilder::new_from_existing(state).with_runtime_env(runtime).build();
         state.config_mut().options_mut().extensions.insert(options);
+        state.config_mut().set_extension(Arc::new(LongestRow::default()));
         let Settings { timeout, rows_max, .. } = self.shared.settings;
         let timeout = within.map_or(timeout, |within| within.min(timeout));
         self.shared.workers.run(Statement { plan, state, share, turn, timeout, rows_max }).await

@@ -25,8 +25,10 @@ use tokio::{
 
 /// How often resident memory is looked at while statements run.
 const LOOK: Duration = Duration::from_millis(20);
-/// How long a stopped statement has to give back what it held, before another is stopped.
-const GIVE_BACK: Duration = Duration::from_millis(500);
+/// For so many looks, half a second, a stopped statement has to give back what it held, before another is stopped.
+const GIVE_BACK_LOOKS: usize = 25;
+/// Unless resident memory grows by this part of the way from [`Bounds::refuse`] to [`Bounds::stop`] meanwhile.
+const GROWTH_ONE_OF: usize = 8;
 
 /// Each statement gets this part of the pool however near to its bound the process is: one question of a
 /// dashboard takes a few MiB, and must be answered just when ingest is at its fullest.
@@ -134,6 +136,7 @@ impl Memory {
 
     /// Looks at resident memory while statements run, as long as `resident` says it, bytes.
     pub async fn watch(&self, resident: impl Fn() -> Option<usize>) {
+        let (mut looks_left, mut bytes_then) = (0, 0);
         loop {
             if !self.is_running() {
                 self.began.notified().await;
@@ -143,8 +146,14 @@ impl Memory {
             if !self.is_full() {
                 self.room.notify_waiters();
             }
-            let stopped = bytes > self.bounds.stop && self.stop_largest(bytes);
-            sleep(if stopped { GIVE_BACK } else { LOOK }).await;
+            // What the last one that was stopped gives back is on its way, unless the others take more meanwhile.
+            let grows = bytes > bytes_then + (self.bounds.stop - self.bounds.refuse) / GROWTH_ONE_OF;
+            let is_due = bytes > self.bounds.stop && (looks_left == 0 || grows);
+            if is_due && self.stop_largest(bytes) {
+                (looks_left, bytes_then) = (GIVE_BACK_LOOKS, bytes);
+            }
+            looks_left = looks_left.saturating_sub(1);
+            sleep(LOOK).await;
         }
     }
 
@@ -348,6 +357,22 @@ mod tests {
         assert!(reserve(&one, 160).is_err());
         let _way = other.right_of_way().now_or_never().unwrap();
         reserve(&other, 160).unwrap();
+    }
+
+    #[tokio::test]
+    async fn more_are_stopped_at_once_where_the_rest_takes_more() {
+        let memory = Memory::new(100, BOUNDS);
+        let (small, large) = (memory.share(), memory.share());
+        let _held = (reserve(&small, 10).unwrap(), reserve(&large, 20).unwrap());
+        let looks = AtomicUsize::new(0);
+        let resident = || match looks.fetch_add(1, Ordering::Relaxed) {
+            0 => Some(901),
+            1..4 => Some(912),
+            4 => Some(914),
+            _ => None,
+        };
+        memory.watch(resident).await;
+        assert!(large.is_stopped() && small.is_stopped());
     }
 
     #[tokio::test]

@@ -4,7 +4,13 @@
 //! The files mark times as UTC; the table shows them without a zone, which is UTC by definition. The
 //! reader reinterprets, no value changes: grouping zoned times by hour costs several times the query.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use arrow::{
     array::{BooleanArray, RecordBatch},
@@ -27,6 +33,22 @@ use crate::{
     lake::{DataFile, LakeTable, Scan, Snapshot, query_schema},
     record::{Table, col},
 };
+
+/// Plain bytes of the longest rows that a statement's scans read, as far as files hold long texts; 0 where none does.
+/// An extension of the statement's session.
+#[derive(Debug, Default)]
+pub struct LongestRow(AtomicUsize);
+
+impl LongestRow {
+    fn note(&self, bytes: usize) {
+        self.0.fetch_max(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of the rows that were noted.
+    pub fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// One stored table, as far as a scope sees it.
 pub struct StoredTable {
@@ -161,6 +183,16 @@ impl TableRows {
             _ => files,
         };
         let mut parts: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
+        if let Some(longest) = state.config().get_extension::<LongestRow>() {
+            let is_read = |name: &str| {
+                let position = self.schema.index_of(name).ok();
+                projection.is_none_or(|read| position.is_some_and(|position| read.contains(&position)))
+            };
+            let of_file = |file: &DataFile| {
+                file.long.iter().filter(|(name, _)| is_read(name)).map(|(_, bytes)| *bytes).sum::<usize>()
+            };
+            longest.note(files.iter().map(of_file).max().unwrap_or_default());
+        }
         if !files.is_empty() {
             let scan = Scan {
                 table: self.table,

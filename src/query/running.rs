@@ -27,6 +27,7 @@ use tokio::{
 use super::{
     error::{from_engine, from_planning},
     memory::Share,
+    provider::LongestRow,
     turns::Turn,
     write::TIMESTAMP_FORMAT,
 };
@@ -36,6 +37,10 @@ use crate::error::{Context, Error, Kind, Result};
 const WAITING: usize = 1;
 /// Rows that are handed out at a time: as text they are about a megabyte, and as such wait for slow readers.
 const PART_ROWS: usize = 1024;
+/// What a batch of long rows may hold.
+const BATCH_BYTES: usize = 32 << 20;
+/// The least rows of a batch: below, the work for each batch is more than that for its rows.
+const BATCH_ROWS_MIN: usize = 64;
 /// How often a statement runs again that was in the way.
 const AGAIN_MAX: usize = 2;
 /// How long it waits for those before it that were as well, and then for room: a burst of ingest is over by then.
@@ -155,10 +160,23 @@ impl Drop for Workers {
 }
 
 async fn start(state: &SessionState, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
-    let wrong = |error| from_engine("cannot run the statement", error);
-    let plan = state.create_physical_plan(plan).await;
-    let plan = plan.map_err(|error| from_planning("cannot plan the statement", error))?;
-    execute_stream(plan, state.task_ctx()).map_err(wrong)
+    let planned = async |state: &SessionState| {
+        let planned = state.create_physical_plan(plan).await;
+        planned.map_err(|error| from_planning("cannot plan the statement", error))
+    };
+    let run = |planned, state: &SessionState| {
+        execute_stream(planned, state.task_ctx()).map_err(|error| from_engine("cannot run the statement", error))
+    };
+    let first = planned(state).await?;
+    let longest = state.config().get_extension::<LongestRow>().map_or(0, |longest| longest.bytes());
+    let rows = BATCH_BYTES.checked_div(longest).map_or(usize::MAX, |rows| rows.max(BATCH_ROWS_MIN));
+    if rows >= state.config().batch_size() {
+        return run(first, state);
+    }
+    // Operators hold batches of so many rows, however long these are. What the scans read is known only now.
+    let mut state = state.clone();
+    *state.config_mut() = state.config().clone().with_batch_size(rows);
+    run(planned(&state).await?, &state)
 }
 
 /// Hands out what the statement answers. Returns why it ended where it was in the way before it had any rows.

@@ -1,6 +1,7 @@
 //! SQL over HTTP: formats, parameters, what is refused, bounds.
 
-use arrow::ipc::reader::StreamReader;
+use arrow::{array::RecordBatch, ipc::reader::StreamReader};
+use driftline::query::QueryParams;
 use serde_json::{Value, json};
 
 use crate::app::{TestApp, failure, json as json_of, record};
@@ -242,4 +243,25 @@ async fn views_unnest_and_sum_up() {
         assert_eq!(app.sql(checks).await, json!([{"pii": "no_pii", "attributes": null}]));
         app.flush().await;
     }
+}
+
+/// Operators hold a batch at least, however long its rows are.
+#[tokio::test]
+async fn batches_of_long_rows_have_few_of_them() {
+    let app = TestApp::start().await;
+    let text = "y".repeat(100_000);
+    let records = (0..400).map(|n| format!("{{\"request_id\":\"r-{n:03}\",\"text\":\"{text}\"}}\n"));
+    app.logs(records.collect::<String>()).await;
+    app.flush().await;
+    let most = async |columns: &str| {
+        let statement = format!("select {columns} from agent_logs order by request_id desc");
+        let engine = app.daemon.as_ref().unwrap().engine();
+        let batches = engine.sql(&statement, QueryParams::None).await.unwrap().collect().await.unwrap();
+        let rows: Vec<usize> = batches.iter().map(RecordBatch::num_rows).collect();
+        assert_eq!(rows.iter().sum::<usize>(), 400);
+        rows.into_iter().max().unwrap()
+    };
+    assert_eq!(most("request_id").await, 400);
+    let long = most("request_id, attributes").await;
+    assert!((64..400).contains(&long), "{long} rows in a batch");
 }
