@@ -178,7 +178,7 @@ async fn a_tenant_is_judged_by_its_own() {
         assert_eq!(status, 200, "{path}: {of_alpha}");
         assert!(!of_alpha.contains("beta"), "{path}: {of_alpha}");
         let (_, of_all) = said(two.app.get(&path).bearer_auth(&two.admin)).await;
-        assert_eq!(of_all.contains("alpha") && of_all.contains("beta"), is_named, "{path}: {of_all}");
+        assert!(!is_named || of_all.contains("alpha") && of_all.contains("beta"), "{path}: {of_all}");
         // Where nobody is named, the figures say whose they are: as if nobody else were there.
         if !is_named && !path.contains("backtest") {
             let own = two.app.get(&path).query(&[("tenant_id", "alpha")]).bearer_auth(&two.admin);
