@@ -485,11 +485,21 @@ def check_card(claims, asker, calls):
                  f"{len(returns)} agents" + "".join(wrong[:2]))
 
 
+def total_tokens(call):
+    """As sent, else of the parts where both are."""
+    if call["total_tokens"] is not None:
+        return call["total_tokens"]
+    parts = call["prompt_tokens"], call["completion_tokens"]
+    return None if None in parts else sum(parts)
+
+
 def check_coverage(claims, asker, calls, begin, end):
     coverage = asker.ask("/api/v1/coverage", **{"from": begin.isoformat(), "to": end.isoformat()})
     within = [call for call in calls if begin <= call.time < end]
     derived = {"cost": lambda call: call.cost, "hallucination_probability": lambda call: call.hallucination,
                "groundedness": lambda call: call.groundedness, "tool_calls": lambda call: call.tools or None,
+               "total_tokens": total_tokens,
+               "relevance": lambda call: (call["quality_scores"] or {}).get("relevance"),
                "task_value_usd": lambda call: TASK_VALUES.get(call.agent)}
     wrong, fields = [], 0
     for agent in coverage["agents"]:

@@ -85,6 +85,9 @@ pub struct ServerConfig {
     /// `DRIFTLINE_SERVER_ALLOW_ANONYMOUS_NETWORK`: listens beyond loopback although there are no keys: whoever
     /// reaches the port may do all.
     pub allow_anonymous_network: bool,
+    /// `DRIFTLINE_SERVER_HOSTS`: names of this server, parted by commas, by which it may be asked while there are no
+    /// keys; loopback's names and addresses need not be named.
+    pub hosts: String,
     /// `DRIFTLINE_SERVER_TLS_CERT`: the certificate with its chain, PEM; TLS where it is given.
     pub tls_cert: Option<PathBuf>,
     /// `DRIFTLINE_SERVER_TLS_KEY`: its private key, PEM.
@@ -100,11 +103,19 @@ impl Default for ServerConfig {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7717)),
             allow_anonymous_network: false,
+            hosts: String::new(),
             tls_cert: None,
             tls_key: None,
             data: PathBuf::from("driftline-data"),
             shutdown_grace_s: 10,
         }
+    }
+}
+
+impl ServerConfig {
+    /// Each of [`Self::hosts`].
+    pub fn host_names(&self) -> impl Iterator<Item = &str> {
+        self.hosts.split(',').map(str::trim).filter(|name| !name.is_empty())
     }
 }
 

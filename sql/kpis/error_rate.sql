@@ -17,15 +17,15 @@
 -- column: key text -- agent, tenant or model, null where the calls name none; all for `by` = all
 -- column: value ratio -- numerator / denominator
 -- column: samples count -- all calls
--- column: numerator count -- calls that carry an error, or an HTTP status of 400 or more
+-- column: numerator count -- calls that failed
 -- column: denominator count -- all calls
 
 select
   date_trunc($grain, timestamp) as window_start,
   case $by when 'agent' then agent_id when 'tenant' then tenant_id when 'model' then model else 'all' end as key,
-  cast(count(*) filter (where is_error or http_status >= 400) as double) / nullif(count(*), 0) as value,
+  cast(count(*) filter (where is_error) as double) / nullif(count(*), 0) as value,
   count(*) as samples,
-  count(*) filter (where is_error or http_status >= 400) as numerator,
+  count(*) filter (where is_error) as numerator,
   count(*) as denominator
 from agent_logs
 where timestamp >= $from

@@ -5,6 +5,7 @@
 -- target: > 0.85
 -- alert: < 0.7
 -- needs: groundedness
+-- scale: 0 to 1
 -- param: from timestamp = today-6d -- start of the range, inclusive
 -- param: to timestamp = now -- end of the range, exclusive
 -- param: grain text(hour|day|month) = day -- length of a window, UTC
@@ -16,12 +17,14 @@
 -- column: key text -- agent, tenant or model, null where the calls name none; all for `by` = all
 -- column: value ratio -- mean groundedness
 -- column: samples count -- calls that report groundedness
+-- column: outside count -- those of them that are below 0 or above 1
 
 select
   date_trunc($grain, timestamp) as window_start,
   case $by when 'agent' then agent_id when 'tenant' then tenant_id when 'model' then model else 'all' end as key,
   avg(groundedness) as value,
-  count(groundedness) as samples
+  count(groundedness) as samples,
+  count(*) filter (where groundedness not between 0 and 1) as outside
 from agent_logs
 where timestamp >= $from
   and timestamp < $to

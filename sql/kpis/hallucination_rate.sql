@@ -6,6 +6,7 @@
 -- alert: > 0.1
 -- tiers: < 0.1, < 0.03, < 0.01
 -- needs: hallucination_probability
+-- scale: 0 to 1
 -- param: from timestamp = today-6d -- start of the range, inclusive
 -- param: to timestamp = now -- end of the range, exclusive
 -- param: grain text(hour|day|month) = day -- length of a window, UTC
@@ -17,12 +18,14 @@
 -- column: key text -- agent, tenant or model, null where the calls name none; all for `by` = all
 -- column: value ratio -- mean hallucination_probability, which is the expected share
 -- column: samples count -- calls that report hallucination_probability
+-- column: outside count -- those of them that are below 0 or above 1
 
 select
   date_trunc($grain, timestamp) as window_start,
   case $by when 'agent' then agent_id when 'tenant' then tenant_id when 'model' then model else 'all' end as key,
   avg(hallucination_probability) as value,
-  count(hallucination_probability) as samples
+  count(hallucination_probability) as samples,
+  count(*) filter (where hallucination_probability not between 0 and 1) as outside
 from agent_logs
 where timestamp >= $from
   and timestamp < $to

@@ -15,8 +15,8 @@
 -- column: difference_usd USD -- computed less reported, over the calls that have both
 -- column: calls_compared count -- calls that have both
 -- column: total_tokens tokens -- tokens sent and answered
--- column: errors count -- calls that carry an error
--- column: error_cost_usd USD -- spent on calls that carry an error
+-- column: errors count -- calls that failed
+-- column: error_cost_usd USD -- spent on calls that failed
 
 select
   count(*) as calls,

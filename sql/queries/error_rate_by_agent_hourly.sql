@@ -8,7 +8,7 @@
 -- column: hour time -- start of the hour, UTC
 -- column: agent_id text -- agent, null where the calls name none
 -- column: calls count -- calls the rate is made of
--- column: errors count -- calls that carry an error or an error type
+-- column: errors count -- calls that failed
 -- column: error_rate ratio -- errors / calls, 0 to 1
 
 select

@@ -12,8 +12,8 @@
 -- column: tenant_id text -- customer the calls were made for
 -- column: agent_id text -- agent that made them
 -- column: session_id text -- conversation they belong to
--- column: calls count -- length of the run: calls one after the other that are retries or carry an error
--- column: errors count -- those that carry an error
+-- column: calls count -- length of the run: calls one after the other that are retries or failed
+-- column: errors count -- those that failed
 -- column: retry_count_max count -- most tries before one of them
 -- column: total_tokens tokens -- tokens sent and answered by the run
 -- column: cost_usd USD -- cost of the run, reported or computed

@@ -13,7 +13,7 @@
 -- column: started_at time -- first call in the range, UTC
 -- column: ended_at time -- last call in the range, UTC
 -- column: calls count -- calls in the range
--- column: errors count -- calls that carry an error
+-- column: errors count -- calls that failed
 -- column: total_tokens tokens -- tokens sent and answered
 -- column: cost_usd USD -- reported cost, else computed by the price list
 -- column: calls_without_cost count -- calls of which no cost is known, absent from cost_usd

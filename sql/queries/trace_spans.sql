@@ -29,7 +29,7 @@
 -- column: guardrail_status text -- passed, blocked or escalated
 -- column: finish_reason text -- why the model stopped
 -- column: hallucination_probability ratio -- 0 to 1
--- column: is_error flag -- the call carries an error
+-- column: is_error flag -- the call failed
 -- column: error_type text -- class of the error, null where the call went well
 -- column: error text -- error message, null where the call went well
 -- column: http_status code -- HTTP status of the provider's answer

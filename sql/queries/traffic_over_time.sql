@@ -10,7 +10,7 @@
 -- column: time time -- start of the bucket, UTC
 -- column: key text -- agent, tenant or model, null where the calls name none; all for `by` = all
 -- column: calls count -- all calls
--- column: errors count -- calls that carry an error
+-- column: errors count -- calls that failed
 -- column: error_rate ratio -- errors / calls
 -- column: timeouts count -- calls that ran out of time
 -- column: rate_limited count -- calls that were refused because there were too many

@@ -49,7 +49,7 @@ calls as (
       when 'task_completion' then cast(cast(task_completed as int) as double)
       when 'escalation_rate' then cast(cast(escalated as int) as double)
       when 'guardrail_block_rate' then cast(cast(guardrail_status = 'blocked' as int) as double)
-      when 'error_rate' then cast(cast(is_error or coalesce(http_status >= 400, false) as int) as double)
+      when 'error_rate' then cast(cast(is_error as int) as double)
       when 'timeout_rate' then cast(cast(is_timeout as int) as double)
       when 'context_overflow_rate' then cast(cast(is_context_overflow as int) as double)
       when 'availability' then cast(cast(not is_unavailable as int) as double)

@@ -17,7 +17,7 @@
 -- column: cost USD -- reported cost, else computed by the price list
 -- column: latency_ms ms -- time to the full answer
 -- column: retry_count count -- tries before this one
--- column: is_error flag -- the call carries an error
+-- column: is_error flag -- the call failed
 -- column: finish_reason text -- why the model stopped
 
 select

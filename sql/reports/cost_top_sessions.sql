@@ -8,7 +8,7 @@
 -- column: tenant_id text -- customer the conversation belongs to
 -- column: agent_id text -- one agent of the conversation, the first by name
 -- column: calls count -- calls on the day
--- column: errors count -- calls that carry an error
+-- column: errors count -- calls that failed
 -- column: total_tokens tokens -- tokens sent and answered
 -- column: cost USD -- reported cost, else computed by the price list
 -- column: calls_without_cost count -- calls of which no cost is known, absent from cost

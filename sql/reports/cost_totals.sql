@@ -11,8 +11,8 @@
 -- column: total_tokens tokens -- tokens sent and answered
 -- column: cost USD -- reported cost, else computed by the price list
 -- column: calls_without_cost count -- calls of which no cost is known, absent from cost
--- column: errors count -- calls that carry an error
--- column: error_cost USD -- part of cost spent on calls that carry an error
+-- column: errors count -- calls that failed
+-- column: error_cost USD -- part of cost spent on calls that failed
 -- column: retries count -- calls that were a retry
 -- column: retry_cost USD -- part of cost spent on calls that were a retry
 

@@ -12,11 +12,23 @@
 -- column: tenant_id count -- calls that carry it, as for every field below
 -- column: agent_id count -- calls
 -- column: model count -- calls
+-- column: provider count -- calls
+-- column: operation count -- calls
+-- column: environment count -- calls
 -- column: user_id count -- calls
 -- column: session_id count -- calls
 -- column: trace_id count -- calls
+-- column: model_version count -- calls
+-- column: prompt_version count -- calls
+-- column: experiment_id count -- calls
+-- column: variant count -- calls
+-- column: task_type count -- calls
 -- column: prompt_tokens count -- calls
 -- column: completion_tokens count -- calls
+-- column: total_tokens count -- calls
+-- column: cache_read_tokens count -- calls
+-- column: cache_write_tokens count -- calls
+-- column: reasoning_tokens count -- calls
 -- column: cost count -- calls whose cost is known
 -- column: latency_ms count -- calls
 -- column: ttft_ms count -- calls
@@ -24,6 +36,7 @@
 -- column: guardrail_status count -- calls
 -- column: hallucination_probability count -- calls
 -- column: groundedness count -- calls
+-- column: relevance count -- calls
 -- column: user_satisfaction count -- calls
 -- column: task_completed count -- calls
 -- column: escalated count -- calls
@@ -45,11 +58,23 @@ with calls as (
     count(*) filter (where tenant_id is not null) as tenant_id,
     count(*) filter (where agent_id is not null) as agent_id,
     count(*) filter (where model is not null) as model,
+    count(*) filter (where provider is not null) as provider,
+    count(*) filter (where operation is not null) as operation,
+    count(*) filter (where environment is not null) as environment,
     count(user_id) as user_id,
     count(session_id) as session_id,
     count(trace_id) as trace_id,
+    count(model_version) as model_version,
+    count(prompt_version) as prompt_version,
+    count(experiment_id) as experiment_id,
+    count(*) filter (where variant is not null) as variant,
+    count(task_type) as task_type,
     count(prompt_tokens) as prompt_tokens,
     count(completion_tokens) as completion_tokens,
+    count(total_tokens) as total_tokens,
+    count(cache_read_tokens) as cache_read_tokens,
+    count(cache_write_tokens) as cache_write_tokens,
+    count(reasoning_tokens) as reasoning_tokens,
     count(cost) as cost,
     count(latency_ms) as latency_ms,
     count(ttft_ms) as ttft_ms,
@@ -57,6 +82,7 @@ with calls as (
     count(guardrail_status) as guardrail_status,
     count(hallucination_probability) as hallucination_probability,
     count(groundedness) as groundedness,
+    count(relevance) as relevance,
     count(user_satisfaction) as user_satisfaction,
     count(task_completed) as task_completed,
     count(escalated) as escalated,
@@ -97,11 +123,23 @@ select
   calls.tenant_id,
   calls.agent_id,
   calls.model,
+  calls.provider,
+  calls.operation,
+  calls.environment,
   calls.user_id,
   calls.session_id,
   calls.trace_id,
+  calls.model_version,
+  calls.prompt_version,
+  calls.experiment_id,
+  calls.variant,
+  calls.task_type,
   calls.prompt_tokens,
   calls.completion_tokens,
+  calls.total_tokens,
+  calls.cache_read_tokens,
+  calls.cache_write_tokens,
+  calls.reasoning_tokens,
   calls.cost,
   calls.latency_ms,
   calls.ttft_ms,
@@ -109,6 +147,7 @@ select
   calls.guardrail_status,
   calls.hallucination_probability,
   calls.groundedness,
+  calls.relevance,
   calls.user_satisfaction,
   calls.task_completed,
   calls.escalated,

@@ -46,7 +46,7 @@ with calls as (
     cast(task_completed as double) as done,
     cast(escalated as double) as escalated,
     cast(guardrail_status = 'blocked' as double) as blocked,
-    is_error or http_status >= 400 as failed,
+    is_error as failed,
     cost
   from agent_logs
   where timestamp >= $from
@@ -69,7 +69,7 @@ with calls as (
     cast(task_completed as double) as done,
     cast(escalated as double) as escalated,
     cast(guardrail_status = 'blocked' as double) as blocked,
-    is_error or http_status >= 400 as failed,
+    is_error as failed,
     cost
   from agent_logs
   where timestamp >= $before_from

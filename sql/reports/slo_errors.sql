@@ -8,12 +8,12 @@
 -- param: model text = null -- only this model
 -- column: start_us µs -- start of the minute or the hour, UTC; those without calls are left out
 -- column: samples count -- all calls
--- column: bad count -- calls that carry an error, or an HTTP status of 400 or more
+-- column: bad count -- calls that failed
 
 select
   cast(date_trunc($grain, timestamp) as bigint) as start_us,
   count(*) as samples,
-  cast(count(*) filter (where is_error or http_status >= 400) as double) as bad
+  cast(count(*) filter (where is_error) as double) as bad
 from agent_logs
 where timestamp >= $from
   and timestamp < $to

@@ -11,8 +11,7 @@
 -- column: environment text -- deployment, such as production or staging
 -- column: variant text -- arm of an experiment
 -- column: calls count -- all calls
--- column: errors count -- calls that carry an error
--- column: failures count -- calls that carry an error, or an HTTP status of 400 or more
+-- column: errors count -- calls that failed
 -- column: timeouts count -- calls that ran out of time
 -- column: rate_limited count -- calls refused because there were too many
 -- column: context_overflows count -- calls that did not fit into the model's context
@@ -33,9 +32,17 @@
 -- column: user_samples count -- calls that name a user
 -- column: session_samples count -- calls that name a conversation
 -- column: trace_samples count -- calls that name a trace
+-- column: model_version_samples count -- calls that report model_version
+-- column: prompt_version_samples count -- calls that report prompt_version
+-- column: experiment_id_samples count -- calls that report experiment_id
+-- column: task_type_samples count -- calls that report task_type
 -- column: calls_with_tools count -- calls that called tools
 -- column: prompt_tokens_samples count -- calls that report the tokens sent
 -- column: completion_tokens_samples count -- calls that report the tokens answered
+-- column: total_tokens_samples count -- calls that report total_tokens
+-- column: cache_read_tokens_samples count -- calls that report cache_read_tokens
+-- column: cache_write_tokens_samples count -- calls that report cache_write_tokens
+-- column: reasoning_tokens_samples count -- calls that report reasoning_tokens
 -- column: prompt_tokens tokens -- tokens sent
 -- column: completion_tokens tokens -- tokens answered
 -- column: total_tokens tokens -- tokens sent and answered
@@ -45,7 +52,7 @@
 -- column: cost USD -- reported cost, else computed by the price list
 -- column: calls_with_cost count -- calls whose cost is known
 -- column: calls_without_cost count -- calls whose cost is not known
--- column: error_cost USD -- cost of calls that carry an error
+-- column: error_cost USD -- cost of calls that failed
 -- column: retry_cost USD -- cost of calls that were tries after the first
 -- column: reported_cost USD -- cost as the client reported it
 -- column: calls_reported count -- calls with a reported cost
@@ -68,12 +75,15 @@
 -- column: queue_wait_samples count -- calls that report it
 -- column: hallucination_sum ratio -- hallucination_probability, added up
 -- column: hallucination_samples count -- calls that report it
+-- column: hallucination_outside count -- those of them that are below 0 or above 1
 -- column: groundedness_sum ratio -- groundedness, added up
 -- column: groundedness_samples count -- calls that report it
+-- column: groundedness_outside count -- those of them that are below 0 or above 1
 -- column: relevance_sum ratio -- relevance, added up
 -- column: relevance_samples count -- calls that report it
 -- column: satisfaction_sum ratio -- user_satisfaction, added up
 -- column: satisfaction_samples count -- calls that report it
+-- column: satisfaction_outside count -- those of them that are below 0 or above 1
 -- column: tasks_completed count -- calls whose task was done
 -- column: completion_samples count -- calls that say whether it was
 -- column: tasks_escalated count -- calls whose task was handed to a person
@@ -102,7 +112,6 @@ select
   variant,
   count(*) as calls,
   count(*) filter (where is_error) as errors,
-  count(*) filter (where is_error or http_status >= 400) as failures,
   count(*) filter (where is_timeout) as timeouts,
   count(*) filter (where is_rate_limited) as rate_limited,
   count(*) filter (where is_context_overflow) as context_overflows,
@@ -123,9 +132,17 @@ select
   count(user_id) as user_samples,
   count(session_id) as session_samples,
   count(trace_id) as trace_samples,
+  count(model_version) as model_version_samples,
+  count(prompt_version) as prompt_version_samples,
+  count(experiment_id) as experiment_id_samples,
+  count(task_type) as task_type_samples,
   count(*) filter (where array_length(tool_calls) > 0) as calls_with_tools,
   count(prompt_tokens) as prompt_tokens_samples,
   count(completion_tokens) as completion_tokens_samples,
+  count(total_tokens) as total_tokens_samples,
+  count(cache_read_tokens) as cache_read_tokens_samples,
+  count(cache_write_tokens) as cache_write_tokens_samples,
+  count(reasoning_tokens) as reasoning_tokens_samples,
   sum(prompt_tokens) as prompt_tokens,
   sum(completion_tokens) as completion_tokens,
   sum(total_tokens) as total_tokens,
@@ -158,12 +175,15 @@ select
   count(queue_wait_ms) as queue_wait_samples,
   sum(hallucination_probability) as hallucination_sum,
   count(hallucination_probability) as hallucination_samples,
+  count(*) filter (where hallucination_probability not between 0 and 1) as hallucination_outside,
   sum(groundedness) as groundedness_sum,
   count(groundedness) as groundedness_samples,
+  count(*) filter (where groundedness not between 0 and 1) as groundedness_outside,
   sum(relevance) as relevance_sum,
   count(relevance) as relevance_samples,
   sum(user_satisfaction) as satisfaction_sum,
   count(user_satisfaction) as satisfaction_samples,
+  count(*) filter (where user_satisfaction not between 0 and 1) as satisfaction_outside,
   count(*) filter (where task_completed) as tasks_completed,
   count(task_completed) as completion_samples,
   count(*) filter (where escalated) as tasks_escalated,

@@ -12,7 +12,7 @@
 -- column: variant text -- arm of an experiment
 -- column: error_type text -- class of the error
 -- column: http_status code -- HTTP status of the provider's answer
--- column: errors count -- calls that carry an error
+-- column: errors count -- calls that failed
 -- column: retried count -- those that were tries after the first
 -- column: retries count -- tries before them
 -- column: cost USD -- reported cost, else computed by the price list

@@ -35,7 +35,7 @@
 -- column: latency_ms ms -- time from request to the full answer
 -- column: ttft_ms ms -- time from request to the first token
 -- column: queue_wait_ms ms -- time spent waiting before the request was sent
--- column: guardrail_status text -- passed, blocked or escalated
+-- column: guardrail_status text -- passed, blocked or escalated, whichever of the known words for it was sent; else the word itself
 -- column: guardrail_reason text -- why the guardrail decided so
 -- column: guardrail_checks map -- check name to outcome
 -- column: tool_calls list -- tools called, each with name, latency_ms and status
@@ -56,19 +56,27 @@
 -- column: ingest_seq count -- batch that brought the record
 -- column: date date -- UTC day of timestamp
 -- column: cost USD -- reported cost, else computed by the price list; null where neither is known
--- column: is_error flag -- the record carries an error or an error_type
+-- column: is_error flag -- the call failed: it carries an error, an error_type or an HTTP status of 400 or more
 -- column: is_timeout flag -- the call ran out of time, by its error_type or HTTP status 408 or 504
 -- column: is_rate_limited flag -- the call was refused because there were too many, by its error_type or HTTP status 429
 -- column: is_context_overflow flag -- the call did not fit into the model's context, by its error_type or finish_reason
 -- column: is_unavailable flag -- the model did not answer through no fault of the call: a timeout, a 5xx, or an error_type that says so; not where a tool failed
 
 -- Providers and their client libraries have many words for one thing; these are those that are known. The words
--- of a full context are also those of the family llm_context_overflow_total: a test holds them together. Clients
+-- of a full context and of guardrails' decisions, and what an error is, are also those of the families that /metrics
+-- counts: tests hold them together. Clients
 -- that ask too much (4xx, 429 included) are answered, so that is no outage.
 select
-  *,
+  * replace (
+    case
+      when lower(guardrail_status) in ('passed', 'pass', 'allowed', 'allow') then 'passed'
+      when lower(guardrail_status) in ('blocked', 'block') then 'blocked'
+      when lower(guardrail_status) in ('escalated', 'escalate') then 'escalated'
+      else guardrail_status
+    end as guardrail_status
+  ),
   coalesce(cost_usd, cost_computed_usd) as cost,
-  error is not null or error_type is not null as is_error,
+  coalesce(error is not null or error_type is not null or http_status >= 400, false) as is_error,
   coalesce(
     http_status in (408, 504)
     or lower(error_type) like '%timeout%'

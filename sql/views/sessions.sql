@@ -10,7 +10,7 @@
 -- column: ended_at time -- time of the last call, UTC
 -- column: calls count -- model and agent calls
 -- column: turns count -- different traces, exact for a few, an estimate for many; a call without a trace is a turn of its own
--- column: errors count -- calls that carry an error
+-- column: errors count -- calls that failed
 -- column: retries count -- calls that were a retry
 -- column: prompt_tokens tokens -- tokens sent
 -- column: completion_tokens tokens -- tokens answered

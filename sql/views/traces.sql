@@ -9,7 +9,7 @@
 -- column: ended_at time -- time of the last call, UTC
 -- column: calls count -- model and agent calls
 -- column: agents count -- different agents that took part; exact for a few, an estimate for many
--- column: errors count -- calls that carry an error
+-- column: errors count -- calls that failed
 -- column: prompt_tokens tokens -- tokens sent
 -- column: completion_tokens tokens -- tokens answered
 -- column: total_tokens tokens -- tokens sent and answered

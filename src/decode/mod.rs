@@ -89,6 +89,16 @@ pub struct Reject {
     pub raw: String,
 }
 
+/// What ends the reason of a record that names a tenant for whom its sender may not write.
+const OF_ANOTHER_TENANT: &str = "is none of the tenants that the key may write for";
+
+impl Reject {
+    /// Whether it names a tenant for whom its sender may not write.
+    pub fn is_of_another_tenant(&self) -> bool {
+        self.reason.ends_with(OF_ANOTHER_TENANT)
+    }
+}
+
 /// How much of a rejected line is kept.
 pub const REJECT_BYTES_MAX: usize = 64 * 1024;
 

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::{
-    Decoded, Options, REJECT_BYTES_MAX, Reject,
+    Decoded, OF_ANOTHER_TENANT, Options, REJECT_BYTES_MAX, Reject,
     batch::{COLUMNS, Columns, Fit},
     cast,
     fields::{self, Slot, TRANSPARENT, Target, Unit},
@@ -160,7 +160,7 @@ impl Sink {
         let Some(tenants) = self.options.scope.tenants() else { return Ok(None) };
         match sent {
             Some(sent) if cast::text(sent.raw).is_some_and(|tenant| tenants.has(&tenant)) => Ok(None),
-            Some(sent) => Err(format!("{} is none of the tenants that the key may write for", sent.path)),
+            Some(sent) => Err(format!("{} {OF_ANOTHER_TENANT}", sent.path)),
             None => match tenants.only() {
                 Some(tenant) => Ok(Some(tenant.to_owned())),
                 None => Err("tenant_id is missing, and the key may write for several tenants".to_owned()),

@@ -27,10 +27,20 @@ pub enum Reason {
     Rate,
     /// Too many statements.
     Statements,
+    /// A name that is none of the server's, while there are no keys.
+    Host,
+    /// A key would have come unencrypted.
+    Unencrypted,
+    /// No seat among the clients of Postgres.
+    Seats,
+    /// A statement that the key's tenants may not ask.
+    Forbidden,
+    /// Records of a tenant that is none of the key's.
+    Tenant,
 }
 
 impl Reason {
-    const ALL: [Reason; 7] = [
+    const ALL: [Reason; 12] = [
         Reason::Missing,
         Reason::Unknown,
         Reason::Revoked,
@@ -38,6 +48,11 @@ impl Reason {
         Reason::Scope,
         Reason::Rate,
         Reason::Statements,
+        Reason::Host,
+        Reason::Unencrypted,
+        Reason::Seats,
+        Reason::Forbidden,
+        Reason::Tenant,
     ];
 
     /// As metrics and logs name it.
@@ -50,6 +65,11 @@ impl Reason {
             Reason::Scope => "scope",
             Reason::Rate => "rate",
             Reason::Statements => "statements",
+            Reason::Host => "host",
+            Reason::Unencrypted => "unencrypted",
+            Reason::Seats => "seats",
+            Reason::Forbidden => "forbidden",
+            Reason::Tenant => "tenant",
         }
     }
 }

@@ -6,6 +6,7 @@
 //! cost little.
 
 mod denials;
+mod names;
 
 use std::{
     collections::HashMap,
@@ -26,6 +27,8 @@ use crate::{
 
 use denials::Denials;
 pub use denials::Reason;
+use names::Foreign;
+pub use names::Names;
 
 /// A use is noted if the last one is older than this: a write for each request would cost more than it tells.
 const USE_NOTED_EVERY_US: i64 = 10 * 60 * 1_000_000;
@@ -89,6 +92,30 @@ impl Gate {
         Ok(self.has_keys.load(Ordering::Relaxed))
     }
 
+    /// As long as there are no keys, lets only those by who ask for this machine by a name that no web site can have:
+    /// `own` are names that were set. A key is nothing that a page could send along.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Forbidden`] that says which name and what to do.
+    pub async fn check_names(&self, names: Names<'_>, own: &[String], what: &str) -> Result<()> {
+        let Some(foreign) = names.foreign(own) else { return Ok(()) };
+        if self.needs_keys().await? {
+            return Ok(());
+        }
+        let message = match foreign {
+            Foreign::Host(host) => format!(
+                "{host} is no name of this server, and a web page can make one up: as long as there are no keys, ask \
+                 for localhost or an address, make a key (driftline key create), or name the host in server.hosts"
+            ),
+            Foreign::Origin(origin) => format!(
+                "the request comes from a page of {origin}: as long as there are no keys, only pages of this machine \
+                 may ask; make a key (driftline key create), or name the page's host in server.hosts"
+            ),
+        };
+        Err(self.deny(Reason::Host, what, None, &message))
+    }
+
     /// Lets the holder of a key in, or anybody where there are no keys; `what` is asked for, for the log.
     ///
     /// # Errors
@@ -149,6 +176,12 @@ impl Gate {
         }
     }
 
+    /// Notes a refusal that was decided elsewhere; `key` is what came as one.
+    pub fn note(&self, reason: Reason, what: &str, key: Option<&str>) {
+        let token = key.and_then(Token::parse);
+        self.denials.note(reason, what, token.as_ref().map(Token::id), self.clock.monotonic_us());
+    }
+
     /// How many were turned away since the start, and why.
     pub fn denied(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         self.denials.counts()
@@ -207,9 +240,11 @@ impl Gate {
     fn deny(&self, reason: Reason, what: &str, id: Option<&str>, message: &str) -> Error {
         self.denials.note(reason, what, id, self.clock.monotonic_us());
         let kind = match reason {
-            Reason::Missing | Reason::Unknown | Reason::Revoked | Reason::Expired => Kind::Unauthenticated,
-            Reason::Scope => Kind::Forbidden,
-            Reason::Rate | Reason::Statements => Kind::TooMany,
+            Reason::Missing | Reason::Unknown | Reason::Revoked | Reason::Expired | Reason::Unencrypted => {
+                Kind::Unauthenticated
+            }
+            Reason::Scope | Reason::Host | Reason::Forbidden | Reason::Tenant => Kind::Forbidden,
+            Reason::Rate | Reason::Statements | Reason::Seats => Kind::TooMany,
         };
         Error::new(kind, message)
     }

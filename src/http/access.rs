@@ -10,7 +10,11 @@ use std::{
 use axum::{
     body::{Body, Bytes, HttpBody},
     extract::{FromRequestParts, MatchedPath, Request, State},
-    http::{HeaderMap, header::AUTHORIZATION, request::Parts},
+    http::{
+        HeaderMap, StatusCode, Uri,
+        header::{AUTHORIZATION, HOST, HeaderName, ORIGIN},
+        request::Parts,
+    },
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -26,7 +30,7 @@ use super::{
 use crate::{
     access::{Permission, Scope},
     error::{Error, Kind},
-    gate::Caller,
+    gate::{Caller, Names, Reason},
     query::Engine,
 };
 
@@ -53,12 +57,14 @@ pub async fn admit(
     }
     let what = path.map_or_else(|| "other".to_owned(), |path| path.as_str().to_owned());
     let key = key_of(request.headers());
-    let admitted = app.gate.admit(key.as_deref(), needs.permission, &what).await;
-    let turn = admitted.and_then(|caller| {
+    let names = names_of(request.headers(), request.uri());
+    let admitted = async {
+        app.gate.check_names(names, &app.hosts, &what).await?;
+        let caller = app.gate.admit(key.as_deref(), needs.permission, &what).await?;
         let turn = if needs.is_statement { app.gate.statement(&caller, &what)? } else { None };
-        Ok((caller, turn))
-    });
-    let (caller, turn) = match turn {
+        Ok::<_, Error>((caller, turn))
+    };
+    let (caller, turn) = match admitted.await {
         Ok(admitted) => admitted,
         Err(error) => return FailureAt::new(request.uri().path(), error).into_response(),
     };
@@ -67,6 +73,9 @@ pub async fn admit(
         want_statement(&app.register);
     }
     let mut response = next.run(request).await;
+    if response.status() == StatusCode::FORBIDDEN {
+        app.gate.note(Reason::Forbidden, &what, key.as_deref());
+    }
     if needs.is_statement {
         response.extensions_mut().insert(OfStatement);
     }
@@ -76,8 +85,16 @@ pub async fn admit(
     }
 }
 
+/// The host that a request asks for, in its first line (of HTTP/2, always) or in a header, and the page it comes from.
+fn names_of<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Names<'a> {
+    // What cannot be read is no name of ours.
+    let header = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let authority = uri.authority().map(|authority| authority.as_str());
+    Names { host: authority.or_else(|| header(HOST)), origin: header(ORIGIN) }
+}
+
 /// The key that a request carries.
-fn key_of(headers: &HeaderMap) -> Option<String> {
+pub fn key_of(headers: &HeaderMap) -> Option<String> {
     if let Some(value) = headers.get(AUTHORIZATION) {
         let (scheme, rest) = value.to_str().ok()?.split_once(' ')?;
         if scheme.eq_ignore_ascii_case("bearer") {

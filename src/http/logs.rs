@@ -18,10 +18,16 @@ use utoipa::{
     },
 };
 
-use super::{App, access::CallerScope, error::Failure, openapi::Binary};
+use super::{
+    App,
+    access::{CallerScope, key_of},
+    error::Failure,
+    openapi::Binary,
+};
 use crate::{
-    decode::{Encoding, Shape},
+    decode::{Encoding, Reject, Shape},
     error::{Context, Error, Kind, Result},
+    gate::Reason,
     ingest::{Answer, Request},
 };
 
@@ -105,6 +111,9 @@ pub async fn ingest(
     let read = app.bodies.read(body, app.body_bytes_max, "send smaller batches").await?;
     let request = Request { body: read.bytes.clone(), encoding, shape, idempotency_key, scope };
     let answer = app.ingestor.ingest(request).await?;
+    if answer.rejected.iter().any(Reject::is_of_another_tenant) {
+        app.gate.note(Reason::Tenant, "/api/v1/logs", key_of(&headers).as_deref());
+    }
     Ok(Json(LogsAnswer::from(answer)))
 }
 

@@ -73,6 +73,8 @@ pub struct App {
     /// Of statements and all else.
     small_bodies: Arc<Bodies>,
     clients: Arc<ClientsConfig>,
+    /// Names of this server beside loopback's.
+    hosts: Arc<[String]>,
     register: Arc<Register>,
     requests: Arc<metrics::Requests>,
     quotas: Arc<metrics::Quotas>,
@@ -125,6 +127,7 @@ impl App {
             body_bytes_max: config.ingest.body_bytes_max,
             small_bodies: Arc::new(Bodies::new(SMALL_BODIES_MAX, small_bodies_bytes_max, wait_max)),
             clients: Arc::new(clients),
+            hosts: config.server.host_names().map(str::to_owned).collect(),
             register: Arc::new(Register::new(limits)),
             requests: Arc::default(),
             quotas: Arc::new(metrics::Quotas::new(&config.metrics)),

@@ -33,7 +33,11 @@ const SCHEMES: [&str; 3] = ["bearer", "api_key", "basic"];
 /// What answers of the gate mean.
 const OF_THE_GATE: &[(&str, &str)] = &[
     ("401", "`unauthenticated`: no key, none of this server's, revoked or expired"),
-    ("403", "`forbidden`: the key lacks the scope, which the message names"),
+    (
+        "403",
+        "`forbidden`: the key lacks the scope, which the message names; or, while there are no keys, the host that was \
+         asked for is neither loopback, nor an address, nor in `server.hosts`",
+    ),
     (
         "429",
         "`too_many_requests`: more than `access.requests_per_second` (500) of the key, or more than \

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{Definition, FIELDS, Need, SURFACES, field::CountedAmong};
+use super::{Definition, FIELDS, Need, Needs, PANELS, SURFACES, field::CountedAmong};
 
 /// One row of `sql/reports/coverage.sql`: how many of an agent's calls carry each field.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -78,9 +78,9 @@ pub struct Lacking {
 /// Something that watches, and what it would have to see.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Blind {
-    /// `prometheus_alert`, `kpi_alert` or `score_card`.
+    /// `prometheus_alert`, `dashboard`, `kpi_alert` or `score_card`.
     pub kind: &'static str,
-    /// The alert, or the KPI.
+    /// The alert, the dashboard and its panel, or the KPI.
     pub name: String,
     /// Fields that do not arrive.
     pub lacks: Vec<String>,
@@ -147,15 +147,15 @@ impl AgentCoverage {
 }
 
 fn surfaces(row: &AgentFields) -> Vec<Blind> {
-    let lacks = |needs: &[&[&str]]| -> Vec<String> {
+    let lacks = |needs: Needs| -> Vec<String> {
         let lacking = needs.iter().filter(|fields| fields.iter().all(|field| row.carried(field) == 0));
         lacking.map(|fields| fields.join("|")).collect()
     };
-    SURFACES
-        .iter()
-        .map(|surface| Blind { kind: "prometheus_alert", name: surface.name.to_owned(), lacks: lacks(surface.needs) })
-        .filter(|blind| !blind.lacks.is_empty())
-        .collect()
+    let blind = |kind, name: &str, needs| Blind { kind, name: name.to_owned(), lacks: lacks(needs) };
+    let alerts = SURFACES.iter().map(|surface| blind("prometheus_alert", surface.name, surface.needs));
+    let panels =
+        PANELS.iter().flat_map(|panels| panels.names.iter().map(|name| blind("dashboard", name, panels.needs)));
+    alerts.chain(panels).filter(|blind| !blind.lacks.is_empty()).collect()
 }
 
 #[cfg(test)]
@@ -193,6 +193,8 @@ mod tests {
         assert_eq!(coverage.not_measured[0].add, ["cost_usd"]);
         let blind: Vec<(&str, &str)> = coverage.blind.iter().map(|blind| (blind.kind, blind.name.as_str())).collect();
         assert!(blind.contains(&("prometheus_alert", "LlmCostSpike")) && blind.contains(&("kpi_alert", "k")));
+        assert!(blind.contains(&("dashboard", "Overview: Cost")) && !blind.contains(&("dashboard", "Overview: Calls")));
+        assert!(!blind.contains(&("dashboard", "Agent Health: Latency")));
         assert!(blind.contains(&("score_card", "k")) && !blind.contains(&("prometheus_alert", "LlmLatencyHigh")));
         let share = |name: &str| coverage.fields.iter().find(|field| field.field == name).unwrap().share;
         assert_eq!((share("latency_ms"), share("tool_status")), (Some(1.0), Some(1.0 / 3.0)));
@@ -218,8 +220,7 @@ mod tests {
         alerts.sort_unstable();
         known.sort_unstable();
         assert_eq!(known, alerts);
-        assert!(
-            SURFACES.iter().flat_map(|surface| surface.needs).copied().flatten().all(|name| Field::of(name).is_some())
-        );
+        let needs = SURFACES.iter().map(|surface| surface.needs).chain(PANELS.iter().map(|panels| panels.needs));
+        assert!(needs.flatten().copied().flatten().all(|name| Field::of(name).is_some()));
     }
 }

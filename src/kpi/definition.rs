@@ -9,21 +9,25 @@
 //! | `needs` | fields, parted by spaces, all of which must arrive; `a\|b` is one of them; required |
 //! | `samples_min` | fewer samples than this are too few to judge; 30 unless given |
 //! | `judged_at` | the only grain at which target and alert hold |
+//! | `scale` | the range, `0 to 1`, within which each sample lies: of others nothing is judged |
 //! | `windows` | `whole`: the value grows with its window, so one that is not over is neither judged nor compared |
 //!
 //! Parameters are `from`, `to`, `grain`, `by`, `tenant_id`, `agent_id` and `model`; columns `window_start`, `key`,
-//! `value`, `samples`, and `numerator` and `denominator` where they say more.
+//! `value`, `samples`, `numerator` and `denominator` where they say more, and `outside`, the samples off the scale.
 
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
-use super::{Bound, Field, Grain};
+use super::{Bound, Field, Figure, Grain};
 use crate::named::{HeaderError, NamedSql, OtherLine, ParamKind};
 
 /// Samples that a judgement needs unless its file says otherwise.
 const SAMPLES_MIN: u64 = 30;
 
-const KEYS: &str = "group, unit, target, alert, tiers, needs, samples_min, judged_at and windows";
+/// The share of samples off their scale that moves a mean too little to matter: a slip, and not another scale.
+const OUTSIDE_SHARE_MAX: f64 = 0.01;
+
+const KEYS: &str = "group, unit, target, alert, tiers, needs, samples_min, judged_at, scale and windows";
 
 const PARAMS: [(&str, ParamKind, &[&str]); 7] = [
     ("from", ParamKind::Timestamp, &[]),
@@ -65,6 +69,9 @@ pub struct Definition {
     pub samples_min: u64,
     /// The only grain at which target and alert hold.
     pub judged_at: Option<Grain>,
+    /// Where its samples lie.
+    #[schema(value_type = Option<String>, example = "0 to 1")]
+    pub scale: Option<Bound>,
     /// The value grows with its window.
     pub whole_windows: bool,
 }
@@ -99,7 +106,7 @@ impl Definition {
     pub fn of(named: &NamedSql) -> Result<Self, HeaderError> {
         let (mut group, mut unit, mut needs) = (None, None, None);
         let (mut target, mut alert, mut tiers) = (None, None, None);
-        let (mut samples_min, mut judged_at, mut windows) = (None, None, None);
+        let (mut samples_min, mut judged_at, mut scale, mut windows) = (None, None, None, None);
         for OtherLine { key, value, line } in &named.other {
             let set = match key.as_str() {
                 "group" => once(&mut group, Group::of(value)),
@@ -110,6 +117,7 @@ impl Definition {
                 "needs" => once(&mut needs, needs_of(value)),
                 "samples_min" => once(&mut samples_min, count(value)),
                 "judged_at" => once(&mut judged_at, grain(value)),
+                "scale" => once(&mut scale, range(value)),
                 "windows" => once(&mut windows, whole(value)),
                 _ => Err(format!("unknown here; a KPI has {KEYS}")),
             };
@@ -129,6 +137,7 @@ impl Definition {
             needs: needs.ok_or_else(|| missing("needs"))?,
             samples_min: samples_min.unwrap_or(SAMPLES_MIN),
             judged_at,
+            scale,
             whole_windows: windows.is_some(),
         })
     }
@@ -138,6 +147,19 @@ impl Definition {
         let tier = self.tiers.map(|tiers| tiers[0]);
         let wanted = self.target.or(tier).map(Bound::is_upper);
         wanted.unwrap_or_else(|| self.alert.and_then(Bound::is_upper).map(|is_upper| !is_upper))
+    }
+
+    /// Why nothing is said of a figure that is made of samples on another scale than the file's.
+    pub fn off_scale(&self, figure: &Figure) -> Option<String> {
+        let (scale, value) = self.scale.zip(figure.value)?;
+        let (outside, samples) = (figure.outside.unwrap_or(0), figure.samples.unwrap_or(0));
+        if scale.holds(value) && outside as f64 <= OUTSIDE_SHARE_MAX * samples as f64 {
+            return None;
+        }
+        let fields = self.needs.iter().map(Need::advice).collect::<Vec<_>>().join(", ");
+        Some(format!(
+            "{outside} of {samples} values are not on the scale {scale}, and their mean is {value}: send {fields} on it"
+        ))
     }
 
     /// It asks for this field, alone or as one of several.
@@ -205,6 +227,13 @@ fn grain(text: &str) -> Result<Grain, String> {
     Grain::of(text).ok_or_else(|| format!("`{text}` is none of hour, day, month"))
 }
 
+fn range(text: &str) -> Result<Bound, String> {
+    match text.parse()? {
+        range @ Bound::Within(..) => Ok(range),
+        _ => Err(format!("`{text}` is no range such as `0 to 1`")),
+    }
+}
+
 fn whole(text: &str) -> Result<(), String> {
     if text == "whole" { Ok(()) } else { Err(format!("`{text}` is not `whole`; leave the line out instead")) }
 }
@@ -261,12 +290,12 @@ pub(super) mod tests {
     fn headers_read_as_written() {
         let read = definition(
             "-- group: cost\n-- unit: USD\n-- target: < 1\n-- alert: > 2\n-- tiers: < 3, < 2, < 1\n\
-             -- needs: cost error|http_status\n-- samples_min: 3\n-- judged_at: day\n-- windows: whole",
+             -- needs: cost error|http_status\n-- samples_min: 3\n-- judged_at: day\n-- scale: 0 to 5\n-- windows: whole",
         );
         let shown = serde_json::to_string(&read).unwrap();
         assert_eq!(
             shown,
-            r#"{"name":"k","question":"What?","group":"cost","unit":"USD","target":"< 1","alert":"> 2","tiers":["< 3","< 2","< 1"],"needs":["cost","error|http_status"],"samples_min":3,"judged_at":"day","whole_windows":true}"#
+            r#"{"name":"k","question":"What?","group":"cost","unit":"USD","target":"< 1","alert":"> 2","tiers":["< 3","< 2","< 1"],"needs":["cost","error|http_status"],"samples_min":3,"judged_at":"day","scale":"0 to 5","whole_windows":true}"#
         );
         let least = definition("-- group: usage\n-- unit: ms\n-- needs: latency_ms");
         assert_eq!((least.samples_min, least.judged_at, least.target), (SAMPLES_MIN, None, None));
@@ -303,6 +332,7 @@ pub(super) mod tests {
         check("-- group: cost\n-- unit: ms\n-- needs: cost|cots", "line 4: `needs`: `cots` is no field");
         check(&format!("-- group: cost\n-- samples_min: few{rest}"), "line 3: `samples_min`: `few` is no whole number");
         check(&format!("-- group: cost\n-- judged_at: week{rest}"), "line 3: `judged_at`: `week` is none of");
+        check(&format!("-- group: cost\n-- scale: < 1{rest}"), "line 3: `scale`: `< 1` is no range such as");
         check(&format!("-- group: cost\n-- windows: half{rest}"), "line 3: `windows`: `half` is not `whole`");
         check("-- unit: ms\n-- needs: cost", "line 1: the header has no `-- group: …` line");
         check("-- group: cost\n-- needs: cost", "line 1: the header has no `-- unit: …` line");

@@ -13,6 +13,9 @@ pub struct Figure {
     pub value: Option<f64>,
     /// What the value is made of, counted; null is none.
     pub samples: Option<u64>,
+    /// Samples that are not on the scale, where the file counts them.
+    #[serde(default)]
+    pub outside: Option<u64>,
     /// What is divided.
     #[serde(default)]
     pub numerator: Option<f64>,

@@ -28,7 +28,7 @@ pub enum State {
     Insufficient,
     /// Its window is not over, and the figure grows with its window.
     WindowOpen,
-    /// Nobody sends what it is made of.
+    /// Nobody sends what it is made of, or not on its scale.
     NotMeasured,
 }
 
@@ -140,6 +140,7 @@ impl Windows {
                 let trend = if judged.state == State::NotMeasured || (definition.whole_windows && !is_complete) {
                     None
                 } else {
+                    let before = before.filter(|before| definition.off_scale(before).is_none());
                     before.and_then(|before| trend(definition, before, figure))
                 };
                 Window {
@@ -172,6 +173,9 @@ fn judge(definition: &Definition, grain: Grain, figure: &Figure, is_complete: bo
     let Some(value) = figure.value else {
         return without(State::Insufficient, format!("no value: made of {samples} samples"));
     };
+    if let Some(reason) = definition.off_scale(figure) {
+        return without(State::NotMeasured, reason);
+    }
     if definition.target.is_none() && definition.alert.is_none() {
         return Judged { state: State::NoTarget, reason: None, trend: None };
     }
@@ -237,6 +241,7 @@ pub(super) mod tests {
             key: Some(key.to_owned()),
             value,
             samples: Some(samples),
+            outside: None,
             numerator: None,
             denominator: None,
         }
@@ -294,6 +299,35 @@ pub(super) mod tests {
         assert_eq!(windows[0].judged.state, State::NotMeasured);
         assert_eq!(windows[0].judged.reason.as_deref(), Some("no call has error: add error"));
         assert_eq!(windows[1].judged.state, State::TargetMet);
+    }
+
+    #[test]
+    fn values_of_another_scale_are_not_judged() {
+        let lines = "-- group: quality\n-- unit: ratio\n-- target: > 0.8\n-- alert: < 0.6\n-- scale: 0 to 1\n\
+                     -- needs: user_satisfaction";
+        let satisfied_later = || figure(4, "a", Some(0.9), 400);
+        let check = |value: f64, outside: Option<u64>, expect: State| {
+            let figure = Figure { outside, ..figure(3, "a", Some(value), 400) };
+            let judged = &days().judge(&definition(lines), vec![figure.clone()], |_| Vec::new())[0].judged;
+            assert_eq!(judged.state, expect, "{value}, {outside:?} outside: {:?}", judged.reason);
+            // Nor is anything compared with them.
+            let windows = days().judge(&definition(lines), vec![figure, satisfied_later()], |_| Vec::new());
+            assert_eq!(windows[1].judged.trend.is_some(), expect != State::NotMeasured);
+        };
+        check(0.9, None, State::TargetMet);
+        check(1.0, Some(0), State::TargetMet);
+        check(0.5, Some(0), State::Alert);
+        check(3.9, None, State::NotMeasured);
+        check(-0.2, Some(300), State::NotMeasured);
+        // One scale for some and another for others; a slip.
+        check(0.9, Some(5), State::NotMeasured);
+        check(0.9, Some(4), State::TargetMet);
+        let off = Figure { outside: Some(390), ..figure(3, "a", Some(3.9), 400) };
+        let judged = &days().judge(&definition(lines), vec![off], |_| Vec::new())[0].judged;
+        assert_eq!(
+            judged.reason.as_deref(),
+            Some("390 of 400 values are not on the scale 0 to 1, and their mean is 3.9: send user_satisfaction on it")
+        );
     }
 
     #[test]

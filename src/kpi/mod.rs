@@ -12,6 +12,7 @@ mod field;
 mod figure;
 mod grain;
 mod judge;
+mod panel;
 mod surface;
 
 pub use bound::Bound;
@@ -22,4 +23,5 @@ pub use field::{CountedAmong, FIELDS, Field};
 pub use figure::Figure;
 pub use grain::Grain;
 pub use judge::{Direction, Judged, State, Trend, Window, Windows};
-pub use surface::{SURFACES, Surface};
+pub use panel::{PANELS, Panels};
+pub use surface::{Needs, SURFACES, Surface};

@@ -1,19 +1,22 @@
-//! What people watch outside of KPIs, and which fields it is made of.
+//! Alerts outside of KPIs, and which fields they are made of.
 
-/// An alert or a dashboard's panel.
+/// Fields: all of them, each one of several.
+pub type Needs = &'static [&'static [&'static str]];
+
+/// An alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Surface {
     /// Its name.
     pub name: &'static str,
-    /// Fields, as in a KPI's `needs`: all of them, each one of several.
-    pub needs: &'static [&'static [&'static str]],
+    /// Fields, as in a KPI's `needs`.
+    pub needs: Needs,
 }
 
 /// The alerts on agents and tenants in `dashboards/prometheus/rules.yml`; a test holds that there are no others.
 pub const SURFACES: &[Surface] = &[
     Surface { name: "LlmCostSpike", needs: &[&["cost"]] },
     Surface { name: "LlmLatencyHigh", needs: &[&["latency_ms"]] },
-    Surface { name: "LlmErrorRateHigh", needs: &[&["error", "error_type"]] },
+    Surface { name: "LlmErrorRateHigh", needs: &[&["error", "error_type", "http_status"]] },
     Surface { name: "LlmHallucinationHigh", needs: &[&["hallucination_probability"]] },
     Surface { name: "LlmGuardrailBlocksHigh", needs: &[&["guardrail_status"]] },
     Surface { name: "LlmTokenQuotaNear", needs: &[&["tenant_id"], &["prompt_tokens", "completion_tokens"]] },
@@ -33,7 +36,7 @@ pub const SURFACES: &[Surface] = &[
 ];
 
 /// Fields of which an objective stands on one or another, as the settings say.
-const OBJECTIVES: &[&str] = &[
+pub(super) const OBJECTIVES: &[&str] = &[
     "latency_ms",
     "error",
     "error_type",
@@ -45,7 +48,7 @@ const OBJECTIVES: &[&str] = &[
 ];
 
 /// Columns whose drift is looked for, of those that tell how an agent works.
-const MONITORED: &[&str] = &[
+pub(super) const MONITORED: &[&str] = &[
     "prompt_tokens",
     "completion_tokens",
     "cost",

@@ -1,7 +1,7 @@
 //! The columns of an `agent_logs` batch that move the families, found once per batch, and what a row says in
 //! them. It never moves anything.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use arrow::array::{
     Array, ArrowPrimitiveType, AsArray, ListArray, PrimitiveArray, RecordBatch, StringViewArray, StructArray,
@@ -15,8 +15,12 @@ use super::families;
 use super::routes::RowLabels;
 use super::series::Trace;
 
-/// The error type of an error that names none.
+/// The error type of an error that names none, and has no HTTP status of one.
 const UNKNOWN_ERROR: &str = "unknown";
+
+/// HTTP statuses from this on are errors, up to the last that there is.
+const STATUS_ERROR_MIN: i64 = 400;
+const STATUS_MAX: i64 = 599;
 
 /// Fields of a tool call.
 const TOOL_NAME: &str = "name";
@@ -42,6 +46,7 @@ pub(super) struct Columns<'a> {
     pub(super) hallucination_probability: Number<'a, Float64Type>,
     error: Text<'a>,
     error_type: Text<'a>,
+    http_status: Number<'a, Int64Type>,
     finish_reason: Text<'a>,
     circuit_breaker_state: Text<'a>,
     trace_id: Text<'a>,
@@ -75,6 +80,7 @@ impl<'a> Columns<'a> {
             hallucination_probability: Number::of(batch, col::HALLUCINATION_PROBABILITY),
             error: text(col::ERROR),
             error_type: text(col::ERROR_TYPE),
+            http_status: Number::of(batch, col::HTTP_STATUS),
             finish_reason: text(col::FINISH_REASON),
             circuit_breaker_state: text(col::CIRCUIT_BREAKER_STATE),
             trace_id: text(col::TRACE_ID),
@@ -111,12 +117,15 @@ impl<'a> Columns<'a> {
         self.cost_usd.at(row).or_else(|| self.cost_computed_usd.at(row))
     }
 
-    /// The error type of a row that is an error.
-    pub(super) fn error_type(&self, row: usize) -> Option<&'a str> {
-        match self.error_type.at(row) {
-            None if self.error.at(row).is_none() => None,
-            None | Some("") => Some(UNKNOWN_ERROR),
-            named => named,
+    /// The error type of a row that is an error: its own, else by its HTTP status.
+    pub(super) fn error_type(&self, row: usize) -> Option<Cow<'a, str>> {
+        let named = self.error_type.at(row);
+        let status = self.http_status.at(row).filter(|status| *status >= STATUS_ERROR_MIN);
+        match (named, status) {
+            (Some(named), _) if !named.is_empty() => Some(Cow::Borrowed(named)),
+            (_, Some(status)) if status <= STATUS_MAX => Some(Cow::Owned(format!("http_{status}"))),
+            (None, None) if self.error.at(row).is_none() => None,
+            _ => Some(Cow::Borrowed(UNKNOWN_ERROR)),
         }
     }
 

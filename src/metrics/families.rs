@@ -56,7 +56,7 @@ const TOKEN_TYPES: &[&str] = &["input", "output"];
 /// Values of `decision`; [`decision`] gives the position.
 const DECISIONS: &[&str] = &["allow", "block", "escalate", "other"];
 
-/// The position in [`DECISIONS`] of a row's guardrail status.
+/// The position in [`DECISIONS`] of a row's guardrail status. The words are those that `sql/views/agent_logs.sql` folds.
 pub(super) fn decision(status: &str) -> usize {
     let is = |word: &str| status.eq_ignore_ascii_case(word);
     if is("passed") || is("pass") || is("allow") || is("allowed") {
@@ -162,7 +162,7 @@ pub(super) static GUARDRAIL_DECISIONS: FamilySpec = FamilySpec {
 pub(super) static ERRORS: FamilySpec = FamilySpec {
     name: "llm_errors_total",
     kind: Kind::Counter,
-    help: "Calls that ended in an error.",
+    help: "Calls that ended in an error, by their own type, else by their HTTP status.",
     labels: &["agent_id", "model", "error_type"],
     fixed: None,
     bounds: &[],

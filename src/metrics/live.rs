@@ -238,7 +238,7 @@ impl LiveMetrics {
             let Route { slots, labels } = self.routes.at(route);
             let trace = columns.trace(row);
             if let Some(error_type) = columns.error_type(row) {
-                let key = || -> [&str; 3] { [&labels.agent, &labels.model, error_type] };
+                let key = || -> [&str; 3] { [&labels.agent, &labels.model, &error_type] };
                 self.errors.count(&mut None, key, 0, trace);
             }
             if columns.is_context_overflow(row) {

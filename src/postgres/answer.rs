@@ -1,7 +1,7 @@
 //! Rows as clients of Postgres read them: each column with its type, each value as text or in binary. What has parts,
 //! as tool calls have, is text of JSON: no client reads the types that Postgres would make of it.
 
-use std::{pin::Pin, sync::Arc};
+use std::{mem, pin::Pin, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, RecordBatch, StringArray, StringBuilder},
@@ -15,7 +15,7 @@ use pgwire::{
     api::{Type, portal::Format, results::FieldInfo},
     messages::data::{DataRow, RowDescription},
 };
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::error::{Failure, Result};
 use crate::query::Rows;
@@ -23,8 +23,9 @@ use crate::query::Rows;
 /// A result on its way.
 pub struct Answer {
     columns: Arc<Vec<FieldInfo>>,
-    /// The rows that are left.
-    pub rows: Pin<Box<dyn Stream<Item = Result<DataRow>> + Send>>,
+    rows: Pin<Box<dyn Stream<Item = Result<DataRow>> + Send>>,
+    /// When the time of its statement is up, which ends it however much of it was sent.
+    until: Option<Instant>,
 }
 
 impl Answer {
@@ -35,7 +36,7 @@ impl Answer {
         described: Option<&SchemaRef>,
         format: &Format,
     ) -> Result<Self> {
-        let found = rows.schema();
+        let (found, until) = (rows.schema(), rows.deadline());
         let told = described.unwrap_or(&found);
         if told.fields().len() != found.fields().len() {
             return Err(Failure::new("0A000", "the columns of the statement have changed: prepare it again"));
@@ -56,7 +57,7 @@ impl Answer {
                 Err(failure) => stream::iter([Err(failure)]).boxed(),
             }
         });
-        Ok(Self { columns, rows: Box::pin(rows.fuse()) })
+        Ok(Self { columns, rows: Box::pin(rows.fuse()), until: Some(until) })
     }
 
     /// One row of one column of text.
@@ -67,7 +68,27 @@ impl Answer {
         let batch = RecordBatch::try_new(schema, vec![array]).map_err(|error| broken(&error))?;
         let rows = encode_recordbatch(Arc::clone(&columns), batch).map(|row| row.map_err(Failure::from));
         let rows: Vec<_> = rows.collect();
-        Ok(Self { columns, rows: stream::iter(rows).boxed() })
+        Ok(Self { columns, rows: stream::iter(rows).boxed(), until: None })
+    }
+
+    /// The next row.
+    pub async fn next(&mut self) -> Option<Result<DataRow>> {
+        self.end_if_overdue(Instant::now());
+        self.rows.next().await
+    }
+
+    /// When it has to end.
+    pub fn until(&self) -> Option<Instant> {
+        self.until
+    }
+
+    /// Gives back all that it holds, its key's turn as well, where its time is up; its client hears why.
+    pub fn end_if_overdue(&mut self, now: Instant) {
+        if self.until.is_some_and(|until| until <= now) {
+            self.until = None;
+            let failure = Failure::new("57014", "canceling statement due to statement timeout: its rows were not read");
+            drop(mem::replace(&mut self.rows, stream::iter([Err(failure)]).boxed()));
+        }
     }
 
     /// The message that goes before the rows.

@@ -22,7 +22,7 @@ use pgwire::{
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
-    time::timeout,
+    time::{Instant, sleep_until, timeout_at},
 };
 use tokio_util::codec::Framed;
 
@@ -36,6 +36,7 @@ use super::{
 };
 use crate::{
     access::Permission,
+    gate::Reason,
     query::{Command, Description, Engine, Selection, Values},
 };
 
@@ -109,19 +110,26 @@ impl Connection {
     /// Answers until the client leaves or the server stops.
     pub async fn serve(mut self, mut stopped: watch::Receiver<bool>) {
         let idle_max = self.guest.server.idle_max.unwrap_or(FOR_EVER);
+        let mut idle_until = Instant::now() + idle_max;
         let end = loop {
+            let portal_until = self.kept.next_end().unwrap_or(idle_until);
             let message = tokio::select! {
                 biased;
                 _ = stopped.wait_for(|stopped| *stopped) => {
                     break Some(Failure::new("57P01", "terminating connection: the server stops"));
                 }
-                message = timeout(idle_max, self.wire.next()) => message,
+                message = timeout_at(idle_until, self.wire.next()) => message,
+                () = sleep_until(portal_until), if portal_until < idle_until => {
+                    self.kept.end_overdue(Instant::now());
+                    continue;
+                }
             };
             match message {
                 Ok(Some(Ok(message))) => {
                     if !self.hear(message).await {
                         break None;
                     }
+                    idle_until = Instant::now() + idle_max;
                 }
                 Ok(Some(Err(error))) => break Some(Failure::from(error)),
                 Ok(None) => break None,
@@ -147,7 +155,12 @@ impl Connection {
         };
         match heard {
             Ok(goes_on) => goes_on,
-            Err(failure) => self.fail(&failure, is_extended).await.is_ok() && !failure.is_fatal(),
+            Err(failure) => {
+                if failure.is_forbidden() {
+                    self.guest.server.gate.note(Reason::Forbidden, WHAT, self.guest.key.as_deref());
+                }
+                self.fail(&failure, is_extended).await.is_ok() && !failure.is_fatal()
+            }
         }
     }
 
@@ -369,7 +382,7 @@ impl Connection {
 async fn send(wire: &mut Wire, answer: &mut Answer, rows_max: usize) -> Result<(bool, usize)> {
     let mut sent = 0;
     while rows_max == 0 || sent < rows_max {
-        let Some(row) = answer.rows.next().await else { return Ok((false, sent)) };
+        let Some(row) = answer.next().await else { return Ok((false, sent)) };
         wire.feed(Say::DataRow(row?)).await?;
         sent += 1;
     }

@@ -16,6 +16,8 @@ pub struct Failure {
     is_fatal: bool,
 }
 
+const FORBIDDEN: &str = "42501";
+
 /// What a message can fail with.
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
 
@@ -40,6 +42,11 @@ impl Failure {
     /// Whether the connection ends.
     pub fn is_fatal(&self) -> bool {
         self.is_fatal
+    }
+
+    /// Whether it is of something that the client's key may not do.
+    pub fn is_forbidden(&self) -> bool {
+        self.code == FORBIDDEN
     }
 
     /// The client gave the statement up.
@@ -127,7 +134,7 @@ fn code_of(kind: Kind, message: &str) -> &'static str {
     match kind {
         Kind::Invalid => INVALID.iter().find(|(words, _)| message.contains(words)).map_or("42000", |(_, code)| code),
         Kind::Unauthenticated => "28P01",
-        Kind::Forbidden => "42501",
+        Kind::Forbidden => FORBIDDEN,
         Kind::TooMany => "53400",
         Kind::NotFound => "42704",
         Kind::TooLarge => "54000",

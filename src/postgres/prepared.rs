@@ -14,6 +14,7 @@ use pgwire::{
     },
     messages::extendedquery::Bind,
 };
+use tokio::time::Instant;
 
 use super::{
     answer::{self, Answer},
@@ -155,6 +156,19 @@ impl Kept {
     /// Ends a portal, if it is there.
     pub fn close(&mut self, name: &str) {
         self.portals.remove(name);
+    }
+
+    /// When the time of the next one of the statements behind portals is up.
+    pub fn next_end(&self) -> Option<Instant> {
+        self.portals.values().filter_map(|portal| portal.answer.as_ref()?.until()).min()
+    }
+
+    /// Ends the answers of portals whose time is up. The portals stay, so that their client hears why.
+    pub fn end_overdue(&mut self, now: Instant) {
+        self.portals
+            .values_mut()
+            .filter_map(|portal| portal.answer.as_mut())
+            .for_each(|answer| answer.end_if_overdue(now));
     }
 
     /// Ends all portals, as the end of a transaction does.

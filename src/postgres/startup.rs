@@ -28,7 +28,7 @@ use super::{
     session::Settings,
     stream::Stream,
 };
-use crate::{access::Permission, query::default_setting};
+use crate::{access::Permission, gate::Reason, query::default_setting};
 
 /// Settings that clients are told without asking.
 const TOLD: [&str; 11] = [
@@ -80,6 +80,7 @@ async fn admit(wire: &mut Wire, server: &Arc<Server>) -> Result<Option<Guest>> {
     let caller = server.gate.admit(key.as_deref(), Permission::Query, WHAT).await?;
     let engine = server.engine_of_everybody.scoped(caller.scope()).await?;
     let seat = Arc::clone(&server.seats).try_acquire_owned().map_err(|_| {
+        server.gate.note(Reason::Seats, WHAT, key.as_deref());
         let most = server.connections_max;
         Failure::new("53300", format!("sorry, too many clients already: postgres.connections_max is {most}"))
     })?;
@@ -94,6 +95,7 @@ async fn admit(wire: &mut Wire, server: &Arc<Server>) -> Result<Option<Guest>> {
 async fn ask_for_key(wire: &mut Wire, server: &Server) -> Result<String> {
     let is_private = wire.is_secure() || wire.socket_addr().ip().is_loopback();
     if !is_private && !server.allow_unencrypted_keys {
+        server.gate.note(Reason::Unencrypted, WHAT, None);
         let failure = Failure::new("28000", "a key would come unencrypted: connect with TLS (sslmode=require)");
         return Err(failure.with_hint("the server's postgres.allow_unencrypted_keys allows it in networks of your own"));
     }

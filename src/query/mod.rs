@@ -23,6 +23,7 @@ mod narrow;
 mod options;
 mod planned;
 mod provider;
+mod readers;
 mod report;
 mod results;
 mod rollup;

@@ -1,6 +1,7 @@
 //! Questions about some of the calls only: a named file or a statement, as it is, over the calls that fulfil
 //! conditions. A condition is typed and stands on the plan, directly above the stored table, so that it holds below
-//! every view, join and subquery, and rollups answer it where they can. It never becomes a part of a statement's text.
+//! every view, join and subquery, and rollups answer it where they can. What a column says is what the view of the calls
+//! makes of it. It never becomes a part of a statement's text.
 
 use arrow::{
     array::StringArray,
@@ -21,7 +22,7 @@ use serde::Deserialize;
 
 use super::{
     Engine, LibraryKind, Range, engine::bind_named, error::from_engine, options::Options, provider::StoredTable,
-    running::Rows,
+    rollup::Source, running::Rows,
 };
 use crate::{
     error::{Context, Error, Kind, Result},
@@ -215,7 +216,7 @@ impl Engine {
             }
         };
         let plan = bind_named(plan, values)?;
-        let (plan, is_narrowed) = self.narrowed(plan, conditions)?;
+        let (plan, is_narrowed) = self.narrowed(plan, conditions).await?;
         let rows = self.run(page.of(plan)?, turn, options).await?;
         Ok(Answer { rows, is_narrowed })
     }
@@ -249,14 +250,21 @@ impl Engine {
                 .build()
         };
         let plan = plan.await.map_err(|error| from_engine("cannot ask for values", error))?;
-        let (plan, _) = self.narrowed(plan, conditions)?;
+        let (plan, _) = self.narrowed(plan, conditions).await?;
         let rows: Vec<ValueRow> = self.run_plan(plan).await?.collect_as().await?;
         Ok(rows.into_iter().filter_map(|row| row.value).collect())
     }
 
     /// The plan over those calls only, and whether it reads any.
-    fn narrowed(&self, plan: LogicalPlan, conditions: &[Condition]) -> Result<(LogicalPlan, bool)> {
-        let all = conditions.iter().map(|condition| self.told(condition)).collect::<Result<Vec<_>>>()?;
+    async fn narrowed(&self, plan: LogicalPlan, conditions: &[Condition]) -> Result<(LogicalPlan, bool)> {
+        let mut all = Vec::with_capacity(conditions.len());
+        for condition in conditions {
+            let value = match &condition.subject {
+                Subject::Column(name) => self.stored(name).await?,
+                attribute => self.value_of(attribute)?,
+            };
+            all.push(told(condition, value)?);
+        }
         let Some(condition) = conjunction(all) else { return Ok((plan, true)) };
         let mut reads_calls = false;
         let narrowed = plan.transform_down_with_subqueries(|node| {
@@ -283,20 +291,30 @@ impl Engine {
         }
     }
 
-    fn told(&self, condition: &Condition) -> Result<Expr> {
-        let value = self.value_of(&condition.subject)?;
-        let comparison = &condition.comparison;
-        if let Comparison::Matches(pattern) | Comparison::NotMatches(pattern) = comparison {
-            // Told here, and not when the first row is read.
-            let tried = regexp_is_match_scalar(&StringArray::from(vec![""]), &whole(pattern), None);
-            tried.kind_context(Kind::Invalid, || "a filter's regular expression is wrong".into())?;
-        }
-        let Subject::Column(name) = &condition.subject else { return Ok(text_condition(value, comparison)) };
-        match Table::AgentLogs.schema().field_with_name(name).map(Field::data_type) {
-            Ok(data_type) if data_type.is_numeric() => number_condition(name, value, comparison),
-            Ok(DataType::Boolean) => Ok(text_condition(cast(value, DataType::Utf8), comparison)),
-            _ => Ok(text_condition(value, comparison)),
-        }
+    /// What the view of the calls makes of a column, in terms of the stored ones; the column itself where a view of the
+    /// user's own makes more of the table than its rows.
+    async fn stored(&self, name: &str) -> Result<Expr> {
+        let wrong = |error| from_engine("cannot read the view of the calls", error);
+        let view = self.context().table(Table::AgentLogs.name()).await.map_err(wrong)?.into_unoptimized_plan();
+        let column = view.schema().columns().into_iter().find(|column| column.name == name);
+        let source = Source::of(&view, &|table| table.table() == Table::AgentLogs);
+        let told = source.zip(column).and_then(|(source, column)| source.told(&Expr::Column(column)));
+        Ok(told.unwrap_or_else(|| Expr::Column(Column::from_name(name))))
+    }
+}
+
+fn told(condition: &Condition, value: Expr) -> Result<Expr> {
+    let comparison = &condition.comparison;
+    if let Comparison::Matches(pattern) | Comparison::NotMatches(pattern) = comparison {
+        // Told here, and not when the first row is read.
+        let tried = regexp_is_match_scalar(&StringArray::from(vec![""]), &whole(pattern), None);
+        tried.kind_context(Kind::Invalid, || "a filter's regular expression is wrong".into())?;
+    }
+    let Subject::Column(name) = &condition.subject else { return Ok(text_condition(value, comparison)) };
+    match Table::AgentLogs.schema().field_with_name(name).map(Field::data_type) {
+        Ok(data_type) if data_type.is_numeric() => number_condition(name, value, comparison),
+        Ok(DataType::Boolean) => Ok(text_condition(cast(value, DataType::Utf8), comparison)),
+        _ => Ok(text_condition(value, comparison)),
     }
 }
 

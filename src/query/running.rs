@@ -28,6 +28,7 @@ use super::{
     error::{from_engine, from_planning},
     memory::Share,
     provider::LongestRow,
+    readers::{Reader, Readers},
     turns::Turn,
     write::TIMESTAMP_FORMAT,
 };
@@ -74,6 +75,9 @@ pub struct Rows {
     /// What of the last batch was not handed out yet.
     rest: Option<RecordBatch>,
     running: AbortHandle,
+    readers: Arc<Readers>,
+    /// Where it gives way to others while nobody reads it.
+    reader: Option<Reader>,
     deadline: Instant,
     timeout: Duration,
     rows_left: usize,
@@ -98,6 +102,7 @@ impl Workers {
         let runtime = self.0.as_ref().ok_or_else(broken)?;
         let Statement { plan, state, share, turn, timeout, rows_max } = statement;
         let deadline = Instant::now() + timeout;
+        let readers = Arc::clone(turn.readers());
         let (planned, schema) = oneshot::channel();
         let (sender, batches) = mpsc::channel(WAITING);
         let run = async move {
@@ -140,6 +145,8 @@ impl Workers {
             batches,
             rest: None,
             running,
+            readers,
+            reader: None,
             deadline,
             timeout,
             rows_left: rows_max,
@@ -216,8 +223,34 @@ impl Rows {
         Arc::clone(&self.schema)
     }
 
+    /// When the statement's time is up.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// The same rows, of a statement that ends when somebody waits for a turn and these are not asked for: for readers
+    /// that may stay away between two of them.
+    pub fn giving_way(mut self) -> Self {
+        self.reader = Some(Reader::new(Arc::clone(&self.readers), self.running.clone(), Instant::now()));
+        self
+    }
+
     /// The next rows.
     pub async fn next(&mut self) -> Option<Result<RecordBatch>> {
+        if let Some(reader) = &mut self.reader {
+            reader.reads();
+            if reader.is_ended() {
+                return Some(Err(gave_way()));
+            }
+        }
+        let next = self.received().await;
+        if let Some(reader) = &mut self.reader {
+            reader.rests(Instant::now());
+        }
+        next
+    }
+
+    async fn received(&mut self) -> Option<Result<RecordBatch>> {
         if let Some(rest) = self.rest.take() {
             return Some(Ok(self.part_of(rest)));
         }
@@ -281,6 +314,14 @@ impl Drop for Rows {
 
 fn timed_out(after: Duration) -> Error {
     Error::new(Kind::Timeout, format!("the statement ran longer than {} s and was stopped", after.as_secs_f64()))
+}
+
+fn gave_way() -> Error {
+    Error::new(
+        Kind::Timeout,
+        "the statement was ended: others waited for their turn, and its rows were not read. Read them at once, or ask \
+         for fewer",
+    )
 }
 
 fn stopped() -> Error {

@@ -1,6 +1,6 @@
 //! Turns of statements: so many run at the same time, and the others wait in line. However much a tenant asks, others
 //! have their share: no scope of tenants takes all turns, and the next one is of the scope that has the fewest. Within
-//! a scope, who came first is first.
+//! a scope, who came first is first. While somebody waits and there is none, statements that nobody reads end.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -8,14 +8,22 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
 
+use super::readers::Readers;
 use crate::access::Scope;
+
+/// How often somebody who waits looks for a statement that nobody reads.
+const LOOKS_EVERY: Duration = Duration::from_millis(200);
 
 /// All turns.
 #[derive(Debug)]
 pub struct Turns {
     state: Mutex<State>,
+    readers: Arc<Readers>,
 }
 
 /// The right to run a statement, until it is dropped.
@@ -39,7 +47,7 @@ impl Turns {
     pub fn new(most: usize) -> Self {
         let (free, bound_max) = (most.max(1), (most - most / 4).max(1));
         let state = State { free, bound_max, running: HashMap::new(), waiting: VecDeque::new() };
-        Self { state: Mutex::new(state) }
+        Self { state: Mutex::new(state), readers: Arc::default() }
     }
 
     /// Whether all are taken.
@@ -49,7 +57,7 @@ impl Turns {
 
     /// A turn for a statement of the scope; none where none came in time.
     pub async fn take(self: &Arc<Self>, scope: &Scope, wait: Duration) -> Option<Turn> {
-        let coming = {
+        let mut coming = {
             let mut state = self.state();
             if state.may_have_one(scope) {
                 return Some(state.give(self, scope));
@@ -59,7 +67,18 @@ impl Turns {
             state.waiting.push_back((scope.clone(), give));
             coming
         };
-        timeout(wait, coming).await.ok()?.ok()
+        let until = Instant::now() + wait;
+        loop {
+            if self.are_taken() {
+                self.readers.end_slowest(Instant::now());
+            }
+            let looks_at = until.min(Instant::now() + LOOKS_EVERY);
+            match timeout_at(looks_at, &mut coming).await {
+                Ok(turn) => return turn.ok(),
+                Err(_) if looks_at == until => return None,
+                Err(_) => {}
+            }
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -115,6 +134,13 @@ impl State {
 
     fn running_of(&self, scope: &Scope) -> usize {
         self.running.get(scope).copied().unwrap_or_default()
+    }
+}
+
+impl Turn {
+    /// Where those who do not read the statement's rows are known.
+    pub fn readers(&self) -> &Arc<Readers> {
+        &self.turns.readers
     }
 }
 

@@ -39,7 +39,7 @@ pub struct DayFigures {
     pub cost_per_call_usd: Option<f64>,
     /// `cost_usd` / `sessions`, USD; null where no call names a session.
     pub cost_per_session_usd: Option<f64>,
-    /// Calls that carry an error.
+    /// Calls that failed.
     pub errors: Part,
     /// Calls that were a retry. A retry that failed is in `errors` too.
     pub retries: Part,
@@ -132,7 +132,7 @@ pub struct SessionFigures {
     pub calls_with_cost: u64,
     /// Those calls whose cost is not known, absent from `cost_usd`.
     pub calls_without_cost: u64,
-    /// Calls that carry an error.
+    /// Calls that failed.
     pub errors: u64,
     /// Tokens sent and answered.
     pub total_tokens: i64,
@@ -179,7 +179,7 @@ pub struct CallFigures {
     pub latency_ms: Option<f64>,
     /// Tries before this one.
     pub retry_count: Option<i64>,
-    /// Whether the call carries an error.
+    /// Whether the call failed.
     pub is_error: Option<bool>,
     /// Why the model stopped.
     pub finish_reason: Option<String>,

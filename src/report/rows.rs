@@ -50,10 +50,10 @@ pub struct DayTotals {
     /// Calls of which no cost is known.
     #[serde(deserialize_with = "count")]
     pub calls_without_cost: u64,
-    /// Calls that carry an error.
+    /// Calls that failed.
     #[serde(deserialize_with = "count")]
     pub errors: u64,
-    /// Part of the cost in USD spent on calls that carry an error.
+    /// Part of the cost in USD spent on calls that failed.
     pub error_cost: Option<f64>,
     /// Calls that were a retry.
     #[serde(deserialize_with = "count")]
@@ -104,7 +104,7 @@ pub struct SessionRow {
     /// Calls on the day.
     #[serde(deserialize_with = "count")]
     pub calls: u64,
-    /// Calls that carry an error.
+    /// Calls that failed.
     #[serde(deserialize_with = "count")]
     pub errors: u64,
     /// Tokens sent and answered.
@@ -153,7 +153,7 @@ pub struct CallRow {
     pub latency_ms: Option<f64>,
     /// Tries before this one.
     pub retry_count: Option<i64>,
-    /// The call carries an error.
+    /// The call failed.
     pub is_error: Option<bool>,
     /// Why the model stopped.
     pub finish_reason: Option<String>,

@@ -289,7 +289,7 @@ async fn a_body_that_is_only_announced_takes_no_room() {
     let mut idle = Vec::new();
     for _ in 0..8 {
         let mut stream = tokio::net::TcpStream::connect(app.daemon.as_ref().unwrap().address()).await.unwrap();
-        let head = "POST /api/v1/logs HTTP/1.1\r\nHost: x\r\nContent-Length: 67108864\r\n\r\n{";
+        let head = "POST /api/v1/logs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 67108864\r\n\r\n{";
         stream.write_all(head.as_bytes()).await.unwrap();
         idle.push(stream);
     }

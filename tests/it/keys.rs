@@ -141,6 +141,66 @@ async fn a_tenant_sees_its_own_in_every_surface() {
     assert!(of_all > 20 && of_alpha > 20, "{of_alpha} of {of_all} of {}", paths.len());
 }
 
+const OBJECTIVES: &str = r#"
+[[slo]]
+name = "of alpha"
+kind = "errors"
+target = 0.9
+window_days = 7
+tenant_id = "alpha"
+[[slo]]
+name = "of beta"
+kind = "errors"
+target = 0.9
+window_days = 7
+tenant_id = "beta"
+"#;
+
+/// What judges looks at the tenant's calls alone, and names nobody else's.
+#[tokio::test]
+async fn a_tenant_is_judged_by_its_own() {
+    let two = TwoTenants::start_with(|config| config.slo = toml::from_str::<Config>(OBJECTIVES).unwrap().slo).await;
+    let at = "from=2026-05-13&to=2026-05-14T12:00:00Z";
+    for (path, is_named) in [
+        (format!("/api/v1/anomalies?by=tenant&{at}"), false),
+        (format!("/api/v1/anomalies?by=agent&kpi=cost,traffic&{at}"), false),
+        (format!("/api/v1/backtest?rule=kpi&name=cost&above=0.5&by=tenant&window=1h&samples_min=1&{at}"), true),
+        (format!("/api/v1/backtest?rule=kpi&name=cost&above=0.5&by=agent&window=1h&samples_min=1&{at}"), true),
+        (format!("/api/v1/backtest?rule=anomalies&by=tenant&{at}"), false),
+        (format!("/api/v1/backtest?rule=drift&by=tenant_id&{at}"), false),
+        (format!("/api/v1/backtest?rule=slo&{at}"), true),
+        ("/api/v1/drift".to_owned(), true),
+        ("/api/v1/drift?by=tenant_id&window_hours=12".to_owned(), true),
+        ("/api/v1/forecast".to_owned(), false),
+        ("/api/v1/slo".to_owned(), true),
+    ] {
+        let (status, of_alpha) = said(two.app.get(&path).bearer_auth(&two.alpha)).await;
+        assert_eq!(status, 200, "{path}: {of_alpha}");
+        assert!(!of_alpha.contains("beta"), "{path}: {of_alpha}");
+        let (_, of_all) = said(two.app.get(&path).bearer_auth(&two.admin)).await;
+        assert!(!is_named || of_all.contains("alpha") && of_all.contains("beta"), "{path}: {of_all}");
+        // Where nobody is named, the figures say whose they are: as if nobody else were there.
+        if !is_named && !path.contains("backtest") {
+            let own = two.app.get(&path).query(&[("tenant_id", "alpha")]).bearer_auth(&two.admin);
+            let figures = |text: &str| serde_json::from_str::<Value>(&text.replace("\"alpha\"", "null")).unwrap();
+            assert_eq!(figures(&of_alpha), figures(&said(own).await.1), "{path}");
+        }
+    }
+}
+
+/// Refusals that the gate itself does not decide are counted and logged with the others.
+#[tokio::test]
+async fn refusals_elsewhere_are_counted() {
+    let app = TestApp::start().await;
+    let alpha = key(&app, "ingest,query", &["alpha"]).await;
+    sends(&app, &alpha, call("alpha", 0, "1") + &call("beta", 0, "2") + &call("gamma", 0, "3")).await;
+    sends(&app, &alpha, call("alpha", 1, "1") + "no JSON\n").await;
+    assert_eq!(asked(&app, &alpha, "explain analyze select 1").await.0, 403);
+    let gate = app.daemon.as_ref().unwrap().gate();
+    let denied: Vec<_> = gate.denied().filter(|(_, count)| *count > 0).collect();
+    assert_eq!(denied, [("forbidden", 1), ("tenant", 1)]);
+}
+
 #[tokio::test]
 async fn figures_are_of_the_tenant_alone_with_rollups_and_without() {
     let two = TwoTenants::start().await;

@@ -6,7 +6,7 @@ use driftline::{
     clock::Clock,
     config::{AgentKpiConfig, Config},
     daemon::Store,
-    kpi::Definition,
+    kpi::{Definition, PANELS},
     query::{Library, LibraryKind, Options, QueryParams},
 };
 use serde_json::{Value, json};
@@ -314,6 +314,34 @@ async fn a_users_kpi_adds_to_the_card_and_a_wrong_one_is_told_of() {
     app.logs(calls(-HOUR_S, 40, "a", &json!({})) + &call(-60, "slow", &json!({ "latency_ms": 2_500 }))).await;
     let card = json_of(app.get("/api/v1/kpis")).await;
     assert_eq!(line(&card, "latency_max")["tier"], "good");
+}
+
+/// Every panel of every dashboard is one that the coverage knows, and no other; and what shows a KPI needs what it needs.
+#[test]
+fn the_coverage_knows_the_panels_of_the_dashboards() {
+    let (library, _) = Library::load(None).unwrap();
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards/grafana");
+    let mut shown = std::collections::BTreeSet::new();
+    let files = ["driftline", "prometheus"].map(|variant| std::fs::read_dir(directory.join(variant)).unwrap());
+    for file in files.into_iter().flatten() {
+        let dashboard: Value = serde_json::from_slice(&std::fs::read(file.unwrap().path()).unwrap()).unwrap();
+        let title = dashboard["title"].as_str().unwrap().trim_start_matches("Driftline: ");
+        let title = title.trim_end_matches(" (Prometheus)");
+        for panel in dashboard["panels"].as_array().unwrap() {
+            let name = format!("{title}: {}", panel["title"].as_str().unwrap());
+            let known = PANELS.iter().find(|panels| panels.names.contains(&name.as_str()));
+            let needs = known.unwrap_or_else(|| panic!("src/kpi/panel.rs lacks {name:?}")).needs;
+            let targets = panel["targets"].as_array().unwrap().iter();
+            let kpis = targets.filter_map(|target| library.kpi(target["target"].as_str()?).ok());
+            for need in kpis.flat_map(|kpi| &kpi.needs) {
+                let fields: Vec<&str> = need.0.iter().map(|field| field.name).collect();
+                assert!(needs.contains(&fields.as_slice()), "{name}: {fields:?} is not in {needs:?}");
+            }
+            shown.insert(name);
+        }
+    }
+    let known = PANELS.iter().flat_map(|panels| panels.names).map(|name| (*name).to_owned());
+    assert_eq!(known.collect::<std::collections::BTreeSet<_>>(), shown);
 }
 
 /// The words of the SQL are those that `/metrics` counts.

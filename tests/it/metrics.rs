@@ -1,8 +1,9 @@
 //! `/metrics`: both formats, the families, the daemon's own series.
 
 use driftline::config::TenantMetricsConfig;
+use serde_json::{Value, json};
 
-use crate::app::{TestApp, record};
+use crate::app::{TestApp, json as json_of, record};
 
 #[tokio::test]
 async fn both_formats_are_negotiated() {
@@ -66,7 +67,6 @@ async fn flags_of_calls_know_the_words_for_it() {
         "prompt_too_long",
     ];
     let app = TestApp::start().await;
-    let call = |n: usize, fields: &str| record(-10, &format!("r{n}"), "rag", 0.5).replace(r#""error":null"#, fields);
     let words = OVERFLOWS.map(|word| format!(r#""error_type":"{word}""#));
     let others = [
         (r#""error_type":"timeout""#, "t"),
@@ -98,6 +98,95 @@ async fn flags_of_calls_know_the_words_for_it() {
     let overflows = expect.iter().filter(|flags| **flags == "o").count();
     let line = format!(r#"llm_context_overflow_total{{agent_id="rag",model="m1"}} {overflows}"#);
     assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+}
+
+/// A call of the agent `rag` with these fields, ten seconds ago.
+fn call(n: usize, fields: &str) -> String {
+    record(-10, &format!("r{n}"), "rag", 0.5).replace(r#""error":null"#, fields)
+}
+
+/// The series of a family, without the name of it: labels and value.
+async fn series(app: &TestApp, family: &str) -> Vec<String> {
+    let text = app.get("/metrics").send().await.unwrap().text().await.unwrap();
+    let mut found: Vec<String> = text.lines().filter_map(|line| line.strip_prefix(family)).map(str::to_owned).collect();
+    found.sort_unstable();
+    found
+}
+
+/// Whatever word was sent for a decision: the view, what rollups keep, filters and the family know it.
+#[tokio::test]
+async fn guardrails_have_one_vocabulary() {
+    const WORDS: [(&str, &[&str]); 4] = [
+        ("passed", &["passed", "Pass", "ALLOWED", "allow"]),
+        ("blocked", &["blocked", "BLOCK"]),
+        ("escalated", &["Escalated", "escalate"]),
+        ("Shrugged", &["Shrugged"]),
+    ];
+    let app = TestApp::start().await;
+    let sent = WORDS.iter().flat_map(|(_, words)| words.iter());
+    let body: String =
+        sent.enumerate().map(|(n, word)| call(n, "").replace(r#""passed","#, &format!(r#""{word}""#))).collect();
+    app.logs(body).await;
+    let by_status = "select guardrail_status as status, count(*) as n from agent_logs group by 1 order by 1";
+    let expect: Value = json!([
+        {"status": "Shrugged", "n": 1}, {"status": "blocked", "n": 2},
+        {"status": "escalated", "n": 2}, {"status": "passed", "n": 4},
+    ]);
+    let check = async || {
+        assert_eq!(app.sql(by_status).await, expect);
+        let kpi = json_of(app.get("/api/v1/kpis/guardrail_block_rate?from=2026-05-14&by=agent")).await;
+        assert_eq!((&kpi["windows"][0]["numerator"], &kpi["windows"][0]["denominator"]), (&json!(2.0), &json!(9.0)));
+        let filtered = json!({
+            "range": {"from": "2026-05-14T00:00:00Z", "to": "2026-05-15T00:00:00Z"},
+            "filters": [{"key": "guardrail_status", "operator": "=", "value": "blocked"}],
+            "targets": [{"refId": "A", "target": "sql", "payload": {
+                "q": "select count(*) as n from agent_logs where timestamp is not null", "format": "table",
+            }}],
+        });
+        assert_eq!(json_of(app.post("/grafana/query").json(&filtered)).await[0]["rows"], json!([[2]]));
+    };
+    check().await;
+    let counted = series(&app, r#"llm_guardrail_decisions_total{agent_id="rag",decision="#).await;
+    let values = ["allow", "block", "escalate", "other"].into_iter().zip([4, 2, 2, 1]);
+    let values: Vec<String> = values.map(|(word, n)| format!(r#""{word}",reason=""}} {n}"#)).collect();
+    assert_eq!(counted, values);
+    app.flush().await;
+    let engine = app.daemon.as_ref().unwrap().engine();
+    while engine.rollups().unwrap().build_next(engine, std::time::Duration::ZERO).await.unwrap() {}
+    check().await;
+}
+
+/// A call failed by its message, its type or its status; all that counts failures counts the same calls.
+#[tokio::test]
+async fn errors_have_one_meaning() {
+    let calls = [
+        (r#""error":"it broke""#, Some("unknown")),
+        (r#""error":"it broke","http_status":500"#, Some("http_500")),
+        (r#""error_type":"timeout","http_status":504"#, Some("timeout")),
+        (r#""http_status":503"#, Some("http_503")),
+        (r#""http_status":400"#, Some("http_400")),
+        (r#""http_status":399"#, None),
+        (r#""http_status":200"#, None),
+        (r#""error":"","http_status":200"#, None),
+    ];
+    let app = TestApp::start().await;
+    app.logs(calls.iter().enumerate().map(|(n, (fields, _))| call(n, fields)).collect::<String>()).await;
+    let mut expect: Vec<String> =
+        calls.iter().filter_map(|(_, kind)| kind.map(|kind| format!(r#""{kind}"}} 1"#))).collect();
+    expect.sort_unstable();
+    assert_eq!(series(&app, r#"llm_errors_total{agent_id="rag",model="m1",error_type="#).await, expect);
+    let failed = expect.len();
+    let counted = app.sql("select count(*) filter (where is_error) as n from agent_logs").await;
+    assert_eq!(counted[0]["n"], failed);
+    let kpi = json_of(app.get("/api/v1/kpis/error_rate?from=2026-05-14")).await;
+    assert_eq!(kpi["windows"][0]["numerator"], failed as f64);
+    let by_type = app.get("/api/v1/queries/errors_by_type?from=2026-05-14");
+    let by_type: u64 =
+        json_of(by_type).await.as_array().unwrap().iter().map(|row| row["errors"].as_u64().unwrap()).sum();
+    assert_eq!(by_type, failed as u64);
+    app.daemon.as_ref().unwrap().engine().refresh_gauges(100).await;
+    let ratio = failed as f64 / calls.len() as f64;
+    assert_eq!(series(&app, r#"llm_error_ratio{agent_id="rag"} "#).await, [ratio.to_string()]);
 }
 
 /// Each SQL file below `metrics/` is a gauge, ours and the user's; one that fails is left out and told of.

@@ -116,6 +116,29 @@ fn calls(random: &mut Random, step: u64) -> String {
         if !random.once_in(4) {
             call["completion_tokens"] = json!(random.below(900));
         }
+        let others: [(&str, &[&str]); 8] = [
+            ("operation", &["chat", "embeddings"]),
+            ("environment", &["production", "staging"]),
+            ("variant", &["control", "treatment"]),
+            ("provider", &["one", "two"]),
+            ("finish_reason", &["stop", "length"]),
+            ("model_version", &["2026-01", "2026-02"]),
+            ("prompt_version", &["p1", "p2"]),
+            ("task_type", &["triage", "answer"]),
+        ];
+        for (field, values) in others {
+            if !random.once_in(3) {
+                call[field] = json!(random.pick(values));
+            }
+        }
+        for score in ["groundedness", "hallucination_probability", "user_satisfaction"] {
+            if random.once_in(2) {
+                call[score] = json!(random.below(120) as f64 / 100.0);
+            }
+        }
+        if random.once_in(3) {
+            call["escalated"] = json!(random.once_in(2));
+        }
         body += &format!("{call}\n");
     }
     body
@@ -149,8 +172,13 @@ fn bound(random: &mut Random) -> String {
 
 /// Rows that there are rollups of, and what these keep.
 struct Source {
+    /// The rollup, and whether it has days beside its hours.
+    rollup: &'static str,
+    has_days: bool,
     from: &'static str,
+    /// Groups beside [`GROUPS`].
     groups: &'static [&'static str],
+    /// Figures that no other rollup has.
     figures: &'static [&'static str],
 }
 
@@ -170,10 +198,12 @@ const GROUPS: [&str; 12] = [
     "tenant_id",
 ];
 
-const SOURCES: [Source; 4] = [
+const SOURCES: [Source; 7] = [
     Source {
+        rollup: "calls",
+        has_days: true,
         from: "agent_logs where true",
-        groups: &[],
+        groups: &["operation", "environment", "variant", "provider"],
         figures: &[
             "count(*)",
             "sum(cost)",
@@ -194,6 +224,11 @@ const SOURCES: [Source; 4] = [
             "approx_percentile(ttft_ms, 0.5)",
             "distinct_of(distinct_sketch(user_id))",
             "histogram_of(histogram_sketch(latency_ms, 'latency_ms'))",
+            "histogram_of(histogram_sketch(latency_ms, 'latency_ms') filter (where model = 'm2' and tenant_id = 't1'))",
+            "quantile_of(quantile_sketch(latency_ms) filter (where model = 'm2' and tenant_id = 't1'), 0.5)",
+            "distinct_of(distinct_sketch(user_id) filter (where variant = 'control'))",
+            "count(*) filter (where groundedness not between 0 and 1)",
+            "count(*) filter (where environment = 'staging')",
             "histogram_of(histogram_sketch(ttft_ms, 'latency_ms'))",
             "histogram_of(histogram_sketch(queue_wait_ms, 'latency_ms'))",
             "max(ttft_ms)",
@@ -203,8 +238,10 @@ const SOURCES: [Source; 4] = [
         ],
     },
     Source {
+        rollup: "errors",
+        has_days: true,
         from: "agent_logs where is_error",
-        groups: &["error_type", "http_status", "lower(error_type)"],
+        groups: &["error_type", "http_status", "lower(error_type)", "operation", "environment", "variant", "provider"],
         figures: &[
             "count(*)",
             "count(*) filter (where error_type = 'timeout')",
@@ -216,8 +253,10 @@ const SOURCES: [Source; 4] = [
         ],
     },
     Source {
+        rollup: "tools",
+        has_days: true,
         from: "tool_calls where true",
-        groups: &["tool", "upper(tool)"],
+        groups: &["tool", "upper(tool)", "operation", "environment", "variant", "provider"],
         figures: &[
             "count(*)",
             "count(failed)",
@@ -233,14 +272,50 @@ const SOURCES: [Source; 4] = [
         ],
     },
     Source {
+        rollup: "guardrails",
+        has_days: true,
         from: "agent_logs where guardrail_status is not null",
-        groups: &["guardrail_status", "guardrail_reason"],
+        groups: &["guardrail_status", "guardrail_reason", "operation", "environment", "variant", "provider"],
         figures: &["count(*)", "count(*) filter (where guardrail_status = 'blocked')", "max(timestamp)"],
+    },
+    Source {
+        rollup: "distributions",
+        has_days: false,
+        from: "agent_logs where true",
+        groups: &[],
+        figures: &[
+            "histogram_of(histogram_sketch(prompt_tokens, 'logarithmic'))",
+            "histogram_of(histogram_sketch(cost * 1000000, 'logarithmic'))",
+            "histogram_of(histogram_sketch(latency_ms, 'logarithmic') filter (where model = 'm2' and tenant_id = 't1'))",
+            "histogram_of(histogram_sketch(groundedness, 'score'))",
+            "histogram_of(histogram_sketch(user_satisfaction, 'score') filter (where agent_id = 'rag'))",
+        ],
+    },
+    Source {
+        rollup: "outcomes",
+        has_days: false,
+        from: "agent_logs where true",
+        groups: &["finish_reason", "task_completed", "escalated"],
+        figures: &[
+            "count(*) filter (where finish_reason = 'length')",
+            "count(*) filter (where finish_reason is null and escalated)",
+        ],
+    },
+    Source {
+        rollup: "versions",
+        has_days: false,
+        from: "agent_logs where true",
+        groups: &["model_version", "prompt_version", "task_type"],
+        figures: &[
+            "count(*) filter (where task_type = 'triage')",
+            "count(*) filter (where model_version is null or prompt_version = 'p1')",
+        ],
     },
 ];
 
-const CONDITIONS: [&str; 11] = [
+const CONDITIONS: [&str; 12] = [
     "agent_id = 'rag'",
+    "agent_id = 'nobody'",
     "model is null",
     "(null is null or tenant_id = null)",
     "tenant_id in ('t1', 't3')",
@@ -421,23 +496,25 @@ async fn every_figure_of_every_source_comes_from_its_rollup() {
     app.logs(calls(&mut Random::new(7, 0), 0)).await;
     app.flush().await;
     build(&app, u64::MAX).await;
-    let day = |expr: &str| match expr {
-        expr if expr.contains("hour") => "_hour",
-        _ => "_day",
-    };
-    for (source, rollup) in SOURCES.iter().zip(["calls", "errors", "tools", "guardrails"]) {
-        for group in GROUPS.iter().chain(source.groups) {
-            let statement = format!("select {group}, count(*) from {} group by 1 order by 1", source.from);
+    for Source { rollup, has_days, from, groups, figures } in SOURCES {
+        let by_group = GROUPS.iter().chain(groups).map(|group| (*group, figures[0]));
+        let by_figure = figures.iter().map(|figure| ("agent_id", *figure));
+        for (group, figure) in by_group.chain(by_figure) {
+            let statement = format!("select {group}, {figure} from {from} group by 1 order by 1");
             let plan = plan(&app, &statement).await;
-            let scan = format!("TableScan: rollup_{rollup}{}", day(group));
+            let grain = match (has_days, group.contains("hour")) {
+                (false, _) => "",
+                (true, true) => "_hour",
+                (true, false) => "_day",
+            };
+            let scan = format!("TableScan: rollup_{rollup}{grain}");
             assert!(plan.contains(&scan) && !plan.contains("TableScan: agent_logs"), "{statement}: {plan}");
             check(&app, &statement).await;
         }
-        for figure in source.figures {
-            let statement = format!("select agent_id, {figure} from {} group by 1 order by 1", source.from);
-            let plan = plan(&app, &statement).await;
-            let scan = format!("TableScan: rollup_{rollup}_day");
-            assert!(plan.contains(&scan) && !plan.contains("TableScan: agent_logs"), "{statement}: {plan}");
+        // Of no rows it is what it is of none of the calls.
+        for figure in figures {
+            let statement = format!("select {figure} from {from} and agent_id = 'nobody'");
+            assert!(plan(&app, &statement).await.contains(&format!("rollup_{rollup}")), "{statement}");
             check(&app, &statement).await;
         }
     }

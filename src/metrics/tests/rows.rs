@@ -156,17 +156,24 @@ llm_guardrail_decisions_total{agent_id="a",decision="other",reason="tired"} 1
 }
 
 #[test]
-fn an_error_is_one_by_message_or_by_type() {
+fn an_error_is_one_by_message_by_type_or_by_status() {
     check(
         &[
             json!({"model": "m", "error": "boom"}),
-            json!({"model": "m", "error_type": "rate_limit"}),
+            json!({"model": "m", "error_type": "rate_limit", "http_status": 429}),
             json!({"model": "m", "error_type": ""}),
+            json!({"model": "m", "error": "boom", "http_status": 503}),
+            json!({"model": "m", "http_status": 503}),
+            json!({"model": "m", "http_status": 400}),
+            json!({"model": "m", "http_status": 600}),
+            json!({"model": "m", "http_status": 399}),
             json!({"model": "m"}),
         ],
         r#"
+llm_errors_total{agent_id="",model="m",error_type="http_400"} 1
+llm_errors_total{agent_id="",model="m",error_type="http_503"} 2
 llm_errors_total{agent_id="",model="m",error_type="rate_limit"} 1
-llm_errors_total{agent_id="",model="m",error_type="unknown"} 2
+llm_errors_total{agent_id="",model="m",error_type="unknown"} 3
 "#,
     );
 }

@@ -140,7 +140,7 @@ impl Engine {
             for at_us in part.iter() {
                 let mut broken = BTreeMap::new();
                 for figure in figures.remove(&at_us).unwrap_or_default() {
-                    let known = figure.value.filter(|_| figure.samples.unwrap_or(0) >= settled.samples_min);
+                    let known = figure.value.filter(|_| settled.is_known(&figure));
                     match known {
                         Some(_) => judged += 1,
                         None => insufficient += 1,
@@ -266,6 +266,12 @@ impl Engine {
 }
 
 impl Settled<'_> {
+    /// Whether a figure can be held against the bound. A bound of the caller's own is on the scale that the samples have.
+    fn is_known(&self, figure: &Figure) -> bool {
+        let is_own = self.definition.alert != Some(self.bound);
+        figure.samples.unwrap_or(0) >= self.samples_min && (is_own || self.definition.off_scale(figure).is_none())
+    }
+
     /// What is seen where the figure lies in the bound.
     fn reading(&self, value: f64, samples: Option<u64>) -> Option<Reading> {
         let (limit, excess) = match self.bound {

@@ -132,7 +132,8 @@ impl Engine {
             Some(values) if !matches!(&values, ParamValues::List(values) if values.is_empty()) => bind(plan, values)?,
             _ => plan,
         };
-        self.run_within(plan, turn, Options::default(), timeout).await
+        // A client may put a portal aside.
+        Ok(self.run_within(plan, turn, Options::default(), timeout).await?.giving_way())
     }
 }
 

@@ -25,6 +25,7 @@ use crate::{
         sketches,
     },
     record::{PARTITION, col},
+    sketch,
 };
 
 /// How long a window lasts.
@@ -235,6 +236,8 @@ pub enum Merge {
     Max,
     /// They are merged by the aggregate of this name.
     Sketch(&'static str),
+    /// They are merged as histograms; of nothing it is one of these buckets that counts nothing, which no merge knows.
+    Histogram(sketch::Buckets),
 }
 
 impl Merge {
@@ -248,13 +251,16 @@ impl Merge {
             Merge::Count | Merge::Sum => Ok(sum(parts)),
             Merge::Min => Ok(min(parts)),
             Merge::Max => Ok(max(parts)),
-            Merge::Sketch(name) => {
-                let found = sketches::aggregates().into_iter().find(|aggregate| aggregate.name() == name);
-                let found = found.ok_or_else(|| internal_datafusion_err!("there is no aggregate {name}"))?;
-                Ok(found.call(vec![parts]))
-            }
+            Merge::Sketch(name) => merged(name, parts),
+            Merge::Histogram(_) => merged("histogram_sketch_merge", parts),
         }
     }
+}
+
+fn merged(name: &str, parts: Expr) -> EngineResult<Expr> {
+    let found = sketches::aggregates().into_iter().find(|aggregate| aggregate.name() == name);
+    let found = found.ok_or_else(|| internal_datafusion_err!("there is no aggregate {name}"))?;
+    Ok(found.call(vec![parts]))
 }
 
 /// How the parts of this figure are put together, if they can be.
@@ -267,7 +273,10 @@ pub fn merge_of(figure: &Expr) -> Option<Merge> {
         "max" => Some(Merge::Max),
         "quantile_sketch" => Some(Merge::Sketch("quantile_sketch_merge")),
         "distinct_sketch" => Some(Merge::Sketch("distinct_sketch_merge")),
-        "histogram_sketch" => Some(Merge::Sketch("histogram_sketch_merge")),
+        "histogram_sketch" => {
+            let buckets = function.params.args.get(1)?.as_literal()?.try_as_str().flatten()?;
+            sketch::Buckets::named(buckets).map(Merge::Histogram)
+        }
         "minute_sketch" => Some(Merge::Sketch("minute_sketch_merge")),
         _ => None,
     }

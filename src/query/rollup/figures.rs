@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::{
-    common::{Column, DFSchemaRef, Result, TableReference},
+    common::{Column, DFSchemaRef, Result, ScalarValue, TableReference},
     logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Union, cast, expr::AggregateFunction, lit},
 };
 
 use super::definition::{Merge, merge_of, plain};
+use crate::sketch::{Buckets, Histogram, Sketch};
 
 /// What an aggregate asks, in parts.
 pub struct Figures {
@@ -86,7 +87,8 @@ impl Figures {
         let builder = LogicalPlanBuilder::from(union(whole)?);
         let merged = numbered("m", self.parts.len());
         let figures = self.finishes.iter().map(|finish| match finish {
-            Finish::Part(position, Merge::Count) => or_zero(merged[*position].clone()),
+            Finish::Part(position, Merge::Count) => or_else(merged[*position].clone(), lit(0_i64)),
+            Finish::Part(position, Merge::Histogram(buckets)) => or_else(merged[*position].clone(), empty(*buckets)),
             Finish::Part(position, _) => merged[*position].clone(),
             Finish::Mean(total, count) => merged[*total].clone() / cast(merged[*count].clone(), DataType::Float64),
         });
@@ -121,8 +123,13 @@ pub fn typed(
     Ok(expr.alias_qualified(qualifier.cloned(), name))
 }
 
-fn or_zero(count: Expr) -> Expr {
-    datafusion::functions::core::expr_fn::coalesce(vec![count, lit(0_i64)])
+/// What the figure of no rows is, where their parts do not say.
+fn or_else(figure: Expr, of_nothing: Expr) -> Expr {
+    datafusion::functions::core::expr_fn::coalesce(vec![figure, of_nothing])
+}
+
+fn empty(buckets: Buckets) -> Expr {
+    lit(ScalarValue::Binary(Some(Histogram::new(buckets).encode())))
 }
 
 /// These under the names of a prefix and their number.

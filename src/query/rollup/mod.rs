@@ -56,6 +56,7 @@ use answers::Answers;
 pub use definition::Definition;
 pub use load::load;
 pub use rewrite::UseRollups;
+pub use source::Source;
 
 /// The rollups of the calls.
 pub struct Rollups {

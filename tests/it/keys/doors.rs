@@ -4,6 +4,7 @@ use std::process::Command;
 
 use driftline::{access::NewKey, catalog::Keys, clock::Clock, daemon::Daemon, gate};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{asked, key, key_until, said};
 use crate::app::{NOW_US, TestApp, failure, json as answer, record};
@@ -36,6 +37,61 @@ async fn without_keys_loopback_is_open_and_with_one_it_is_shut() {
     // The right id with another secret.
     let other = format!("{}{}", &key[..20], "0".repeat(64));
     assert_eq!(said(sql().bearer_auth(&other)).await.0, 401);
+}
+
+/// A page of a web site whose name leads here asks by that name; a key cannot be made up.
+#[tokio::test]
+async fn without_keys_no_web_site_asks() {
+    let app = TestApp::start_with(|config| config.server.hosts = "driftline.internal, other".to_owned()).await;
+    let port = app.url("").rsplit_once(':').unwrap().1.to_owned();
+    let asked = async |path: &str, headers: &[(&str, &str)]| {
+        let request = headers.iter().fold(app.get(path), |request, (name, value)| request.header(*name, *value));
+        said(request).await
+    };
+    let local = format!("localhost:{port}");
+    let page = format!("http://127.0.0.1:{port}");
+    for headers in [
+        &[("host", local.as_str())][..],
+        &[("host", "[::1]:7717")],
+        &[("host", "Driftline.Internal")],
+        &[("origin", page.as_str())],
+        &[("origin", "http://localhost:3000")],
+    ] {
+        assert_eq!(asked("/api/v1/sql?q=select%201", headers).await.0, 200, "{headers:?}");
+    }
+    for headers in
+        [&[("host", "evil.example")][..], &[("host", ""), ("origin", "http://evil.example")], &[("origin", "null")]]
+    {
+        for path in ["/", "/metrics", "/api/v1/sql?q=select%201", "/grafana", "/jaeger/api/services", "/api/v1/keys"] {
+            let (status, text) = asked(path, headers).await;
+            assert_eq!(status, 403, "{path} {headers:?}: {text}");
+            assert!(text.contains("server.hosts") && text.contains("key create"), "{text}");
+        }
+        // The probes tell nothing.
+        assert_eq!(asked("/healthz", headers).await.0, 200);
+    }
+    let sent = app.post("/api/v1/logs").header("origin", "https://evil.example").body(record(0, "a", "rag", 0.5));
+    assert_eq!(said(sent).await.0, 403);
+    let text = said(app.get("/metrics")).await.1;
+    assert!(text.contains("driftline_http_denied_total{reason=\"host\"} 19"), "{text}");
+    // Clients of HTTP/1.0 name no host, those of HTTP/2 and of proxies do it elsewhere.
+    for (head, expected) in [
+        ("GET /api/v1/status HTTP/1.0\r\n\r\n", "HTTP/1.0 200"),
+        (
+            "GET http://evil.example/api/v1/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+            "HTTP/1.1 403",
+        ),
+    ] {
+        let mut raw = tokio::net::TcpStream::connect(format!("127.0.0.1:{port}")).await.unwrap();
+        raw.write_all(head.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        raw.read_to_string(&mut text).await.unwrap();
+        assert!(text.starts_with(expected), "{text}");
+    }
+    // With a key there is no need.
+    let key = key(&app, "query", &[]).await;
+    let request = app.get("/api/v1/status").header("host", "evil.example").bearer_auth(&key);
+    assert_eq!(said(request).await.0, 200);
 }
 
 #[tokio::test]

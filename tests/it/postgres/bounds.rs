@@ -78,6 +78,52 @@ async fn a_statement_has_its_time() {
     assert_eq!(code(&text(&client, ENDLESS).await.unwrap_err()), "57014");
 }
 
+/// More rows than are computed before somebody reads them.
+const MANY: &str = "select value from generate_series(1, 1000000000)";
+
+#[tokio::test]
+async fn a_portal_that_is_put_aside_ends_with_its_statement() {
+    let app = TestApp::start_with(|config| {
+        listens(config);
+        config.access.requests_per_second = 0;
+        config.access.statements_max = 1;
+    })
+    .await;
+    let key = key(&app, "query", &[]).await;
+    let (mut aside, other) = (connect(&app, Some(&key)).await.unwrap(), connect(&app, Some(&key)).await.unwrap());
+    aside.batch_execute("set statement_timeout = '300ms'").await.unwrap();
+    let transaction = aside.transaction().await.unwrap();
+    let portal = transaction.bind(MANY, &[]).await.unwrap();
+    assert_eq!(transaction.query_portal(&portal, 1).await.unwrap().len(), 1);
+    assert_eq!(code(&text(&other, "select 1").await.unwrap_err()), "53400");
+    // Its client says nothing more, and the key has its turn back all the same.
+    while let Err(refused) = text(&other, "select 1").await {
+        assert_eq!(code(&refused), "53400");
+    }
+    assert_eq!(code(&transaction.query_portal(&portal, 1).await.unwrap_err()), "57014");
+    drop(transaction);
+    assert_eq!(text(&aside, "select 1").await.unwrap(), "1");
+}
+
+#[tokio::test]
+async fn a_portal_that_is_put_aside_gives_way() {
+    let app = TestApp::start_with(|config| {
+        listens(config);
+        config.query.concurrency = 1;
+    })
+    .await;
+    let (mut aside, other) = (connect(&app, None).await.unwrap(), connect(&app, None).await.unwrap());
+    let transaction = aside.transaction().await.unwrap();
+    let portal = transaction.bind(MANY, &[]).await.unwrap();
+    assert_eq!(transaction.query_portal(&portal, 1).await.unwrap().len(), 1);
+    // There is one turn, and the portal has it for a minute: both ways in wait for it, and have it.
+    assert_eq!(text(&other, "select 1").await.unwrap(), "1");
+    assert_eq!(app.sql("select 1 as one").await[0]["one"], 1);
+    let ended = transaction.query_portal(&portal, 0).await.unwrap_err();
+    assert_eq!(code(&ended), "57014");
+    assert!(format!("{ended:?}").contains("others waited for their turn"), "{ended:?}");
+}
+
 #[tokio::test]
 async fn there_are_so_many_seats() {
     let app = TestApp::start_with(|config| {
@@ -89,6 +135,8 @@ async fn there_are_so_many_seats() {
     let second = connect(&app, None).await.unwrap();
     let refused = connect(&app, None).await.err().unwrap();
     assert_eq!(code(&refused), "53300");
+    let denied = app.daemon.as_ref().unwrap().gate().denied().filter(|(_, count)| *count > 0);
+    assert_eq!(denied.collect::<Vec<_>>(), [("seats", 1)]);
     // Whoever is seated is still heard, and can have a statement given up.
     first.cancel_token().cancel_query(NoTls).await.unwrap();
     assert_eq!(text(&second, "select 1").await.unwrap(), "1");
