@@ -99,6 +99,23 @@ impl Column {
         COLUMNS.iter().find(|column| column.name == name)
     }
 
+    /// Whether values of one bin may differ from each other by anything that matters. A bucket of tokens that holds a
+    /// single whole number hides nothing, nor does the lowest, below which there is nothing to tell apart.
+    pub fn hides(&self, bin: usize) -> bool {
+        let Holds::Numbers { buckets, .. } = self.holds else { return false };
+        let bounds = buckets.bounds();
+        match (bin.checked_sub(1).map(|below| bounds[below]), bounds.get(bin)) {
+            (None, _) => false,
+            (Some(lower), Some(upper)) if self.unit == "tokens" => upper.floor() - lower.floor() > 1.0,
+            _ => true,
+        }
+    }
+
+    /// Whether a change within a bucket may matter: the logarithmic ones are a quarter wide, those of scores a fiftieth.
+    pub fn is_coarse(&self) -> bool {
+        matches!(self.holds, Holds::Numbers { buckets: Buckets::Logarithmic, .. })
+    }
+
     /// Whether it says anything of slices that are made by it.
     pub fn tells_of(&self, by: By) -> bool {
         self.name != by.name()
