@@ -132,7 +132,8 @@ pub struct VerdictLine {
     pub segment: Option<Segment>,
     /// Start of the hour in which it began.
     pub began_at: Option<String>,
-    /// What else of the slice began to change at about that time: model, its version, the prompt's, the traffic's mix.
+    /// What else of the slice began to change at about that time: model, its version, the prompt's, the traffic's mix,
+    /// the length of prompts.
     pub changed_then: Vec<Change>,
 }
 
@@ -194,9 +195,9 @@ pub struct Segment {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = DriftChange)]
 pub struct Change {
-    /// `model_version`, `prompt_version`, or a column of the mix.
+    /// `model_version`, `prompt_version`, `prompt_tokens`, or a column of the mix.
     pub column: String,
-    /// The category that lost most.
+    /// The category that lost most, or the side of a boundary, as `<= 250`.
     pub lost: String,
     /// The one that gained most.
     pub gained: String,

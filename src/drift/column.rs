@@ -60,6 +60,8 @@ pub enum Holds {
 pub enum Role {
     /// What was asked, and of whom: the mix of the traffic.
     Mix,
+    /// How much was asked at once. Longer questions have longer and slower answers, of any model.
+    Asked,
     /// What somebody declared to have changed.
     Declared,
     /// How the model answers, by kind of behaviour: columns of one kind move together.
@@ -137,7 +139,7 @@ const fn categories(name: &'static str, role: Role) -> Column {
 
 /// All that are watched.
 pub const COLUMNS: [Column; 21] = [
-    numbers("prompt_tokens", "tokens", Buckets::Logarithmic, Role::Result),
+    numbers("prompt_tokens", "tokens", Buckets::Logarithmic, Role::Asked),
     numbers("completion_tokens", "tokens", Buckets::Logarithmic, Role::Behaviour("length")),
     Column {
         // Of micro-USD, so that a call's cost is within the buckets.

@@ -242,7 +242,7 @@ impl Run {
             other.verdict == Verdict::Drifting
                 && (other.subject.by, &other.subject.slice) == (line.subject.by, &line.subject.slice)
                 && other.subject.column != line.subject.column
-                && matches!(other.subject.column.role, Role::Mix | Role::Declared)
+                && matches!(other.subject.column.role, Role::Mix | Role::Asked | Role::Declared)
         });
         let together = others.filter_map(|other| {
             let (own_us, began_us) = (line.detail.began_us?, other.detail.began_us?);

@@ -137,6 +137,40 @@ fn a_model_that_answers_otherwise_is_told_unless_somebody_said_so() {
     check(true, Verdict::Stable);
 }
 
+/// Users ask at more length: the model is what it was, and nobody is to be woken for it.
+#[test]
+fn longer_questions_are_no_other_model() {
+    let check = |longer: f64, verdict: Option<Verdict>| {
+        let windows = Windows::new(TO_US, 24, 4).unwrap();
+        let mut world = World::new(windows, &[(By::Model, Some("model"))]);
+        let mut random = Random(12);
+        let step = windows.in_hours().count - 60;
+        for (hour, calls) in hours_of(&windows) {
+            for _ in 0..2 * calls {
+                let prompt = 600.0 * if hour >= step { longer } else { 1.0 } * (0.6 * random.normal()).exp();
+                let answer = 0.5 * prompt * (0.3 * random.normal()).exp();
+                world.number("prompt_tokens", hour, prompt);
+                world.number("completion_tokens", hour, answer);
+                world.number("latency_ms", hour, (200.0 + 8.0 * answer) * (0.2 * random.normal()).exp());
+            }
+        }
+        let answer = world.answer();
+        assert_eq!(answer.silent_changes.first().map(|silent| silent.verdict), verdict, "{:?}", answer.silent_changes);
+        for silent in &answer.silent_changes {
+            assert_eq!(silent.explained_by, ["prompt_tokens"], "{silent:?}");
+        }
+        answer
+    };
+    check(1.0, None);
+    // Too little to drift by itself, and as much as what it makes.
+    check(1.15, Some(Verdict::Stable));
+    let answer = check(1.6, Some(Verdict::Stable));
+    assert!(answer.text().contains("; so do prompt_tokens"), "{}", answer.text());
+    let change = &line(&answer, "completion_tokens").changed_then[0];
+    assert_eq!(change.column, "prompt_tokens");
+    assert!(change.lost.starts_with("<= ") && change.gained.starts_with("> "), "{change:?}");
+}
+
 #[test]
 fn one_window_is_not_enough_and_two_are() {
     let check = |changed: &[usize], expected: Verdict| {
