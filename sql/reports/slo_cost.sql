@@ -7,11 +7,13 @@
 -- param: agent_id text = null -- only this agent
 -- param: model text = null -- only this model
 -- column: start_us µs -- start of the minute or the hour, UTC; those without calls are left out
--- column: samples count -- calls whose cost is known
+-- column: calls count -- all calls
+-- column: samples count -- those whose cost is known
 -- column: bad USD -- what they cost
 
 select
   cast(date_trunc($grain, timestamp) as bigint) as start_us,
+  count(*) as calls,
   count(cost) as samples,
   cast(coalesce(sum(cost), 0) as double) as bad
 from agent_logs

@@ -32,14 +32,28 @@ pub enum Replays {
     Drift,
     /// A model, or an agent's model, that was exchanged silently.
     SilentChange,
+    /// An hour of any watched KPI of an agent whose score is so high.
+    Anomalies {
+        /// Scores from this on.
+        score_min: f64,
+    },
+    /// A pair of windows of any objective in which the allowance is used too fast.
+    Objectives {
+        /// The long one's name.
+        long: &'static str,
+    },
 }
 
 const fn kpi(name: &'static str, replays: Replays) -> Alert {
     Alert { name, replays, differs: None }
 }
 
+const fn burn(name: &'static str, long: &'static str) -> Alert {
+    Alert { name, replays: Replays::Objectives { long }, differs: None }
+}
+
 /// All that can be.
-pub const ALERTS: [Alert; 7] = [
+pub const ALERTS: [Alert; 11] = [
     Alert {
         name: "LlmCostSpike",
         replays: Replays::Kpi { kpi: "cost_baseline_ratio", window: "1d", above: 1.5, samples_min: 3, hold: "0s" },
@@ -63,6 +77,14 @@ pub const ALERTS: [Alert; 7] = [
     ),
     Alert { name: "LlmDrift", replays: Replays::Drift, differs: Some("each column is an episode of its own") },
     Alert { name: "LlmModelChangedSilently", replays: Replays::SilentChange, differs: None },
+    Alert {
+        name: "LlmAnomaly",
+        replays: Replays::Anomalies { score_min: 0.7 },
+        differs: Some("an episode is the odd hours, and does not go on for six hours after them"),
+    },
+    burn("LlmErrorBudgetBurnFast", "1h"),
+    burn("LlmErrorBudgetBurnSlow", "6h"),
+    burn("LlmErrorBudgetBurnLasting", "3d"),
 ];
 
 impl Alert {

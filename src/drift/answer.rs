@@ -12,9 +12,9 @@ use super::column::By;
 pub enum Verdict {
     /// It changed, surely enough and by enough to matter.
     Drifting,
-    /// No change that is both sure and large.
+    /// No change that is both sure and large, where a large one would have been sure.
     Stable,
-    /// Too few values to tell.
+    /// Too little is known to tell, or to call it stable.
     Insufficient,
 }
 
@@ -49,6 +49,12 @@ pub struct Answer {
     pub false_discovery_rate: f64,
     /// Windows with fewer values say nothing.
     pub values_min: u64,
+    /// Columns whose `detectable` is larger are not called stable.
+    pub detectable_max: f64,
+    /// Nor are those of logarithmic buckets whose `effect_max` is larger.
+    pub hidden_max: f64,
+    /// The probability with which a change of `detectable` is found.
+    pub power: f64,
     /// How many verdicts say what.
     pub totals: Totals,
     /// Models that answer differently under the same name.
@@ -70,7 +76,7 @@ impl Answer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[schema(as = DriftTotals)]
 pub struct Totals {
-    /// Those that were tested, and so corrected for.
+    /// Those that were tested, and so corrected for; what a test could not have shown is `insufficient` all the same.
     pub tests: usize,
     /// `drifting`.
     pub drifting: usize,
@@ -94,9 +100,16 @@ pub struct VerdictLine {
     pub slice: Option<String>,
     /// What is said.
     pub verdict: Verdict,
+    /// Why it is `insufficient`.
+    pub reason: Option<String>,
     /// The change that the windows which changed most surely have at least: a Kolmogorov-Smirnov distance or a
     /// Cramér's V, 0 to 1.
     pub effect: Option<f64>,
+    /// A change of two windows is at most this: what buckets do not tell apart included. Null of categories.
+    pub effect_max: Option<f64>,
+    /// The least change that this run would have found in four cases of five, if two windows had it; null where not
+    /// even a change of all values would have been sure.
+    pub detectable: Option<f64>,
     /// Effects below this are no drift.
     pub effect_min: f64,
     /// Probability of what was found if fewer than two of the windows changed.
@@ -119,7 +132,8 @@ pub struct VerdictLine {
     pub segment: Option<Segment>,
     /// Start of the hour in which it began.
     pub began_at: Option<String>,
-    /// What else of the slice began to change at about that time: model, its version, the prompt's, the traffic's mix.
+    /// What else of the slice began to change at about that time: model, its version, the prompt's, the traffic's mix,
+    /// the length of prompts.
     pub changed_then: Vec<Change>,
 }
 
@@ -135,6 +149,8 @@ pub struct WindowLine {
     pub n_current: u64,
     /// Distance of the two.
     pub effect: Option<f64>,
+    /// What it is at most, by the buckets' width; null of categories.
+    pub effect_max: Option<f64>,
     /// Probability of such a distance if nothing changed.
     pub p: Option<f64>,
 }
@@ -179,9 +195,9 @@ pub struct Segment {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = DriftChange)]
 pub struct Change {
-    /// `model_version`, `prompt_version`, or a column of the mix.
+    /// `model_version`, `prompt_version`, `prompt_tokens`, or a column of the mix.
     pub column: String,
-    /// The category that lost most.
+    /// The category that lost most, or the side of a boundary, as `<= 250`.
     pub lost: String,
     /// The one that gained most.
     pub gained: String,

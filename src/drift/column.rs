@@ -60,6 +60,8 @@ pub enum Holds {
 pub enum Role {
     /// What was asked, and of whom: the mix of the traffic.
     Mix,
+    /// How much was asked at once. Longer questions have longer and slower answers, of any model.
+    Asked,
     /// What somebody declared to have changed.
     Declared,
     /// How the model answers, by kind of behaviour: columns of one kind move together.
@@ -99,6 +101,23 @@ impl Column {
         COLUMNS.iter().find(|column| column.name == name)
     }
 
+    /// Whether values of one bin may differ from each other by anything that matters. A bucket of tokens that holds a
+    /// single whole number hides nothing, nor does the lowest, below which there is nothing to tell apart.
+    pub fn hides(&self, bin: usize) -> bool {
+        let Holds::Numbers { buckets, .. } = self.holds else { return false };
+        let bounds = buckets.bounds();
+        match (bin.checked_sub(1).map(|below| bounds[below]), bounds.get(bin)) {
+            (None, _) => false,
+            (Some(lower), Some(upper)) if self.unit == "tokens" => upper.floor() - lower.floor() > 1.0,
+            _ => true,
+        }
+    }
+
+    /// Whether a change within a bucket may matter: the logarithmic ones are a quarter wide, those of scores a fiftieth.
+    pub fn is_coarse(&self) -> bool {
+        matches!(self.holds, Holds::Numbers { buckets: Buckets::Logarithmic, .. })
+    }
+
     /// Whether it says anything of slices that are made by it.
     pub fn tells_of(&self, by: By) -> bool {
         self.name != by.name()
@@ -120,7 +139,7 @@ const fn categories(name: &'static str, role: Role) -> Column {
 
 /// All that are watched.
 pub const COLUMNS: [Column; 21] = [
-    numbers("prompt_tokens", "tokens", Buckets::Logarithmic, Role::Result),
+    numbers("prompt_tokens", "tokens", Buckets::Logarithmic, Role::Asked),
     numbers("completion_tokens", "tokens", Buckets::Logarithmic, Role::Behaviour("length")),
     Column {
         // Of micro-USD, so that a call's cost is within the buckets.

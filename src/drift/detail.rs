@@ -22,7 +22,7 @@ pub struct Detail {
     pub after: Option<Spread>,
     /// The part of the distribution that moved most.
     pub moved: Option<Moved>,
-    /// The category that lost the largest share, and the one that gained it.
+    /// The category that lost the largest share, and the one that gained it; of numbers, the sides of a boundary.
     pub exchanged: Option<[String; 2]>,
     /// Start of the hour in which it began, µs since the epoch, UTC.
     pub began_us: Option<i64>,
@@ -56,6 +56,7 @@ impl Detail {
                 detail.after = Some(spread(&sides.after, &bounds));
                 let (bin, rose) = sides.widest();
                 detail.moved = bounds.get(bin).map(|bound| sides.beyond(bin, *bound, rose));
+                detail.exchanged = bounds.get(bin).map(|bound| [side(!rose, *bound), side(rose, *bound)]);
                 (0..sides.after.len()).map(|at| (at > bin) == rose).collect()
             }
             Holds::Categories => {
@@ -121,9 +122,13 @@ impl Sides {
             let below = total(&counts[..=bin]) as f64 / total(counts) as f64;
             if rose { 1.0 - below } else { below }
         };
-        let part = format!("{} {}", if rose { ">" } else { "<=" }, shown(bound));
-        Moved { part, before: share(&self.before), after: share(&self.after) }
+        Moved { part: side(rose, bound), before: share(&self.before), after: share(&self.after) }
     }
+}
+
+/// The numbers on one side of a boundary.
+fn side(is_above: bool, bound: f64) -> String {
+    format!("{} {}", if is_above { ">" } else { "<=" }, shown(bound))
 }
 
 /// Without the noise of a product's last digits.

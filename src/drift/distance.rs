@@ -34,6 +34,29 @@ pub fn distance(kind: Kind, reference: &[u64], current: &[u64]) -> Option<f64> {
     })
 }
 
+/// The Kolmogorov-Smirnov distance that the values behind two sides' counts have at most; none where a side has no
+/// values. `hides` says of a bin whether its values may differ from each other.
+///
+/// Within a bin each distribution function rises from its value at the lower boundary to that at the upper, so there
+/// they are never further apart than one's upper from the other's lower value, as in
+/// [`crate::sketch::Histogram::distance`].
+pub fn distance_at_most(reference: &[u64], current: &[u64], hides: impl Fn(usize) -> bool) -> Option<f64> {
+    let (n_reference, n_current) = (total(reference) as f64, total(current) as f64);
+    if n_reference == 0.0 || n_current == 0.0 {
+        return None;
+    }
+    let (mut lower, mut most) = ((0.0, 0.0), 0.0_f64);
+    for (bin, (reference, current)) in reference.iter().zip(current).enumerate() {
+        let upper = (lower.0 + *reference as f64 / n_reference, lower.1 + *current as f64 / n_current);
+        most = most.max(f64::abs(upper.0 - upper.1));
+        if hides(bin) {
+            most = most.max(upper.0 - lower.1).max(upper.1 - lower.0);
+        }
+        lower = upper;
+    }
+    Some(most.min(1.0))
+}
+
 /// The size by which the square of a distance is multiplied so that by chance it is about the same for all sizes.
 pub fn effective(n_reference: u64, n_current: u64) -> f64 {
     let (reference, current) = (n_reference as f64, n_current as f64);
@@ -95,6 +118,22 @@ mod tests {
     }
 
     #[test]
+    fn what_a_bin_hides_may_be_all_of_it() {
+        let check = |reference: &[u64], current: &[u64], hidden: &[usize], expected: f64| {
+            let found = distance_at_most(reference, current, |bin| hidden.contains(&bin)).unwrap();
+            assert!((found - expected).abs() < 1e-12, "{found} is not {expected}");
+        };
+        check(&[0, 40, 0], &[0, 30, 0], &[1], 1.0);
+        check(&[0, 40, 0], &[0, 30, 0], &[0, 2], 0.0);
+        check(&[10, 0, 0], &[0, 0, 5], &[], 1.0);
+        // 0.8 through the first bin of one side, 0 before that of the other.
+        check(&[8, 2], &[4, 6], &[0], 0.8);
+        check(&[8, 2], &[4, 6], &[1], 0.6);
+        check(&[8, 2], &[4, 6], &[], 0.4);
+        assert_eq!(distance_at_most(&[0, 0], &[1, 3], |_| true), None);
+    }
+
+    #[test]
     fn chance_is_less_where_there_is_less_to_choose() {
         assert_eq!(by_chance(Kind::Ordered, &[7, 0, 0]), 0.0);
         assert_eq!(by_chance(Kind::Ordered, &[5, 5]), 0.25);
@@ -132,6 +171,10 @@ mod tests {
                     let back = distance(kind, &current, &reference).unwrap();
                     prop_assert!((0.0..=1.0).contains(&there) && (there - back).abs() < 1e-12);
                 }
+            }
+            if let Some(least) = distance(Kind::Ordered, &reference, &current) {
+                let [none, all] = [false, true].map(|hides| distance_at_most(&reference, &current, |_| hides).unwrap());
+                prop_assert!((none - least).abs() < 1e-9 && all >= none - 1e-12 && all <= 1.0);
             }
         }
     }

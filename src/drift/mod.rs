@@ -30,10 +30,10 @@ pub use answer::{
 };
 pub use column::{By, COLUMNS, Column, Holds, Role};
 pub use detail::Detail;
-pub use judge::{Finding, PERSISTENT, WindowFinding, judge};
+pub use judge::{Finding, PERSISTENT, POWER, WindowFinding, judge};
 pub use null::Null;
 pub use row::{ResultRow, SILENT_CHANGE};
-pub use run::{FALSE_DISCOVERY_RATE, Found, Run, Subject};
+pub use run::{DETECTABLE_MAX, FALSE_DISCOVERY_RATE, Found, HIDDEN_MAX, Run, Subject};
 pub use series::{Kind, Series};
 pub use slice::Slice;
 pub use windows::{JUDGED, VALUES_MIN, Windows};

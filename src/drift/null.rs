@@ -16,12 +16,15 @@ use super::{
     series::{Kind, Series, total, without},
     windows::{VALUES_MIN, Windows},
 };
-use crate::stats::f_sf;
+use crate::stats::{f_quantile, f_sf, normal_two_sided_quantile};
 
 /// Degrees of freedom of a χ² that is as the square of Kolmogorov's distribution, or heavier, at its end.
 const ORDERED_DEGREES: f64 = 3.0;
+/// [`by_chance`] of two bins with a half each. Where all values have always been the same there is no chance yet; a
+/// change would bring a second bin.
+const TWO_BINS: f64 = 0.25;
 /// Fewer free comparisons than this say nothing about how windows differ.
-const COMPARISONS_MIN: f64 = 2.0;
+pub(super) const COMPARISONS_MIN: usize = 2;
 
 /// How far windows are from each other when nothing changed.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -60,7 +63,7 @@ impl Null {
             // Each is compared with the rest, so the last one follows from the others.
             comparisons += (squares.len() - before).saturating_sub(1) as f64;
         }
-        if comparisons < COMPARISONS_MIN {
+        if comparisons < COMPARISONS_MIN as f64 {
             return None;
         }
         // If nothing changed, the judged windows are of the same distribution: what was never seen before is one of
@@ -84,13 +87,29 @@ impl Null {
 
     /// The probability of a distance at least as large, 0 to 1, between sides of such sizes.
     pub fn p_value(&self, distance: f64, n_reference: u64, n_current: u64) -> f64 {
-        // What windows differ by beyond chance does not shrink with their size: a window that is larger than the
-        // references were is held to what these were found to differ by.
-        let size = effective(n_reference, n_current).min(self.size);
-        let square = distance * distance * size;
+        let square = distance * distance * self.size_of(n_reference, n_current);
         if square == 0.0 {
             return 1.0;
         }
         f_sf(square / self.scale, self.degrees, self.degrees * self.comparisons)
+    }
+
+    /// The distance that two distributions must have so that the p-value of samples of such sizes is at most `p_max`
+    /// with a probability of `power`. It may be above 1: then none is found.
+    ///
+    /// The samples' distance has to reach the quantile of `p_max`. At the place where the distributions are furthest
+    /// apart, chance takes something off theirs, or adds to it: it is one of the ν dimensions of the null, whose
+    /// variances add up to the scale over n.
+    pub fn detectable(&self, p_max: f64, power: f64, n_reference: u64, n_current: u64) -> f64 {
+        let per_value = self.scale.max(TWO_BINS) / self.size_of(n_reference, n_current);
+        let reached = per_value * f_quantile(p_max, self.degrees, self.degrees * self.comparisons);
+        let taken_off = normal_two_sided_quantile(2.0 * (1.0 - power)) * (per_value / self.degrees).sqrt();
+        reached.sqrt() + taken_off
+    }
+
+    /// What windows differ by beyond chance does not shrink with their size: a window that is larger than the
+    /// references were is held to what these were found to differ by.
+    fn size_of(&self, n_reference: u64, n_current: u64) -> f64 {
+        effective(n_reference, n_current).min(self.size)
     }
 }

@@ -27,6 +27,10 @@ pub struct ResultRow {
     pub verdict: Verdict,
     /// How large the change is, 0 to 1.
     pub effect: Option<f64>,
+    /// How large it is at most, by the buckets' width.
+    pub effect_max: Option<f64>,
+    /// The least change that the run would have found in four cases of five.
+    pub detectable: Option<f64>,
     /// Its probability if nothing changed.
     pub p: Option<f64>,
     /// Corrected for all tests of the run.
@@ -76,6 +80,8 @@ impl Answer {
             slice: line.slice.clone(),
             verdict: line.verdict,
             effect: line.effect,
+            effect_max: line.effect_max,
+            detectable: line.detectable,
             p: line.p,
             q: line.q,
             n_reference: Some(line.n_reference),
@@ -99,6 +105,8 @@ impl Answer {
             slice: Some(silent.slice.clone()),
             verdict: silent.verdict,
             effect: None,
+            effect_max: None,
+            detectable: None,
             p: Some(silent.p),
             q: Some(silent.q),
             n_reference: None,

@@ -8,7 +8,7 @@ use super::{
     answer::{Answer, Change, LeftOut, Segment, SilentChange, Totals, Verdict, VerdictLine, WindowLine},
     column::{By, Column, Role},
     detail::Detail,
-    judge::{Finding, PERSISTENT},
+    judge::{Finding, PERSISTENT, POWER},
     silent::{Silent, silent_changes},
     windows::{JUDGED, VALUES_MIN, Windows},
 };
@@ -16,6 +16,12 @@ use crate::stats::benjamini_hochberg;
 
 /// The largest share of false verdicts among those that say `drifting`.
 pub const FALSE_DISCOVERY_RATE: f64 = 0.01;
+/// A column is `stable` only where a change of this size would have been found: three times what matters at all, which
+/// is a large shift of numbers (0.8 standard deviations of a normal distribution are 0.31) and a medium one of
+/// categories, in the terms of Cohen (1988).
+pub const DETECTABLE_MAX: f64 = 0.3;
+/// And only where no more of its values than this may have moved within a bucket, unseen.
+pub const HIDDEN_MAX: f64 = 0.5;
 /// Changes that began no further apart than this began together, µs: the hour of one is not known better where its
 /// values are few.
 const TOGETHER_US: i64 = 6 * 3_600_000_000;
@@ -47,7 +53,28 @@ pub(super) struct Line {
     pub(super) finding: Finding,
     pub(super) verdict: Verdict,
     q: Option<f64>,
+    detectable: Option<f64>,
     detail: Detail,
+}
+
+impl Line {
+    /// Why it cannot be called stable, where that is so.
+    fn reason(&self) -> Option<String> {
+        if self.q.is_none() {
+            return Some(format!(
+                "fewer than {PERSISTENT} of the windows, or too few of their references, have {VALUES_MIN} values"
+            ));
+        }
+        if self.detectable.is_none_or(|least| least > DETECTABLE_MAX) {
+            let least =
+                self.detectable.map_or_else(|| "any change".to_owned(), |least| format!("less than {least:.2}"));
+            return Some(format!(
+                "too few values, or references too different, for so many tests: {least} would not have been sure"
+            ));
+        }
+        let hidden = self.finding.effect_max.filter(|most| self.subject.column.is_coarse() && *most > HIDDEN_MAX)?;
+        Some(format!("its values lie in few buckets: up to {hidden:.2} may have moved within one"))
+    }
 }
 
 /// A run: verdicts first, then what is found where changes are looked at closely.
@@ -62,17 +89,29 @@ impl Run {
     /// The verdicts of all that was found.
     pub fn new(windows: Windows, found: Vec<Found>) -> Self {
         let p_values: Vec<f64> = found.iter().filter_map(|found| found.finding.p).collect();
-        let mut q_values = benjamini_hochberg(&p_values).into_iter();
+        let q_values = benjamini_hochberg(&p_values);
+        let sure = q_values.iter().filter(|q| **q <= FALSE_DISCOVERY_RATE).count();
+        // The procedure rejects the r smallest p-values where the largest of them is at most r of the tests times the
+        // rate: one that is not among them would be as the next.
+        let p_max = |is_sure: bool| {
+            let rejected = sure + usize::from(!is_sure);
+            FALSE_DISCOVERY_RATE * rejected as f64 / p_values.len().max(1) as f64
+        };
+        let mut q_values = q_values.into_iter();
         let lines = found.into_iter().map(|Found { subject, finding }| {
             let q = finding.p.and_then(|_| q_values.next());
-            let verdict = match (q, finding.effect) {
-                (Some(q), Some(effect)) if q <= FALSE_DISCOVERY_RATE && effect >= subject.column.effect_min => {
-                    Verdict::Drifting
-                }
-                (Some(_), _) => Verdict::Stable,
-                (None, _) => Verdict::Insufficient,
+            let is_sure = q.is_some_and(|q| q <= FALSE_DISCOVERY_RATE);
+            let detectable = q.and_then(|_| finding.detectable(p_max(is_sure)));
+            let mut line =
+                Line { subject, finding, verdict: Verdict::Insufficient, q, detectable, detail: Detail::default() };
+            line.verdict = if is_sure && finding.effect.is_some_and(|effect| effect >= line.subject.column.effect_min) {
+                Verdict::Drifting
+            } else if line.reason().is_none() {
+                Verdict::Stable
+            } else {
+                Verdict::Insufficient
             };
-            Line { subject, finding, verdict, q, detail: Detail::default() }
+            line
         });
         let lines: Vec<Line> = lines.collect();
         let mut slices: BTreeMap<(By, &Option<String>), Vec<usize>> = BTreeMap::new();
@@ -136,6 +175,9 @@ impl Run {
             persistent: [PERSISTENT, JUDGED],
             false_discovery_rate: FALSE_DISCOVERY_RATE,
             values_min: VALUES_MIN,
+            detectable_max: DETECTABLE_MAX,
+            hidden_max: HIDDEN_MAX,
+            power: POWER,
             totals,
             silent_changes: self.silent.iter().filter_map(|silent| self.silent_line(silent)).collect(),
             verdicts,
@@ -144,12 +186,13 @@ impl Run {
     }
 
     fn line(&self, line: &Line) -> VerdictLine {
-        let Line { subject, finding, verdict, q, detail } = line;
+        let Line { subject, finding, verdict, q, detectable, detail } = line;
         let windows = finding.windows.iter().zip(self.windows.judged()).map(|(found, window)| WindowLine {
             from: shown(self.windows.start_us(window)),
             n_reference: found.n_reference,
             n_current: found.n_current,
             effect: found.effect,
+            effect_max: found.effect_max,
             p: found.p,
         });
         let newest = finding.windows[JUDGED - 1];
@@ -159,7 +202,10 @@ impl Run {
             by: subject.by,
             slice: subject.slice.clone(),
             verdict: *verdict,
+            reason: if *verdict == Verdict::Insufficient { line.reason() } else { None },
             effect: finding.effect,
+            effect_max: finding.effect_max,
+            detectable: *detectable,
             effect_min: subject.column.effect_min,
             p: finding.p,
             q: *q,
@@ -196,7 +242,7 @@ impl Run {
             other.verdict == Verdict::Drifting
                 && (other.subject.by, &other.subject.slice) == (line.subject.by, &line.subject.slice)
                 && other.subject.column != line.subject.column
-                && matches!(other.subject.column.role, Role::Mix | Role::Declared)
+                && matches!(other.subject.column.role, Role::Mix | Role::Asked | Role::Declared)
         });
         let together = others.filter_map(|other| {
             let (own_us, began_us) = (line.detail.began_us?, other.detail.began_us?);

@@ -3,7 +3,8 @@
 //! Each kind (length of answers, pace, quality, endings, tools) is as sure as its surest column, by Bonferroni's
 //! inequality; that fewer than two of k kinds changed then has the probability (k − 1)·p(2), as in
 //! [`super::judge()`]. One kind alone is no sign of a model: a slow network moves the pace, a filter the endings. What
-//! was declared (a model's or a prompt's version), a mix of traffic that changed, and calls that fail or are stopped explain it.
+//! was declared (a model's or a prompt's version), a mix of traffic or a length of prompts that changed, and calls that
+//! fail or are stopped explain it.
 
 use super::{
     answer::Verdict,
@@ -74,8 +75,12 @@ fn behaviour(lines: &[Line], slice: &[usize]) -> Option<Silent> {
     changed.sort_by(|left, right| left.0.total_cmp(&right.0));
     let explains = |place: &usize| {
         let line = &lines[*place];
-        line.verdict == Verdict::Drifting
-            && matches!(line.subject.column.role, Role::Mix | Role::Declared | Role::CutShort)
+        match line.subject.column.role {
+            Role::Mix | Role::Declared | Role::CutShort => line.verdict == Verdict::Drifting,
+            // Answers are counted here from smaller changes on, and so is what makes them.
+            Role::Asked => is_changed(line),
+            Role::Behaviour(_) | Role::Result => false,
+        }
     };
     Some(Silent {
         lines: changed.into_iter().map(|(_, place)| place).collect(),
@@ -83,4 +88,10 @@ fn behaviour(lines: &[Line], slice: &[usize]) -> Option<Silent> {
         p,
         q: p,
     })
+}
+
+/// Whether a column changed enough to count here, and surely enough by itself.
+fn is_changed(line: &Line) -> bool {
+    line.finding.effect.is_some_and(|effect| effect >= EFFECT_MIN)
+        && line.finding.p.is_some_and(|p| p <= FALSE_DISCOVERY_RATE)
 }

@@ -85,7 +85,7 @@ impl Slice {
         let judged = told.filter_map(|column| {
             let (_, series) = self.series(column)?;
             let subject = Subject { by: self.by, slice: self.name.clone(), column };
-            Some(Found { subject, finding: judge(windows, &series) })
+            Some(Found { subject, finding: judge(windows, column, &series) })
         });
         judged.collect()
     }

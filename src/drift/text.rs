@@ -32,6 +32,7 @@ impl Answer {
             self.totals.tests,
             100.0 * self.false_discovery_rate
         )?;
+        self.write_certainty(out)?;
         for left in &self.left_out {
             writeln!(out, "left out   {}: {}", left.by.name(), left.reason)?;
         }
@@ -51,6 +52,32 @@ impl Answer {
             out,
             "\nAn effect is the least of {persistent} windows': a Kolmogorov-Smirnov distance or a Cramér's V."
         )
+    }
+}
+
+impl Answer {
+    /// What `stable` is worth here, and why some are not called so.
+    fn write_certainty(&self, out: &mut String) -> std::fmt::Result {
+        let of = |verdict: Verdict| self.verdicts.iter().filter(move |line| line.verdict == verdict);
+        let mut least: Vec<f64> = of(Verdict::Stable).filter_map(|line| line.detectable).collect();
+        least.sort_by(f64::total_cmp);
+        if let Some(median) = least.get(least.len() / 2) {
+            writeln!(
+                out,
+                "stable     a change of {} would have been found in {} % of cases, in half of these columns one of {median:.2}",
+                self.detectable_max,
+                100.0 * self.power
+            )?;
+        }
+        let untold = of(Verdict::Insufficient).filter(|line| line.q.is_some()).count();
+        if untold > 0 {
+            writeln!(
+                out,
+                "untold     {untold} of those insufficient have values, but a change might not have been seen; longer \
+                 windows tell more"
+            )?;
+        }
+        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::null::COMPARISONS_MIN;
 use crate::error::{Error, Result};
 
 /// The newest windows, which are judged.
@@ -48,6 +49,12 @@ impl Windows {
             return Err(Error::invalid(format!("references={references} is not from 2 to 26")));
         }
         let season = (WEEK_HOURS / hours).max(1) as usize;
+        if season * (references as usize - 1) < COMPARISONS_MIN {
+            return Err(Error::invalid(format!(
+                "references={references} of window_hours={hours} are compared with each other only once, which does not \
+                 say by how much windows differ anyway: 3 or more are needed for windows of a week or longer"
+            )));
+        }
         let windows =
             Self { to_us: to_us.div_euclid(HOUR_US) * HOUR_US, hours, season, references: references as usize };
         if windows.count() > WINDOWS_MAX {
@@ -168,6 +175,9 @@ mod tests {
         check(24, 1, "references=1");
         check(24, 27, "references=27");
         check(1, 26, "at most 1200");
+        check(168, 2, "references=2");
+        check(336, 2, "references=2");
+        assert!(Windows::new(TO_US, 84, 2).is_ok() && Windows::new(TO_US, 168, 3).is_ok());
     }
 
     #[test]
@@ -180,7 +190,7 @@ mod tests {
     proptest! {
         #[test]
         fn references_have_the_same_hours_of_the_week_and_are_never_judged(
-            hours in prop::sample::select(vec![1_u32, 2, 3, 6, 8, 12, 24, 84, 168]), references in 2_u32..7, minutes in 0_i64..100_000,
+            hours in prop::sample::select(vec![1_u32, 2, 3, 6, 8, 12, 24, 84, 168]), references in 3_u32..7, minutes in 0_i64..100_000,
         ) {
             let to_us = TO_US + minutes * 60_000_000;
             let windows = Windows::new(to_us, hours, references).unwrap();

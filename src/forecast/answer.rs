@@ -232,7 +232,7 @@ impl Answer {
         let now = DateTime::from_timestamp_micros(now_us).ok_or("the time is outside the calendar")?;
         let today = now.date_naive();
         let series = series(days, today);
-        let so_far = so_far(days, today);
+        let so_far = so_far(days, series.as_ref(), today);
         let judged = match &series {
             Some(series) => Judged::new(series, design.days, design.days.max(so_far.days_left())),
             None => Err(format!("no call on any whole day of the last {HISTORY_DAYS_MAX}")),
@@ -300,14 +300,17 @@ fn series(days: &[CalledDay], today: NaiveDate) -> Option<Series> {
     (!values.is_empty()).then(|| Series::new(first, values))
 }
 
-fn so_far(days: &[CalledDay], today: NaiveDate) -> SoFar {
+fn so_far(days: &[CalledDay], series: Option<&Series>, today: NaiveDate) -> SoFar {
     let first = SoFar::first(today);
-    let mut so_far = SoFar { today, whole_days: 0.0, all: 0.0, samples: 0 };
+    let mut so_far = SoFar { today, whole_days: 0.0, all: 0.0, samples: 0, unknown: 0 };
     for day in days.iter().filter(|day| day.date >= first && day.date <= today) {
         so_far.all += day.value;
         so_far.samples += day.samples;
+        so_far.unknown += day.calls.saturating_sub(day.samples);
         if day.date < today {
-            so_far.whole_days += day.value;
+            // Of a gap only a part is known.
+            let filled = series.filter(|_| day.known().is_none()).and_then(|series| series.filled_on(day.date));
+            so_far.whole_days += filled.map_or(day.value, |filled| filled.max(day.value));
         }
     }
     so_far

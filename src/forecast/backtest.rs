@@ -42,9 +42,11 @@ pub struct OriginFigure {
     pub from: String,
     /// The day after the last.
     pub to: String,
+    /// The method that was nearest in forecasts that had ended by then; the baseline before any had.
+    pub method: Method,
     /// The total that would have been forecast.
     pub forecast: f64,
-    /// Lower bound, by the errors of forecasts that had ended by then; null where they are too few.
+    /// Lower bound, by the method's errors in forecasts that had ended by then; null where they are too few.
     pub low: Option<f64>,
     /// Upper bound, by the same.
     pub high: Option<f64>,
@@ -70,8 +72,14 @@ impl<'a> Backtest<'a> {
 
     /// Mean error of the totals of 1, 2, … days, as a share of the level's total.
     pub fn error(&self) -> f64 {
+        self.error_by(self.series.len())
+    }
+
+    /// The same of those totals that were known on a day; infinite where none was.
+    fn error_by(&self, day: usize) -> f64 {
         let errors = self.origins.iter().flat_map(|origin| {
-            origin.total_errors(self.series).enumerate().map(|(step, error)| error.abs() / (step + 1) as f64)
+            let ended = origin.total_errors(self.series).take(day.saturating_sub(origin.day));
+            ended.enumerate().map(|(step, error)| error.abs() / (step + 1) as f64)
         });
         let (sum, count) = errors.fold((0.0, 0_usize), |(sum, count), error| (sum + error, count + 1));
         if count == 0 { f64::INFINITY } else { sum / count as f64 }
@@ -91,30 +99,42 @@ impl<'a> Backtest<'a> {
         Radius::of(self.total_errors(days), days)
     }
 
-    /// The totals of so many days, from each day of the past that has them.
-    pub fn figures(&self, days: usize) -> Vec<OriginFigure> {
-        let told = self.origins.iter().filter_map(|origin| Some((origin, origin.total_error(self.series, days)?)));
-        told.map(|(origin, error)| {
-            let forecast: f64 = origin.forecast[..days].iter().sum();
-            let ended = self.total_errors(days).filter(|(day, _)| day + days <= origin.day);
-            let radius = Radius::of(ended, days).map(|radius| radius.share * origin.level);
-            OriginFigure {
-                from: self.series.date(origin.day).to_string(),
-                to: self.series.date(origin.day + days).to_string(),
-                forecast,
-                low: radius.map(|radius| (forecast - radius).max(0.0)),
-                high: radius.map(|radius| forecast + radius),
-                actual: forecast + error * origin.level,
-                is_within: radius.map(|radius| (error * origin.level).abs() <= radius),
-            }
+    /// The total of so many days from a day of the past, where the method was tried from it and so many have passed.
+    fn figure(&self, day: usize, days: usize) -> Option<OriginFigure> {
+        let origin = self.origins.iter().find(|origin| origin.day == day)?;
+        let error = origin.total_error(self.series, days)?;
+        let forecast: f64 = origin.forecast[..days].iter().sum();
+        let ended = self.total_errors(days).filter(|(day, _)| day + days <= origin.day);
+        let radius = Radius::of(ended, days).map(|radius| radius.share * origin.level);
+        Some(OriginFigure {
+            from: self.series.date(day).to_string(),
+            to: self.series.date(day + days).to_string(),
+            method: self.method,
+            forecast,
+            low: radius.map(|radius| (forecast - radius).max(0.0)),
+            high: radius.map(|radius| forecast + radius),
+            actual: forecast + error * origin.level,
+            is_within: radius.map(|radius| (error * origin.level).abs() <= radius),
         })
-        .collect()
     }
 
     /// The day of each origin and its error of the total of so many days.
     fn total_errors(&self, days: usize) -> impl Iterator<Item = (usize, f64)> {
         self.origins.iter().filter_map(move |origin| Some((origin.day, origin.total_error(self.series, days)?)))
     }
+}
+
+/// The one that is nearest to what came, by totals that are known on a day; of those alike the first.
+pub(super) fn nearest<'a, 'b>(tried: &'b [Backtest<'a>], day: usize) -> Option<&'b Backtest<'a>> {
+    tried.iter().min_by(|one, other| one.error_by(day).total_cmp(&other.error_by(day)))
+}
+
+/// The totals of so many days from each day of the past that has them, each as it would have been told then: the method
+/// is chosen, and its bounds are made, by what had ended.
+pub(super) fn figures(tried: &[Backtest<'_>], days: usize) -> Vec<OriginFigure> {
+    let Some(first) = tried.first() else { return Vec::new() };
+    let told = first.origins.iter().filter_map(|origin| nearest(tried, origin.day)?.figure(origin.day, days));
+    told.collect()
 }
 
 impl Origin {

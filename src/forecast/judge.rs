@@ -2,7 +2,7 @@
 
 use super::{
     answer::{Candidate, Day, Forecast, Past, Total},
-    backtest::{Backtest, TRAINING_DAYS, held, origins_min},
+    backtest::{Backtest, TRAINING_DAYS, figures, held, nearest, origins_min},
     bound::COVERAGE,
     method::Method,
     series::{LEVEL_DAYS, Series},
@@ -24,6 +24,8 @@ pub const fn days_needed(days: usize) -> usize {
 /// A series with its method.
 pub(super) struct Judged<'a> {
     series: &'a Series,
+    /// Those that can be, the baseline first.
+    tried: Vec<Backtest<'a>>,
     chosen: Backtest<'a>,
     candidates: Vec<Candidate>,
     /// The days to come, one by one.
@@ -54,11 +56,9 @@ impl<'a> Judged<'a> {
         if level <= 0.0 {
             return Err(format!("nothing in the last {LEVEL_DAYS} days"));
         }
-        let tried: Vec<(Method, Option<Backtest<'_>>)> =
-            Method::ALL.into_iter().map(|method| (method, Backtest::run(method, series, steps))).collect();
-        let best = |one: &Backtest<'_>, other: &Backtest<'_>| one.error().total_cmp(&other.error());
-        let chosen = tried.iter().filter_map(|(_, tried)| tried.as_ref()).min_by(|one, other| best(one, other));
-        let chosen = chosen.ok_or("no method can be tried on it")?.clone();
+        let tried: Vec<Backtest<'_>> =
+            Method::ALL.into_iter().filter_map(|method| Backtest::run(method, series, steps)).collect();
+        let chosen = nearest(&tried, series.len()).ok_or("no method can be tried on it")?.clone();
         if chosen.total_radius(days).is_none() {
             return Err(format!(
                 "too much of the history has nothing: {} forecasts of the past are needed to bound one of {days} days",
@@ -66,18 +66,16 @@ impl<'a> Judged<'a> {
             ));
         }
         let forecast = chosen.method.forecast(series.filled(), steps).ok_or("the chosen model cannot be fitted")?;
-        let baseline = tried.iter().find(|(method, _)| *method == Method::BASELINE);
-        let baseline = baseline.and_then(|(_, tried)| tried.as_ref()).map(Backtest::error);
-        let candidates = tried.iter().map(|(method, tried)| {
-            let error = tried.as_ref().map(Backtest::error);
-            Candidate {
-                method: *method,
-                error,
-                beats_baseline: error.zip(baseline).map(|(error, baseline)| error < baseline),
-                is_chosen: *method == chosen.method,
-            }
+        let error = |method: Method| tried.iter().find(|tried| tried.method == method).map(Backtest::error);
+        let baseline = error(Method::BASELINE);
+        let candidates = Method::ALL.into_iter().map(|method| Candidate {
+            method,
+            error: error(method),
+            beats_baseline: error(method).zip(baseline).map(|(error, baseline)| error < baseline),
+            is_chosen: method == chosen.method,
         });
-        Ok(Self { series, candidates: candidates.collect(), chosen, forecast, level })
+        let candidates = candidates.collect();
+        Ok(Self { series, tried, candidates, chosen, forecast, level })
     }
 
     /// The total of the next so many days, with bounds.
@@ -107,7 +105,7 @@ impl<'a> Judged<'a> {
             Some(Day { date: date(step), value, low, high, windows })
         });
         let past = with_backtest.then(|| {
-            let figures = self.chosen.figures(days);
+            let figures = figures(&self.tried, days);
             let (within, bounded) = held(&figures);
             Past { days, within, bounded, forecasts: figures }
         });

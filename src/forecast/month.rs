@@ -14,10 +14,12 @@ pub struct Month {
     pub from: String,
     /// The first day of the next.
     pub to: String,
-    /// What its days brought up to now, today's part included.
+    /// What its days are known to have brought up to now, today's part included.
     pub so_far: f64,
     /// Calls that this is made of.
     pub samples: u64,
+    /// Calls that do not say what they brought, and are not in it.
+    pub calls_unknown: u64,
     /// What it may bring, USD; none where the settings have none.
     pub budget: Option<f64>,
     /// What is said to the budget.
@@ -30,7 +32,7 @@ pub struct Month {
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[schema(as = ForecastMonthEnd)]
 pub struct MonthEnd {
-    /// What the whole days brought, and the forecast of today and the days after.
+    /// What the whole days brought, gaps filled as in the history, and the forecast of today and the days after.
     pub value: f64,
     /// Lower bound; no less than what is there.
     pub low: f64,
@@ -61,19 +63,24 @@ pub enum BudgetState {
     AtRisk,
     /// All of the interval is within the budget.
     Within,
-    /// Too short a history to say.
+    /// Too short a history to say, or too much that is not known.
     Insufficient,
 }
+
+/// Share of a month's calls that may say nothing; of more, nobody knows whether they are within a budget.
+const UNKNOWN_MAX: f64 = 0.1;
 
 /// What a month brought before it is over.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SoFar {
     pub today: NaiveDate,
-    /// Its days before today.
+    /// Its days before today; of those that most calls say nothing of, what the series has in their place.
     pub whole_days: f64,
-    /// Those and today's part.
+    /// What is known of those and of today's part.
     pub all: f64,
     pub samples: u64,
+    /// Calls that say nothing.
+    pub unknown: u64,
 }
 
 impl SoFar {
@@ -85,6 +92,11 @@ impl SoFar {
     /// Days of the month that are not over, today included.
     pub fn days_left(&self) -> usize {
         usize::try_from((self.next_month() - self.today).num_days()).unwrap_or_default()
+    }
+
+    /// Whether so much is not known that more may have been brought than is seen.
+    fn hides_much(&self) -> bool {
+        self.unknown as f64 > UNKNOWN_MAX * (self.samples + self.unknown) as f64
     }
 
     fn next_month(&self) -> NaiveDate {
@@ -102,6 +114,8 @@ impl Month {
             (Some(_), None) => BudgetState::Insufficient,
             (Some(budget), Some(end)) if end.low > budget => BudgetState::Over,
             (Some(budget), Some(end)) if end.high > budget => BudgetState::AtRisk,
+            // What is not known could only be more.
+            (Some(_), Some(_)) if so_far.hides_much() => BudgetState::Insufficient,
             (Some(_), Some(_)) => BudgetState::Within,
         };
         Self {
@@ -109,6 +123,7 @@ impl Month {
             to: so_far.next_month().to_string(),
             so_far: so_far.all,
             samples: so_far.samples,
+            calls_unknown: so_far.unknown,
             budget,
             state,
             end,

@@ -53,6 +53,12 @@ impl Series {
         &self.filled
     }
 
+    /// That of a date, if it has it.
+    pub fn filled_on(&self, date: NaiveDate) -> Option<f64> {
+        let day = usize::try_from((date - self.first).num_days()).ok()?;
+        self.filled.get(day).copied()
+    }
+
     /// A day's value, if it is known.
     pub fn known(&self, day: usize) -> Option<f64> {
         self.known.get(day).copied().flatten()

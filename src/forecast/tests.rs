@@ -175,6 +175,64 @@ fn months_end_within_or_beyond_their_budget() {
     assert_eq!(short["state"], "insufficient");
 }
 
+/// Days of which nobody knows what they cost do not keep a month within its budget.
+#[test]
+fn a_month_that_is_not_known_is_not_within_its_budget() {
+    // The last so many whole days say nothing of nine in ten of their calls.
+    let month = |unknown: u64, budget: f64| {
+        let mut days = days(190, weekly);
+        for day in days.iter_mut().filter(|day| day.date < today() && day.date >= today() - chrono::Days::new(unknown))
+        {
+            (day.samples, day.value) = (1, 0.1 * day.value);
+        }
+        answer(Design { budget: Some(budget), ..design(30) }, &days)["month"].clone()
+    };
+    let whole = month(0, 3_000.0);
+    assert_eq!((&whole["state"], &whole["calls_unknown"]), (&json!("within"), &json!(0)), "{whole}");
+    let hidden = month(12, 3_000.0);
+    assert_eq!((&hidden["state"], &hidden["calls_unknown"]), (&json!("insufficient"), &json!(108)), "{hidden}");
+    // What is known is told as it is, and the end is made of what the week before brought.
+    let of = |month: &Value, name: &str| month["end"][name].as_f64().unwrap();
+    assert!(hidden["so_far"].as_f64().unwrap() < 0.4 * whole["so_far"].as_f64().unwrap(), "{hidden}");
+    assert!((of(&hidden, "value") / of(&whole, "value") - 1.0).abs() < 0.05, "{hidden} {whole}");
+    // One such day is filled, and is too little to make the month unknown.
+    let one = month(1, 3_000.0);
+    assert_eq!((&one["state"], &one["calls_unknown"]), (&json!("within"), &json!(9)), "{one}");
+    assert!((of(&one, "value") / of(&whole, "value") - 1.0).abs() < 0.05, "{one} {whole}");
+    // More than the budget is more, whatever else is not known.
+    assert_eq!(month(12, 1_500.0)["state"], "over");
+    assert_eq!(month(12, 100.0)["state"], "exceeded");
+}
+
+/// What is said of the past is what would have been said then: what came later changes none of it.
+#[test]
+fn forecasts_of_the_past_know_nothing_of_what_came_later() {
+    // Growth for 160 days; in the one history it goes on for 100 more, in the other a week repeats.
+    let history = |goes_on: bool| {
+        days(260, |before| {
+            let day = 261 - before;
+            let level = if goes_on { day } else { day.min(160) } as f64;
+            Some(level * weekly(before).unwrap())
+        })
+    };
+    let past = |goes_on: bool| {
+        let answer = answer(Design { with_backtest: true, ..design(30) }, &history(goes_on));
+        let forecasts = answer["forecast"]["backtest"]["forecasts"].as_array().unwrap().clone();
+        (answer["forecast"]["method"].clone(), forecasts)
+    };
+    let ((_, one), (_, other)) = (past(true), past(false));
+    let split = (today() - chrono::Days::new(101)).to_string();
+    let until = |forecasts: &[Value]| -> Vec<Value> {
+        forecasts.iter().filter(|forecast| forecast["to"].as_str().unwrap() < split.as_str()).cloned().collect()
+    };
+    assert!(until(&one).len() > 5 && until(&one) == until(&other), "{:#?} {:#?}", until(&one), until(&other));
+    assert_eq!(one[0]["method"], "seasonal_naive", "nothing had ended by then");
+    let methods = |forecasts: &[Value]| {
+        forecasts.iter().map(|forecast| forecast["method"].to_string()).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert!(methods(&one).len() > 1, "{one:#?}");
+}
+
 #[test]
 fn a_forecast_is_one_that_any_day_can_have() {
     // Whatever the history is, what is said is finite, and bounds are in order.

@@ -73,11 +73,12 @@ impl Answer {
             let outside = if figure.is_within == Some(false) { "  outside" } else { "" };
             writeln!(
                 out,
-                "{} to {}  {:>12}  {bounds:>32}  came {:>12}{outside}",
+                "{} to {}  {:>12}  {bounds:>32}  came {:>12}  {}{outside}",
                 figure.from,
                 figure.to,
                 self.shown(figure.forecast),
-                self.shown(figure.actual)
+                self.shown(figure.actual),
+                figure.method.name()
             )?;
         }
         Ok(())
@@ -86,12 +87,13 @@ impl Answer {
     fn write_month(&self, out: &mut String, month: &Month) -> std::fmt::Result {
         writeln!(
             out,
-            "\nmonth    {} to {}: {} {} so far, of {} calls",
+            "\nmonth    {} to {}: {} {} so far, of {} calls; {} more do not say",
             month.from,
             month.to,
             self.shown(month.so_far),
             self.unit,
-            month.samples
+            month.samples,
+            month.calls_unknown
         )?;
         if let Some(end) = &month.end {
             writeln!(
@@ -115,6 +117,7 @@ impl Answer {
             BudgetState::Over => "will be exceeded: the whole interval is above",
             BudgetState::AtRisk => "at risk: the interval reaches above",
             BudgetState::Within => "kept: the whole interval is within",
+            BudgetState::Insufficient if month.end.is_some() => "nothing can be said: too many calls do not say",
             BudgetState::Insufficient => "nothing can be said yet",
         };
         writeln!(out, "budget   {} {}: {words}{reached}", self.shown(budget), self.unit)

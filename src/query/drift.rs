@@ -11,9 +11,11 @@ use utoipa::ToSchema;
 
 use super::{Engine, error::from_engine};
 use crate::{
-    drift::{FALSE_DISCOVERY_RATE, VALUES_MIN, Verdict},
+    drift::{DETECTABLE_MAX, FALSE_DISCOVERY_RATE, POWER, VALUES_MIN, Verdict},
     error::{Error, Result},
-    stats::{Outcome, TwoSampleTest, benjamini_hochberg, homogeneity_test},
+    stats::{
+        Outcome, TwoSampleTest, benjamini_hochberg, cramers_v_detectable, homogeneity_test, ks_detectable, pool_rare,
+    },
 };
 
 /// A Kolmogorov-Smirnov distance below this is no change that matters, however certain it is.
@@ -64,6 +66,9 @@ pub struct DriftVerdict {
     pub p_value_adjusted: Option<f64>,
     /// D or Cramér's V, 0 to 1.
     pub effect_size: Option<f64>,
+    /// The least effect size that this comparison would have found in four cases of five; null where none would have
+    /// been found, and for what was not tested.
+    pub detectable: Option<f64>,
     /// Values in the reference range.
     pub n_reference: u64,
     /// Values in the current range.
@@ -96,6 +101,8 @@ pub struct DriftAnswer {
     pub effect_size_min: f64,
     /// Fewer values than this on a side are insufficient.
     pub values_min: u64,
+    /// Groups whose `detectable` is larger are insufficient, unless they drift: not finding anything says little there.
+    pub detectable_max: f64,
     /// One a group; the largest effect first.
     pub verdicts: Vec<DriftVerdict>,
 }
@@ -132,13 +139,15 @@ type CategoryCount = (String, (u64, u64));
 struct Found {
     group: Option<String>,
     outcome: Outcome,
+    /// Categories that are told apart; none of numbers.
+    categories: Option<usize>,
     new_categories: Vec<String>,
     lost_categories: Vec<String>,
 }
 
 impl Found {
     fn of_numbers(group: Option<String>, outcome: Outcome) -> Self {
-        Self { group, outcome, new_categories: Vec::new(), lost_categories: Vec::new() }
+        Self { group, outcome, categories: None, new_categories: Vec::new(), lost_categories: Vec::new() }
     }
 
     fn of_categories(group: Option<String>, categories: Vec<CategoryCount>) -> Self {
@@ -159,10 +168,20 @@ impl Found {
         };
         Self {
             outcome: homogeneity_test(&counts, EXPECTED_MIN),
+            categories: Some(pool_rare(&counts, EXPECTED_MIN).len()),
             new_categories: named(&|(reference, current)| if reference == 0 { current } else { 0 }, n_reference),
             lost_categories: named(&|(reference, current)| if current == 0 { reference } else { 0 }, n_current),
             group,
         }
+    }
+
+    /// The least effect size that would have given a p-value of at most `p_max` with a probability of [`POWER`].
+    fn detectable(&self, n_reference: u64, n_current: u64, p_max: f64) -> Option<f64> {
+        let least = match self.categories {
+            None => ks_detectable(n_reference, n_current, p_max, POWER),
+            Some(categories) => cramers_v_detectable(categories, n_reference, n_current, p_max, POWER),
+        };
+        Some(least).filter(|least| *least <= 1.0)
     }
 }
 
@@ -205,6 +224,7 @@ impl Engine {
             false_discovery_rate: FALSE_DISCOVERY_RATE,
             effect_size_min,
             values_min: VALUES_MIN,
+            detectable_max: DETECTABLE_MAX,
             verdicts,
         })
     }
@@ -311,7 +331,12 @@ fn judge(found: Vec<Found>, effect_size_min: f64) -> Vec<DriftVerdict> {
             _ => None,
         })
         .collect();
-    let mut adjusted = benjamini_hochberg(&p_values).into_iter();
+    let adjusted = benjamini_hochberg(&p_values);
+    let sure = adjusted.iter().filter(|p| **p <= FALSE_DISCOVERY_RATE).count();
+    // What a p-value had to be at most, beside the others as they are.
+    let p_max =
+        |is_sure: bool| FALSE_DISCOVERY_RATE * (sure + usize::from(!is_sure)) as f64 / p_values.len().max(1) as f64;
+    let mut adjusted = adjusted.into_iter();
     let mut verdicts: Vec<DriftVerdict> = found
         .into_iter()
         .map(|found| {
@@ -321,13 +346,18 @@ fn judge(found: Vec<Found>, effect_size_min: f64) -> Vec<DriftVerdict> {
             };
             let p_value_adjusted = test.filter(enough).and_then(|_| adjusted.next());
             let effect_size = test.map(|test| test.effect_size);
+            let is_sure = p_value_adjusted.is_some_and(|p| p <= FALSE_DISCOVERY_RATE);
+            let detectable = p_value_adjusted.and_then(|_| found.detectable(n_reference, n_current, p_max(is_sure)));
             DriftVerdict {
-                group: found.group,
-                verdict: match (p_value_adjusted, effect_size) {
-                    (Some(p), Some(size)) if p <= FALSE_DISCOVERY_RATE && size >= effect_size_min => Verdict::Drifting,
-                    (Some(_), _) => Verdict::Stable,
-                    (None, _) => Verdict::Insufficient,
+                verdict: if is_sure && effect_size.is_some_and(|size| size >= effect_size_min) {
+                    Verdict::Drifting
+                } else if detectable.is_some_and(|least| least <= DETECTABLE_MAX) {
+                    Verdict::Stable
+                } else {
+                    Verdict::Insufficient
                 },
+                detectable,
+                group: found.group,
                 statistic: test.map(|test| test.statistic),
                 p_value: test.map(|test| test.p_value),
                 p_value_adjusted,

@@ -44,6 +44,8 @@ const DRIFT_RESULTS: Columns<ResultRow> = &[
     ("slice", Texts(|row| row.slice.clone())),
     ("verdict", Texts(|row| Some(row.verdict.name().to_owned()))),
     ("effect", Numbers(|row| row.effect)),
+    ("effect_max", Numbers(|row| row.effect_max)),
+    ("detectable", Numbers(|row| row.detectable)),
     ("p", Numbers(|row| row.p)),
     ("q", Numbers(|row| row.q)),
     ("n_reference", Counts(|row| row.n_reference)),

@@ -10,7 +10,7 @@ use crate::{
     error::{Context, Error, Result},
     metrics::Family,
     sketch::Buckets,
-    slo::{Answer, Answers, Counts, Severity, Slot, Span},
+    slo::{Answer, Answers, Counts, Severity, Slot, Span, State},
 };
 
 /// The families of objectives, and what their values are.
@@ -27,6 +27,8 @@ pub(super) const FAMILIES: [(&str, &str); 4] = [
 #[derive(Deserialize)]
 struct SlotRow {
     start_us: i64,
+    /// All calls, where some are no samples and that is told.
+    calls: Option<u64>,
     samples: u64,
     bad: f64,
 }
@@ -54,7 +56,7 @@ impl Engine {
         Ok(Answer::new(objective, &Counts::new([hours, minutes], spans)))
     }
 
-    /// What each hour or minute of a span counted; those without samples are left out.
+    /// What each hour or minute of a span counted; those that counted nothing are left out.
     pub(super) async fn slots(&self, objective: &SloConfig, grain: &'static str, span: Span) -> Result<Vec<Slot>> {
         let (name, mut arguments) = question(&objective.indicator);
         arguments.extend([("grain", grain.to_owned()), ("from", text_of(span.from_us)?), ("to", text_of(span.to_us)?)]);
@@ -63,8 +65,11 @@ impl Engine {
         arguments.extend(filters.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));
         let arguments = arguments.iter().map(|(name, value)| (*name, value.as_str()));
         let rows: Vec<SlotRow> = self.named(LibraryKind::Reports, name, arguments).await?.collect_as().await?;
-        let slots = rows.into_iter().filter(|row| row.samples > 0);
-        Ok(slots.map(|SlotRow { start_us, samples, bad }| Slot { start_us, samples, bad }).collect())
+        let slots = rows.into_iter().map(|SlotRow { start_us, calls, samples, bad }| {
+            let unknown = calls.map_or(0, |calls| calls.saturating_sub(samples));
+            Slot { start_us, samples, unknown, bad }
+        });
+        Ok(slots.filter(|slot| slot.samples + slot.unknown > 0).collect())
     }
 
     /// The gauges of the objectives.
@@ -111,7 +116,8 @@ fn families(answers: &[Answer]) -> Vec<Family> {
         if let Some(share) = objective.target {
             target = target.with_labels(labels(&[]), share);
         }
-        if let Some(budget) = answer.budget {
+        // What is left of a budget that nothing can be said of would look like a good figure.
+        if let Some(budget) = answer.budget.filter(|_| answer.state != State::Insufficient) {
             left = left.with_labels(labels(&[]), budget.left);
         }
         let mut windows: Vec<_> = answer.burn_rates.iter().flat_map(|pair| [&pair.short, &pair.long]).collect();

@@ -8,9 +8,18 @@ use utoipa::ToSchema;
 use super::{
     breach::Breach,
     burn::BurnRate,
-    counts::{Allowance, Counts},
+    counts::{Allowance, Counts, Sum},
 };
-use crate::config::{SloConfig, SloIndicator};
+use crate::{
+    config::{SloConfig, SloIndicator},
+    stats::binomial_upper_tail,
+};
+
+/// Share of the calls that may say nothing of their cost; with more of them, nobody knows what was spent.
+pub const UNKNOWN_MAX: f64 = 0.1;
+/// A window is judged where calls of which just what is allowed were bad would bring none, or as many as there are,
+/// with at most this probability. It is asked once, not every hour as burn rates are.
+pub const JUDGED_LEVEL: f64 = 0.05;
 
 /// All objectives, as they are at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -39,6 +48,8 @@ pub struct Answer {
     pub state: State,
     /// Why nothing is said, where that is so.
     pub reason: Option<String>,
+    /// Calls that do not say what they cost, and count for nothing; none for other objectives.
+    pub calls_unknown: Option<u64>,
     /// What is allowed to go wrong, and what is left of it; none without samples.
     pub budget: Option<BudgetFigure>,
     /// How fast it is used, over the pairs of windows.
@@ -82,7 +93,7 @@ pub enum State {
     Burning,
     /// More went wrong than is allowed.
     Missed,
-    /// No call in its window says anything.
+    /// No call in its window says anything, too few do, or too many do not say what they cost.
     Insufficient,
 }
 
@@ -119,24 +130,56 @@ impl Answer {
             }
         });
         let burn_rates = BurnRate::all(counts, allowance);
-        let state = match budget {
-            None => State::Insufficient,
-            Some(budget) if budget.left < 0.0 => State::Missed,
-            Some(_) if burn_rates.iter().any(|pair| pair.is_burning) => State::Burning,
-            Some(_) => State::Met,
+        let (state, reason) = match budget {
+            None => (State::Insufficient, Some(format!("no call in the window says {}", field(&objective.indicator)))),
+            Some(budget) => {
+                let is_burning = burn_rates.iter().any(|pair| pair.is_burning);
+                let unsaid = unsaid(whole, allowance, budget.left < 0.0);
+                match unsaid {
+                    None if budget.left < 0.0 => (State::Missed, None),
+                    _ if is_burning => (State::Burning, None),
+                    Some(reason) => (State::Insufficient, Some(reason)),
+                    None => (State::Met, None),
+                }
+            }
         };
-        let field = field(&objective.indicator);
-        let reason = budget.is_none().then(|| format!("no call in the window says {field}"));
         Self {
             objective: ObjectiveFigure::new(objective),
             from: time(whole.span.from_us),
             to: time(whole.span.to_us),
-            first_samples: counts.slots().first().map(|slot| time(slot.start_us)),
+            first_samples: counts.slots().iter().find(|slot| slot.samples > 0).map(|slot| time(slot.start_us)),
             state,
             reason,
+            calls_unknown: matches!(allowance, Allowance::PerDay(_)).then_some(whole.unknown),
             budget,
             burn_rates,
             breach: Breach::new(counts, allowance, objective.window_days),
+        }
+    }
+}
+
+/// Why a window's calls do not say whether the objective is met, or missed where more than is allowed `is_used`; none
+/// where they do.
+fn unsaid(whole: Sum, allowance: Allowance, is_used: bool) -> Option<String> {
+    let Sum { samples, unknown, bad, .. } = whole;
+    match allowance {
+        // What is spent is spent, and what is not known can only be more.
+        Allowance::PerDay(_) => {
+            let calls = samples + unknown;
+            (!is_used && unknown as f64 > UNKNOWN_MAX * calls as f64).then(|| {
+                format!("{unknown} of {calls} calls do not say what they cost, {:.0} % may", 100.0 * UNKNOWN_MAX)
+            })
+        }
+        Allowance::Share(share) => {
+            let needed = (JUDGED_LEVEL.ln() / (-share).ln_1p()).ceil();
+            let is_sure = is_used
+                && binomial_upper_tail(bad as u64, samples, share).is_some_and(|p_value| p_value <= JUDGED_LEVEL);
+            ((samples as f64) < needed && !is_sure).then(|| {
+                format!(
+                    "too few calls to judge by ({samples}): with just what is allowed bad, fewer than {needed:.0} may \
+                     bring none"
+                )
+            })
         }
     }
 }

@@ -142,7 +142,7 @@ impl WindowFigure {
             hours if hours % 60 == 0 => format!("{}h", hours / 60),
             minutes => format!("{minutes}m"),
         };
-        let Sum { span, samples, bad } = sum;
+        let Sum { span, samples, bad, .. } = sum;
         Self { name, from: time(span.from_us), to: time(span.to_us), samples, bad, burn_rate: sum.burn_rate(allowance) }
     }
 }

@@ -28,14 +28,16 @@ pub struct Slot {
     pub start_us: i64,
     /// Calls that say whether they were good, or what they cost.
     pub samples: u64,
-    /// Those that were not good; for an objective of cost what they cost, USD.
+    /// Calls that do not say what they cost; 0 for other objectives.
+    pub unknown: u64,
+    /// Samples that were not good; for an objective of cost what they cost, USD.
     pub bad: f64,
 }
 
 /// An objective's counts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Counts {
-    /// Hours, rising, then minutes; those without samples are left out.
+    /// Hours, rising, then minutes; those that counted nothing are left out.
     slots: Vec<Slot>,
     /// The objective's whole window.
     pub(super) window: Span,
@@ -46,6 +48,7 @@ pub struct Counts {
 pub(super) struct Sum {
     pub span: Span,
     pub samples: u64,
+    pub unknown: u64,
     pub bad: f64,
 }
 
@@ -102,8 +105,9 @@ impl Counts {
     fn since(&self, from_us: i64) -> Sum {
         let span = Span { from_us, to_us: self.window.to_us };
         let first = self.slots.partition_point(|slot| slot.start_us < from_us);
-        self.slots[first..].iter().fold(Sum { span, samples: 0, bad: 0.0 }, |sum, slot| Sum {
+        self.slots[first..].iter().fold(Sum { span, samples: 0, unknown: 0, bad: 0.0 }, |sum, slot| Sum {
             samples: sum.samples + slot.samples,
+            unknown: sum.unknown + slot.unknown,
             bad: sum.bad + slot.bad,
             ..sum
         })

@@ -12,7 +12,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{Answer, Answers, BudgetFigure, ObjectiveFigure, State};
+pub use answer::{Answer, Answers, BudgetFigure, JUDGED_LEVEL, ObjectiveFigure, State, UNKNOWN_MAX};
 pub use breach::{Breach, BreachState, PRESENT_MINUTES};
 pub use burn::{BurnRate, GUARD_LEVEL, REACH_HOURS, Severity, WindowFigure};
 pub use counts::{Counts, Slot, Span};

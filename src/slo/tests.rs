@@ -30,7 +30,7 @@ fn counts(per_minute: u64, bad: impl Fn(i64) -> f64) -> Counts {
         let slot = |start_us: i64| {
             let minutes = (0..step_us / MINUTE_US).map(|minute| bad((to_us - start_us) / MINUTE_US - minute));
             let samples = per_minute * (step_us / MINUTE_US) as u64;
-            Slot { start_us, samples, bad: (minutes.sum::<f64>() * per_minute as f64).round() }
+            Slot { start_us, samples, unknown: 0, bad: (minutes.sum::<f64>() * per_minute as f64).round() }
         };
         starts.map(slot).collect()
     };
@@ -134,6 +134,7 @@ fn few_bad_calls_may_be_chance() {
         let slot = |place: i64| Slot {
             start_us: spans[1].to_us - (12 - place) * 5 * MINUTE_US,
             samples: 1,
+            unknown: 0,
             bad: if place >= 12 - bad { 1.0 } else { 0.0 },
         };
         let answer = Answer::new(&errors(target), &Counts::new([Vec::new(), (0..12).map(slot).collect()], spans));
@@ -161,9 +162,68 @@ fn what_has_no_samples_is_insufficient() {
     assert!(answer.burn_rates.iter().all(|pair| pair.long.burn_rate.is_none() && !pair.is_burning));
     assert_eq!(answer.breach.state, BreachState::Insufficient);
     // Calls, but not in the last hours.
-    let old = Slot { start_us: spans[0].from_us, samples: 100, bad: 0.0 };
+    let old = Slot { start_us: spans[0].from_us, samples: 300, unknown: 0, bad: 0.0 };
     let answer = Answer::new(&errors(0.99), &Counts::new([vec![old], Vec::new()], spans));
     assert_eq!((answer.state, answer.breach.state), (State::Met, BreachState::Insufficient));
+}
+
+/// A month with one good call is not a month in which an objective was met.
+#[test]
+fn few_calls_do_not_say_whether_an_objective_is_met() {
+    let check = |target: f64, samples: u64, bad: f64, expected: State| {
+        let spans = Span::of(30, NOW_US);
+        let slot = Slot { start_us: spans[0].from_us, samples, unknown: 0, bad };
+        let answer = Answer::new(&errors(target), &Counts::new([vec![slot], Vec::new()], spans));
+        assert_eq!(answer.state, expected, "{target} {samples} {bad}: {:?}", answer.reason);
+        assert_eq!(answer.reason.is_some(), expected == State::Insufficient);
+        assert_eq!(answer.budget.unwrap().samples, samples);
+        answer
+    };
+    let one = check(0.99, 1, 0.0, State::Insufficient);
+    assert!(
+        one.reason.as_deref().unwrap_or_default().starts_with("too few calls to judge by (1): "),
+        "{:?}",
+        one.reason
+    );
+    assert!(super::Answers::new(NOW_US, vec![one]).text().contains("\n  because    too few calls"));
+    // 0.99 to the power of 298 is 0.0500…, of 299 less.
+    check(0.99, 298, 0.0, State::Insufficient);
+    check(0.99, 299, 0.0, State::Met);
+    check(0.99, 299, 2.0, State::Met);
+    check(0.99, 299, 3.0, State::Missed);
+    check(0.999, 2_994, 0.0, State::Insufficient);
+    check(0.999, 2_995, 0.0, State::Met);
+    check(0.5, 5, 0.0, State::Met);
+    // One of ten may be chance (p = 0.096), two are not.
+    check(0.99, 10, 1.0, State::Insufficient);
+    check(0.99, 10, 2.0, State::Missed);
+}
+
+#[test]
+fn unknown_costs_are_told_and_many_of_them_say_nothing() {
+    let check = |unknown: u64, usd: f64, expected: State| {
+        let spans = Span::of(30, NOW_US);
+        let known = Slot { start_us: spans[0].from_us, samples: 90, unknown: 0, bad: usd };
+        let hidden = Slot { start_us: spans[0].from_us + HOUR_US, samples: 0, unknown, bad: 0.0 };
+        let counts = Counts::new([vec![known, hidden], Vec::new()], spans);
+        let answer = Answer::new(&objective(SloIndicator::Cost { usd_per_day: 1.0 }), &counts);
+        assert_eq!((answer.state, answer.calls_unknown), (expected, Some(unknown)), "{:?}", answer.reason);
+        answer
+    };
+    check(0, 20.0, State::Met);
+    check(10, 20.0, State::Met);
+    let much = check(11, 20.0, State::Insufficient);
+    assert_eq!(much.reason.as_deref(), Some("11 of 101 calls do not say what they cost, 10 % may"));
+    assert!(super::Answers::new(NOW_US, vec![much]).text().contains("\n  unknown    11 calls do not say"));
+    // More than is allowed is spent, whatever else was.
+    check(11, 31.0, State::Missed);
+    assert_eq!(Answer::new(&errors(0.99), &counts(10, |_| 0.0)).calls_unknown, None);
+    // No cost at all is known.
+    let spans = Span::of(30, NOW_US);
+    let hidden = Slot { start_us: spans[0].from_us, samples: 0, unknown: 7, bad: 0.0 };
+    let counts = Counts::new([vec![hidden], Vec::new()], spans);
+    let none = Answer::new(&objective(SloIndicator::Cost { usd_per_day: 1.0 }), &counts);
+    assert_eq!((none.state, none.calls_unknown, none.first_samples), (State::Insufficient, Some(7), None));
 }
 
 #[test]
@@ -189,7 +249,7 @@ fn a_breach_is_told_with_what_falls_out_of_the_window() {
     assert_eq!(breach(&|_| 0.02).state, BreachState::UsedUp);
     // Nothing bad was seen, but little was: a bound says what could be.
     let spans = Span::of(30, NOW_US);
-    let few = Slot { start_us: spans[1].from_us, samples: 10, bad: 0.0 };
+    let few = Slot { start_us: spans[1].from_us, samples: 10, unknown: 0, bad: 0.0 };
     let few = Answer::new(&errors(0.99), &Counts::new([Vec::new(), vec![few]], spans)).breach;
     assert_eq!((few.state, &few.latest), (BreachState::NotBeforeTheWindowEnds, &None));
     assert!(few.earliest.is_some() && few.present.high > 0.4, "{few:?}");
@@ -227,7 +287,7 @@ fn counts_of_usd(usd: &dyn Fn(i64) -> f64) -> Counts {
         let starts = (0..(span.to_us - span.from_us) / step_us).map(|place| span.from_us + place * step_us);
         let ago = |start_us: i64| (spans[1].to_us - start_us) / MINUTE_US;
         let usd = |start_us: i64| (0..minutes).map(|minute| usd(ago(start_us) - minute)).sum();
-        starts.map(|start_us| Slot { start_us, samples: minutes as u64, bad: usd(start_us) }).collect()
+        starts.map(|start_us| Slot { start_us, samples: minutes as u64, unknown: 0, bad: usd(start_us) }).collect()
     };
     Counts::new([slots(spans[0], HOUR_US), slots(spans[1], MINUTE_US)], spans)
 }

@@ -54,6 +54,12 @@ impl Answer {
             objective.unit,
             budget.samples
         )?;
+        if let Some(unknown) = self.calls_unknown.filter(|unknown| *unknown > 0) {
+            writeln!(out, "  unknown    {unknown} calls do not say what they cost")?;
+        }
+        if let Some(reason) = &self.reason {
+            writeln!(out, "  because    {reason}")?;
+        }
         for pair in &self.burn_rates {
             write_pair(out, pair)?;
         }

@@ -2,7 +2,7 @@
 //!
 //! The customary limits 0.1 and 0.25 take no account of the size of the samples: with 200 values on each
 //! side chance alone passes 0.1 in one case of three. So the index comes with a p-value and with the value
-//! that samples of this size reach by chance.
+//! that samples of this size reach by chance, where there are values enough to tell.
 
 use super::{
     order::sort,
@@ -13,6 +13,10 @@ use super::{
 
 /// A share below this counts as this, so that an empty bin does not make the index infinite.
 const SHARE_MIN: f64 = 1e-4;
+/// A bin that is expected to hold fewer values than this in a sample may be empty by chance, and an empty one adds
+/// (share − 0.0001)·ln(share / 0.0001) whatever the sample's size: with 30 values a side the index of one distribution
+/// would pass its 5 % point in 44 % of cases, with 100 in 7 %.
+const EXPECTED_MIN: f64 = 10.0;
 /// How often samples of one distribution reach [`Psi::null_threshold`].
 const CHANCE: f64 = 0.05;
 /// Bins that values are cut into, at the reference sample's quantiles.
@@ -23,11 +27,11 @@ const BINS: usize = 10;
 pub struct Psi {
     /// Σ (current − reference)·ln(current / reference) over the shares of the bins, at least 0.
     pub index: f64,
-    /// Probability of an index at least as large if nothing differs. An approximation for bins that
-    /// are expected to hold a few values.
-    pub p_value: f64,
-    /// The index that samples of these sizes reach in 5 % of cases where nothing differs.
-    pub null_threshold: f64,
+    /// Probability of an index at least as large if nothing differs; none where a bin is expected to hold fewer than
+    /// 10 values of a sample.
+    pub p_value: Option<f64>,
+    /// The index that samples of these sizes reach in 5 % of cases where nothing differs; none for the same.
+    pub null_threshold: Option<f64>,
     /// Bins that have counts.
     pub bins: u64,
     /// Observations in the reference sample.
@@ -41,7 +45,8 @@ pub struct Psi {
 ///
 /// Where nothing differs, the index over (1/n + 1/m) is distributed as χ² with (bins − 1) degrees of freedom:
 /// Yurdakul, Naranjo (2020), "Statistical Properties of the Population Stability Index", Journal of Risk
-/// Model Validation 14(4). Shares below 0.0001 count as 0.0001.
+/// Model Validation 14(4). It holds for bins that are expected to hold some values on both sides. Shares below 0.0001
+/// count as 0.0001.
 pub fn psi(counts: &[(u64, u64)]) -> Option<Psi> {
     let (n_reference, n_current) = totals(counts);
     if n_reference == 0 || n_current == 0 {
@@ -51,16 +56,20 @@ pub fn psi(counts: &[(u64, u64)]) -> Option<Psi> {
     let used = counts.iter().filter(|count| **count != (0, 0));
     let bins = used.clone().count();
     let index = used
+        .clone()
         .map(|&(reference, current)| {
             let (reference, current) = (share(reference, n_reference), share(current, n_current));
             (current - reference) * (current / reference).ln()
         })
         .sum();
     let scale = 1.0 / n_reference as f64 + 1.0 / n_current as f64;
+    let smaller = n_reference.min(n_current) as f64 / (n_reference as f64 + n_current as f64);
+    let fewest = used.map(|(reference, current)| reference.saturating_add(*current)).min().unwrap_or(0);
+    let is_sufficient = fewest as f64 * smaller >= EXPECTED_MIN;
     Some(Psi {
         index,
-        p_value: chi2_sf(index / scale, bins - 1),
-        null_threshold: scale * chi2_quantile(CHANCE, bins - 1),
+        p_value: is_sufficient.then(|| chi2_sf(index / scale, bins - 1)),
+        null_threshold: is_sufficient.then(|| scale * chi2_quantile(CHANCE, bins - 1)),
         bins: bins as u64,
         n_reference,
         n_current,
@@ -149,20 +158,68 @@ mod tests {
                 let mut reference: Vec<f64> = (0..600).map(|_| uniform()).collect();
                 let mut current: Vec<f64> = (0..400).map(|_| uniform()).collect();
                 let found = psi(&decile_counts(&mut reference, &mut current)).unwrap();
-                assert_eq!(found.index > found.null_threshold, found.p_value < 0.05);
-                found.index > found.null_threshold
+                let (p_value, threshold) = (found.p_value.unwrap(), found.null_threshold.unwrap());
+                assert_eq!(found.index > threshold, p_value < 0.05);
+                found.index > threshold
             })
             .count();
         let share = passed as f64 / f64::from(rounds);
         assert!((0.035..0.065).contains(&share), "{share}");
     }
 
+    /// The share of samples of one distribution whose index is called significant at 5 %, of those that have a p-value,
+    /// and the share of these.
+    fn passed(n: usize, m: usize, mut counts: impl FnMut(usize, usize) -> Vec<(u64, u64)>) -> (f64, f64) {
+        let rounds = 2_000;
+        let p_values: Vec<f64> = (0..rounds).filter_map(|_| psi(&counts(n, m)).unwrap().p_value).collect();
+        let passed = p_values.iter().filter(|p_value| **p_value < 0.05).count();
+        (passed as f64 / p_values.len().max(1) as f64, p_values.len() as f64 / f64::from(rounds))
+    }
+
+    /// Small samples have no p-value, or one that chance passes about as often as it says.
+    #[test]
+    fn few_values_are_not_significant_by_being_few() {
+        let mut state = 43_u64;
+        let mut uniform = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 11) as f64 / (1_u64 << 53) as f64
+        };
+        for (n, m, told) in [(10, 10, false), (30, 30, false), (30, 1_000, false), (60, 60, false), (150, 150, true)] {
+            let (share, with_p) = passed(n, m, |n, m| {
+                let mut reference: Vec<f64> = (0..n).map(|_| uniform()).collect();
+                let mut current: Vec<f64> = (0..m).map(|_| uniform()).collect();
+                decile_counts(&mut reference, &mut current)
+            });
+            assert!(if told { with_p > 0.5 } else { with_p == 0.0 }, "{n} {m}: {with_p}");
+            assert!(!told || (0.03..0.08).contains(&share), "{n} {m}: {share}");
+        }
+        for (n, m) in [(20, 20), (100, 100), (300, 80), (1_000, 150)] {
+            let (share, with_p) = passed(n, m, |n, m| {
+                let mut counts = vec![(0, 0); 4];
+                let mut draw = || {
+                    let value = uniform();
+                    [0.6, 0.85, 0.97].iter().filter(|edge| value > **edge).count()
+                };
+                for _ in 0..n {
+                    counts[draw()].0 += 1;
+                }
+                for _ in 0..m {
+                    counts[draw()].1 += 1;
+                }
+                counts
+            });
+            assert!(with_p < 0.05 || (0.02..0.08).contains(&share), "{n} {m}: {share} of {with_p}");
+        }
+    }
+
     #[test]
     fn little_is_said_of_nothing() {
         assert_eq!(psi(&[]), None);
         assert_eq!(psi(&[(4, 0)]), None);
-        let one = psi(&[(4, 9), (0, 0)]).unwrap();
-        assert_eq!((one.index, one.p_value, one.null_threshold, one.bins), (0.0, 1.0, 0.0, 1));
+        let one = psi(&[(40, 90), (0, 0)]).unwrap();
+        assert_eq!((one.index, one.p_value, one.null_threshold, one.bins), (0.0, Some(1.0), Some(0.0), 1));
+        let few = psi(&[(4, 9), (0, 3)]).unwrap();
+        assert!(few.index > 0.0 && few.p_value.is_none() && few.null_threshold.is_none(), "{few:?}");
         assert_eq!(decile_counts(&mut [], &mut [1.0]), [(0, 1)]);
     }
 
@@ -182,7 +239,8 @@ mod tests {
             let swapped: Vec<(u64, u64)> = counts.iter().map(|&(left, right)| (right, left)).collect();
             if let Some(found) = psi(&counts) {
                 let mirror = psi(&swapped).unwrap();
-                prop_assert!((0.0..=1.0).contains(&found.p_value) && found.index >= 0.0);
+                let is_probability = found.p_value.is_none_or(|p_value| (0.0..=1.0).contains(&p_value));
+                prop_assert!(is_probability && found.index >= 0.0);
                 prop_assert!((found.index - mirror.index).abs() < 1e-12 * found.index.max(1.0));
             }
         }

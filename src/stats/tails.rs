@@ -42,6 +42,15 @@ pub fn f_sf(f: f64, above: f64, below: f64) -> f64 {
     incomplete_beta(below / 2.0, above / 2.0, below / total, above * f / total)
 }
 
+/// The f that a variable of the F distribution of [`f_sf`] exceeds with this probability, above 0 and below 1.
+pub fn f_quantile(probability: f64, above: f64, below: f64) -> f64 {
+    let mut high = 1.0;
+    while f_sf(high, above, below) > probability {
+        high *= 2.0;
+    }
+    halved(0.0, high, |f| f_sf(f, above, below) > probability)
+}
+
 /// The t that a variable of Student's t distribution is further from 0 than with this probability, above 0 and
 /// below 1.
 pub fn t_two_sided_quantile(probability: f64, degrees_of_freedom: f64) -> f64 {
@@ -82,7 +91,7 @@ pub(super) fn beta_quantile(probability: f64, a: f64, b: f64) -> f64 {
 }
 
 /// Where a condition that holds at `low` ceases to hold, to the last digit but two.
-fn halved(mut low: f64, mut high: f64, holds: impl Fn(f64) -> bool) -> f64 {
+pub(super) fn halved(mut low: f64, mut high: f64, holds: impl Fn(f64) -> bool) -> f64 {
     while high - low > 4.0 * f64::EPSILON * high {
         let middle = low.midpoint(high);
         if holds(middle) {
@@ -231,6 +240,9 @@ mod tests {
         gold::assert_within("of chi2", f_sf(2.5, 4.0, 1e9), chi2_sf(10.0, 4), 1e-7);
         // Two below: 1 − (1 + 2 / (f·above))^(−above / 2), in closed form.
         gold::assert_close("closed", f_sf(3.0, 4.0, 2.0), 1.0 - (1.0_f64 + 2.0 / 12.0).powi(-2));
+        for (probability, above, below) in [(0.5, 1.0, 3.0), (0.01, 2.7, 40.5), (1e-7, 29.0, 600.0)] {
+            gold::assert_close("and back", f_sf(f_quantile(probability, above, below), above, below), probability);
+        }
     }
 
     #[test]

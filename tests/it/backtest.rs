@@ -125,6 +125,22 @@ async fn rules_fire_inside_incidents_and_not_outside() {
     check(&answer, "code works", [OVERFLOWING[0], OVERFLOWING[1] + 72], [OVERFLOWING[0], OVERFLOWING[1] + 72]);
     let first = answer["episodes"][0]["firing_at"].as_str().unwrap();
     assert!(first <= at(OVERFLOWING[0] + 6).as_str(), "{answer:#}");
+    // Alerts: of both objectives, and of all that is watched of all agents.
+    let fast = replayed(&app, &[("rule", "alert"), ("name", "LlmErrorBudgetBurnFast")]).await;
+    check(&fast, "code works", [OVERFLOWING[0], OVERFLOWING[1] + 1], [OVERFLOWING[0], OVERFLOWING[1] + 1]);
+    assert_eq!((&fast["rule"], &fast["series"]), (&json!("LlmErrorBudgetBurnFast"), &json!(2)));
+    assert!(fast["episodes"].as_array().unwrap().iter().all(|episode| episode["what"] == "page 1h/5m"), "{fast:#}");
+    let lasting = replayed(&app, &[("rule", "alert"), ("name", "LlmErrorBudgetBurnLasting")]).await;
+    check(&lasting, "code works", [OVERFLOWING[0], OVERFLOWING[1] + 72], [OVERFLOWING[0], OVERFLOWING[1] + 72]);
+    let odd = replayed(&app, &[("rule", "alert"), ("name", "LlmAnomaly")]).await;
+    let episodes = odd["episodes"].as_array().unwrap();
+    let failing = episodes
+        .iter()
+        .filter(|episode| (&episode["what"], &episode["key"]) == (&json!("error_rate"), &json!("code_assistant")));
+    let failing = json!({"episodes": failing.collect::<Vec<_>>()});
+    check(&failing, "code_assistant", [OVERFLOWING[0], OVERFLOWING[1] + 1], [OVERFLOWING[0], OVERFLOWING[1] + 2]);
+    assert!(episodes.iter().all(|episode| episode["score"].as_f64().unwrap() >= 0.7), "{odd:#}");
+
     let quiet = replayed(&app, &[("rule", "slo"), ("name", "planner works"), ("step", "10m")]).await;
     assert_eq!(quiet["episodes"], json!([]), "{quiet:#}");
 
@@ -246,14 +262,24 @@ fn alerts_are_those_of_the_rules() {
     for alert in ALERTS {
         let start = rules.find(&format!("- alert: {}\n", alert.name)).expect(alert.name);
         let rule = rules[start..].split("\n\n").next().unwrap();
-        let Replays::Kpi { window, above, samples_min, hold, kpi } = alert.replays else { continue };
+        let has = |part: &str| assert!(rule.contains(part), "{part} is not in {rule}");
+        let Replays::Kpi { window, above, samples_min, hold, kpi } = alert.replays else {
+            match alert.replays {
+                Replays::Anomalies { score_min } => {
+                    has(&format!("llm_anomaly_score{{slice_by=\"agent_id\"}}[6h])) > {score_min}"))
+                }
+                Replays::Objectives { long } => has(&format!("llm_slo_is_burning{{window=\"{long}\"}}")),
+                _ => {}
+            }
+            continue;
+        };
         if alert.differs.is_some() {
             continue;
         }
         // Prometheus has seconds where KPIs have milliseconds.
         let bound = if kpi.starts_with("latency") { above / 1_000.0 } else { above };
         for part in [format!("> {bound}"), format!(">= {samples_min}"), format!("for: {hold}\n"), window.to_owned()] {
-            assert!(rule.contains(&part), "{part} is not in {rule}");
+            has(&part);
         }
     }
 }

@@ -9,7 +9,7 @@ async fn a_change_is_found_and_too_little_is_said() {
     let app = TestApp::start().await;
     let mut body = String::new();
     for index in 0..200 {
-        // Slow agents got slower, steady ones did not, rare ones are too few to tell.
+        // Slow agents got slower, steady ones did not, rare ones are too few to tell, and small ones to call steady.
         let line = |second: i64, agent: &str, latency: i64| {
             record(second, &format!("{agent}{second}"), agent, 0.1)
                 .replace("\"latency_ms\":", &format!("\"latency_ms\":{latency},\"was\":"))
@@ -18,6 +18,10 @@ async fn a_change_is_found_and_too_little_is_said() {
         body += &line(-1_000 - index, "slower", 900 + index % 50);
         body += &line(-100_000 - index, "steady", 500 + index % 50);
         body += &line(-1_000 - index, "steady", 500 + (index * 7) % 50);
+        if index < 40 {
+            body += &line(-100_000 - index, "small", 500 + index % 50);
+            body += &line(-1_000 - index, "small", 500 + index % 50);
+        }
         if index < 10 {
             body += &line(-100_000 - index, "rare", 500);
             body += &line(-1_000 - index, "rare", 9_000);
@@ -34,8 +38,12 @@ async fn a_change_is_found_and_too_little_is_said() {
     assert_eq!(verdict("slower")["verdict"], "drifting");
     assert_eq!(verdict("slower")["effect_size"], 1.0);
     assert_eq!((&verdict("steady")["verdict"], &verdict("steady")["n_current"]), (&json!("stable"), &json!(200)));
-    assert_eq!(verdict("rare")["verdict"], "insufficient");
-    assert_eq!((&answer["tests"], &answer["test"]), (&json!(2), &json!("kolmogorov_smirnov")));
+    assert!(verdict("steady")["detectable"].as_f64().unwrap() < 0.3, "{answer}");
+    assert_eq!((&verdict("rare")["verdict"], &verdict("rare")["detectable"]), (&json!("insufficient"), &Value::Null));
+    let small = verdict("small");
+    assert_eq!((&small["verdict"], small["p_value_adjusted"].is_number()), (&json!("insufficient"), true), "{small}");
+    assert!((0.3..0.6).contains(&small["detectable"].as_f64().unwrap()), "{small}");
+    assert_eq!((&answer["tests"], &answer["test"]), (&json!(3), &json!("kolmogorov_smirnov")));
     let categories = json_of(app.get("/api/v1/drift").query(&query).query(&[("column", "model")])).await;
     assert_eq!((&categories["test"], &categories["verdicts"][0]["verdict"]), (&json!("chi_squared"), &json!("stable")));
 }

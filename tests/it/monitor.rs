@@ -141,6 +141,7 @@ async fn wrong_requests_are_named() {
     check(&[("window_hours", "5")], "window_hours=5").await;
     check(&[("window_hours", "many")], "window_hours=many").await;
     check(&[("references", "1")], "references=1").await;
+    check(&[("window_hours", "168"), ("references", "2")], "references=2 of window_hours=168").await;
     check(&[("by", "agent")], "by=agent").await;
     check(&[("verdict", "bad")], "verdict=bad").await;
     check(&[("to", "soon")], "to:").await;

@@ -115,6 +115,8 @@ async fn objectives_count_what_sql_counts() {
     let left = check("cheap", "sum(cost)", "count(cost)", "true").await;
     // 720 calls a day at 2 cents.
     assert!((left - (1.0 - 14.4 / 20.0)).abs() < 1e-9, "{left}");
+    assert_eq!(objective(&answer, "cheap")["calls_unknown"], 0);
+    assert_eq!(objective(&answer, "works")["calls_unknown"], Value::Null);
 
     let works = objective(&answer, "works");
     assert_eq!((&works["state"], &works["breach"]["state"]), (&json!("missed"), &json!("used_up")));
@@ -125,6 +127,33 @@ async fn objectives_count_what_sql_counts() {
     assert_eq!((&quick["unit"], &quick["first_samples"]), (&json!("calls"), &json!("2026-05-10T12:00:00.000000Z")));
     let threshold = quick["burn_rates"][0]["threshold"].as_f64().unwrap();
     assert!((threshold - 9.0).abs() < 1e-9, "a target of 90 % allows a burn rate of 10: {threshold}");
+}
+
+#[tokio::test]
+async fn calls_without_a_cost_are_told() {
+    let app = TestApp::start_with(|config| config.slo = toml::from_str::<Config>(SETTINGS).unwrap().slo).await;
+    // Every fourth call is of a model that has no price, committed and waiting ones alike.
+    let body = body();
+    let lines: Vec<String> = body
+        .lines()
+        .take(800)
+        .enumerate()
+        .map(|(place, line)| {
+            let cost = if place % 4 == 0 { "\"was\":0.02" } else { "\"cost_usd\":0.02" };
+            line.replace("\"cost_usd\":0.02", cost) + "\n"
+        })
+        .collect();
+    app.logs(lines[400..].concat()).await;
+    app.flush().await;
+    app.logs(lines[..400].concat()).await;
+    let answer = json_of(app.get("/api/v1/slo")).await;
+    let cheap = objective(&answer, "cheap");
+    let told = (&cheap["state"], &cheap["calls_unknown"], &cheap["budget"]["samples"]);
+    assert_eq!(told, (&json!("insufficient"), &json!(200), &json!(600)), "{cheap}");
+    assert_eq!(cheap["reason"], "200 of 800 calls do not say what they cost, 10 % may");
+    assert!(app.daemon.as_ref().unwrap().engine().refresh_gauges(100).await.is_empty());
+    let metrics = app.get("/metrics").send().await.unwrap().text().await.unwrap();
+    assert!(!metrics.contains("llm_slo_error_budget_left_ratio{slo=\"cheap\""), "{metrics}");
 }
 
 #[tokio::test]

@@ -207,20 +207,21 @@ fn quiet_traffic_is_stable() {
     let lengths: &[u32] = if long_runs().is_some() { &[24, 6] } else { &[24] };
     for &hours in lengths {
         let windows = Windows::new(TO_US, hours, 4).unwrap();
-        let (mut drifting, mut tests, mut silent, mut small) = (0, 0, 0, 0);
+        let (mut drifting, mut tests, mut silent, mut small, mut stable) = (0, 0, 0, 0, 0);
         for seed in 0..runs {
             let answer = verdicts(1_000 + seed, calls_per_day, &windows, Vec::new());
             tests += answer.totals.tests;
             drifting += answer.totals.drifting;
             silent += answer.silent_changes.len();
+            stable += answer.totals.stable;
             small += answer.verdicts.iter().filter(|line| line.p.is_some_and(|p| p <= 0.01)).count();
             for line in answer.verdicts.iter().filter(|line| line.verdict == Verdict::Drifting) {
                 println!("false, seed {seed}: {} of {:?} {:?} {:?}", line.column, line.slice, line.effect, line.q);
             }
         }
         println!(
-            "quiet, {runs} seeds, windows of {hours} h: {tests} tests, {drifting} drifting, {small} with p up to 0.01, \
-             {silent} silent changes"
+            "quiet, {runs} seeds, windows of {hours} h: {tests} tests, {drifting} drifting, {stable} stable, {small} with \
+             p up to 0.01, {silent} silent changes"
         );
         assert!(tests as u64 > 100 * runs, "{tests}");
         assert!(1_000 * drifting <= tests && silent == 0, "{drifting} of {tests}, {silent}");

@@ -1,8 +1,8 @@
 //! Small worlds whose verdicts are known.
 
 use crate::drift::{
-    Answer, By, COLUMNS, Column, Detail, Finding, Found, JUDGED, Null, Run, Slice, Subject, Verdict, VerdictLine,
-    WindowFinding, Windows,
+    Answer, By, COLUMNS, Column, DETECTABLE_MAX, Detail, Finding, Found, Kind, Null, POWER, Run, Series, Slice,
+    Subject, Verdict, VerdictLine, WindowFinding, Windows, judge,
 };
 use crate::{sample::draws::Random, sketch::Histogram};
 
@@ -137,6 +137,40 @@ fn a_model_that_answers_otherwise_is_told_unless_somebody_said_so() {
     check(true, Verdict::Stable);
 }
 
+/// Users ask at more length: the model is what it was, and nobody is to be woken for it.
+#[test]
+fn longer_questions_are_no_other_model() {
+    let check = |longer: f64, verdict: Option<Verdict>| {
+        let windows = Windows::new(TO_US, 24, 4).unwrap();
+        let mut world = World::new(windows, &[(By::Model, Some("model"))]);
+        let mut random = Random(12);
+        let step = windows.in_hours().count - 60;
+        for (hour, calls) in hours_of(&windows) {
+            for _ in 0..2 * calls {
+                let prompt = 600.0 * if hour >= step { longer } else { 1.0 } * (0.6 * random.normal()).exp();
+                let answer = 0.5 * prompt * (0.3 * random.normal()).exp();
+                world.number("prompt_tokens", hour, prompt);
+                world.number("completion_tokens", hour, answer);
+                world.number("latency_ms", hour, (200.0 + 8.0 * answer) * (0.2 * random.normal()).exp());
+            }
+        }
+        let answer = world.answer();
+        assert_eq!(answer.silent_changes.first().map(|silent| silent.verdict), verdict, "{:?}", answer.silent_changes);
+        for silent in &answer.silent_changes {
+            assert_eq!(silent.explained_by, ["prompt_tokens"], "{silent:?}");
+        }
+        answer
+    };
+    check(1.0, None);
+    // Too little to drift by itself, and as much as what it makes.
+    check(1.15, Some(Verdict::Stable));
+    let answer = check(1.6, Some(Verdict::Stable));
+    assert!(answer.text().contains("; so do prompt_tokens"), "{}", answer.text());
+    let change = &line(&answer, "completion_tokens").changed_then[0];
+    assert_eq!(change.column, "prompt_tokens");
+    assert!(change.lost.starts_with("<= ") && change.gained.starts_with("> "), "{change:?}");
+}
+
 #[test]
 fn one_window_is_not_enough_and_two_are() {
     let check = |changed: &[usize], expected: Verdict| {
@@ -181,6 +215,116 @@ fn a_rhythm_of_the_week_is_no_drift() {
     assert_eq!((answer.totals.tests, answer.totals.drifting), (2, 0));
 }
 
+/// Values of one column, so many a window: of categories with a half each, or of numbers that lie alike in twenty bins.
+/// In the changed windows, numbers and categories are as far from that as `distance` says.
+fn drawn(windows: &Windows, kind: Kind, each: usize, changed: &[usize], distance: f64, random: &mut Random) -> Series {
+    let bins = if kind == Kind::Ordered { 20 } else { 2 };
+    // Of the lower half: of numbers 2·D of it moves; categories of ½ + x and ½ − x are x / √(1 − x²) from a half each.
+    let share = match kind {
+        Kind::Ordered => 2.0 * distance,
+        Kind::Unordered => 2.0 * distance / (1.0 + distance * distance).sqrt(),
+    };
+    let mut series = Series::new(kind, bins, windows.count());
+    for window in 0..windows.count() {
+        let is_changed = window.checked_sub(windows.history()).is_some_and(|judged| changed.contains(&judged));
+        for _ in 0..each {
+            let bin = (random.uniform() * bins as f64) as usize;
+            let moves = is_changed && bin < bins / 2 && random.uniform() < share;
+            series.add(window, if moves { bin + bins / 2 } else { bin }, 1);
+        }
+    }
+    series
+}
+
+fn column_of(kind: Kind) -> &'static Column {
+    COLUMNS.iter().find(|column| column.kind() == kind).unwrap()
+}
+
+fn found(kind: Kind, windows: &Windows, series: &Series) -> Found {
+    let subject = Subject { by: By::All, slice: None, column: column_of(kind) };
+    Found { subject, finding: judge(windows, column_of(kind), series) }
+}
+
+/// With 30 values a window and hundreds of tests, half of a distribution may move unseen: that is not stability.
+#[test]
+fn what_a_run_could_not_have_shown_is_not_called_stable() {
+    let windows = Windows::new(TO_US, 24, 4).unwrap();
+    let check = |kind: Kind, each: usize, tests: usize, distance: f64, expected: Verdict| {
+        let mut random = Random(5);
+        let changed = drawn(&windows, kind, each, &[1, 2], distance, &mut random);
+        let quiet = drawn(&windows, kind, each, &[], 0.0, &mut random);
+        let mut all = vec![found(kind, &windows, &quiet); tests - 1];
+        all.push(found(kind, &windows, &changed));
+        let answer = Run::new(windows, all).answer(Vec::new());
+        let largest = answer.verdicts.iter().max_by(|a, b| a.effect.unwrap().total_cmp(&b.effect.unwrap())).unwrap();
+        assert_eq!(largest.verdict, expected, "{kind:?} {each} {tests} {distance}: {largest:?}");
+        assert_eq!(answer.totals.tests, tests);
+        assert_eq!(largest.reason.is_some(), expected == Verdict::Insufficient, "{largest:?}");
+        if expected == Verdict::Stable {
+            assert!(largest.detectable.unwrap() <= DETECTABLE_MAX, "{largest:?}");
+        }
+        answer
+    };
+    for kind in [Kind::Ordered, Kind::Unordered] {
+        let answer = check(kind, 31, 400, 0.5, Verdict::Insufficient);
+        assert!(answer.verdicts.iter().all(|line| line.verdict == Verdict::Insufficient), "{:?}", answer.totals);
+        assert!(answer.text().contains("400 of those insufficient have values"), "{}", answer.text());
+        check(kind, 1_500, 400, 0.0, Verdict::Stable);
+        check(kind, 1_500, 400, 0.3, Verdict::Drifting);
+        // Fewer tests need less.
+        check(kind, 31, 2, 0.5, Verdict::Drifting);
+    }
+}
+
+/// A change of the size that is called detectable is found as often as is said, and one of half of it is not.
+#[test]
+fn what_is_called_detectable_is_found() {
+    let windows = Windows::new(TO_US, 24, 4).unwrap();
+    let p_max = 1e-4;
+    for kind in [Kind::Ordered, Kind::Unordered] {
+        let (rounds, mut full, mut half) = (150, 0, 0);
+        for seed in 0..rounds {
+            // The history is the same each time.
+            let finding = |distance: f64| {
+                let series = drawn(&windows, kind, 300, &[0, 2], distance, &mut Random(3_000 + seed));
+                judge(&windows, column_of(kind), &series)
+            };
+            let least = finding(0.0).detectable(p_max).unwrap();
+            let is_found = |distance: f64| u32::from(finding(distance).p.unwrap() <= p_max);
+            full += is_found(least);
+            half += is_found(0.5 * least);
+        }
+        let share = |found: u32| f64::from(found) / rounds as f64;
+        assert!(share(full) >= POWER - 0.05 && share(half) < 0.5, "{kind:?}: {} {}", share(full), share(half));
+    }
+}
+
+/// Prompts of 505 tokens that become 620 stay in one bucket.
+#[test]
+fn what_a_bucket_hides_is_not_called_stable() {
+    let check = |column: &str, [before, after]: [f64; 2], effect_max: f64, expected: Verdict| {
+        let windows = Windows::new(TO_US, 24, 4).unwrap();
+        let mut world = World::new(windows, &[(By::All, None)]);
+        let judged = windows.history() * 24;
+        for (hour, calls) in hours_of(&windows) {
+            (0..calls).for_each(|_| world.number(column, hour, if hour >= judged { after } else { before }));
+        }
+        let answer = world.answer();
+        let line = &answer.verdicts[0];
+        assert_eq!((line.verdict, line.effect_max), (expected, Some(effect_max)), "{column} {before}: {line:?}");
+        assert_eq!(line.reason.is_some(), expected == Verdict::Insufficient, "{line:?}");
+    };
+    check("prompt_tokens", [505.0, 620.0], 1.0, Verdict::Insufficient);
+    check("cost", [0.000_505, 0.000_62], 1.0, Verdict::Insufficient);
+    check("prompt_tokens", [505.0, 640.0], 1.0, Verdict::Drifting);
+    // An answer of one token is in a bucket of its own, and what is free is in the lowest.
+    check("completion_tokens", [1.0, 1.0], 0.0, Verdict::Stable);
+    check("completion_tokens", [7.0, 8.0], 1.0, Verdict::Insufficient);
+    check("cost", [0.0, 0.0], 0.0, Verdict::Stable);
+    // A fiftieth of a score is not a change that matters.
+    check("groundedness", [0.91, 0.915], 1.0, Verdict::Stable);
+}
+
 #[test]
 fn too_little_is_insufficient_and_nothing_is_left_out() {
     let windows = Windows::new(TO_US, 24, 4).unwrap();
@@ -219,7 +363,7 @@ fn what_was_never_seen_before_has_to_come_often() {
 
 /// Days that differ among themselves by far more than chance: plain tests find all of them different.
 #[test]
-fn days_that_always_differ_are_stable() {
+fn days_that_always_differ_do_not_drift() {
     let windows = Windows::new(TO_US, 24, 4).unwrap();
     let mut drifting = 0;
     for seed in 0..40 {
@@ -242,9 +386,12 @@ fn days_that_always_differ_are_stable() {
 #[test]
 fn a_segment_is_named_where_all_calls_moved() {
     let column = Column::named("latency_ms").unwrap();
-    let found = |by: By, slice: Option<&str>, effect: f64, p: f64| Found {
-        subject: Subject { by, slice: slice.map(str::to_owned), column },
-        finding: Finding { windows: [WindowFinding::default(); JUDGED], p: Some(p), effect: Some(effect) },
+    let windows = Windows::new(TO_US, 24, 4).unwrap();
+    let null = Null::of(&windows, &drawn(&windows, Kind::Ordered, 900, &[], 0.0, &mut Random(6)));
+    let found = |by: By, slice: Option<&str>, effect: f64, p: f64| {
+        let window = WindowFinding { n_reference: 3_600, n_current: 900, p: Some(p), ..WindowFinding::default() };
+        let finding = Finding { windows: [window; 3], p: Some(p), effect: Some(effect), null, ..Finding::default() };
+        Found { subject: Subject { by, slice: slice.map(str::to_owned), column }, finding }
     };
     let found = vec![
         found(By::All, None, 0.2, 1e-9),
@@ -253,7 +400,7 @@ fn a_segment_is_named_where_all_calls_moved() {
         found(By::AgentId, Some("c"), 0.9, 0.4),
         found(By::TenantId, Some("t"), 0.05, 1e-12),
     ];
-    let answer = Run::new(Windows::new(TO_US, 24, 4).unwrap(), found).answer(Vec::new());
+    let answer = Run::new(windows, found).answer(Vec::new());
     assert_eq!((answer.totals.drifting, answer.totals.stable), (3, 2));
     let all = answer.verdicts.iter().find(|line| line.by == By::All).unwrap();
     let segment = all.segment.as_ref().unwrap();
@@ -295,6 +442,6 @@ fn columns_are_known_once() {
     assert!(By::ALL.iter().all(|by| By::named(by.name()) == Some(*by)));
     assert_eq!(
         HOUR_US * 24 * 7,
-        Windows::new(TO_US, 168, 2).unwrap().start_us(1) - Windows::new(TO_US, 168, 2).unwrap().from_us()
+        Windows::new(TO_US, 168, 3).unwrap().start_us(1) - Windows::new(TO_US, 168, 3).unwrap().from_us()
     );
 }

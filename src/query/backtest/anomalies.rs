@@ -35,6 +35,12 @@ impl AnomalyRule {
         Ok(rule)
     }
 
+    /// All watched KPIs of each agent, from this score on.
+    pub fn of_agents(score_min: f64) -> Self {
+        let given = [("by", "agent".to_owned()), ("score_min", score_min.to_string())];
+        Self { given: given.into_iter().collect(), hold_us: 0 }
+    }
+
     fn request(&self, range: Range, now_us: i64) -> Result<AnomalyRequest> {
         let (from, to) = (text_of(range.from_us)?, text_of(range.to_us)?);
         let given = self.given.iter().map(|(name, text)| (*name, text.as_str()));

@@ -115,7 +115,7 @@ fn alerts_of(given: &mut Given) -> Result<Vec<&'static Alert>> {
     let Some(name) = given.take("name") else { return Ok(ALERTS.iter().collect()) };
     let names = || ALERTS.iter().map(|alert| alert.name).collect::<Vec<_>>().join(", ");
     let unknown =
-        || Error::invalid(format!("name={name}: no KPI says the same as such an alert; there are {}", names()));
+        || Error::invalid(format!("name={name}: nothing stored says the same as such an alert; there are {}", names()));
     Alert::named(&name).map(|alert| vec![alert]).ok_or_else(unknown)
 }
 
@@ -168,6 +168,10 @@ impl Engine {
                 let rule = DriftRule { columns: vec![Column::SilentChange], ..DriftRule::default() };
                 self.backtest_drift(range, &rule).await?
             }
+            Replays::Anomalies { score_min } => {
+                self.backtest_anomalies(range, &AnomalyRule::of_agents(score_min)).await?
+            }
+            Replays::Objectives { long } => self.backtest_pair(range, long).await?,
         };
         alert.name.clone_into(&mut answer.rule);
         if let Some(differs) = alert.differs {

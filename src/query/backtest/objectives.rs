@@ -28,6 +28,16 @@ pub(super) struct ObjectiveRule {
     hold_us: i64,
 }
 
+/// How objectives are replayed.
+struct Replayed<'a> {
+    /// What the rule is called.
+    name: &'a str,
+    /// The pair whose long window has this name alone.
+    only: Option<&'static str>,
+    moments: Moments,
+    hold_us: i64,
+}
+
 /// What was seen at the moments of a part.
 struct Part {
     broken: Vec<(i64, BTreeMap<Subject, Reading>)>,
@@ -53,8 +63,8 @@ impl Engine {
         };
         let mut answers = Vec::new();
         for objective in self.objective_settings().iter().filter(is_asked) {
-            let answer = self.backtest_objective(objective, moments, rule.hold_us).await;
-            answers.push(answer.context(format!("the objective {}", objective.name))?);
+            let replayed = Replayed { name: &objective.name, only: None, moments, hold_us: rule.hold_us };
+            answers.push(self.replay_objectives(&[objective], replayed).await?);
         }
         match (&rule.name, answers.is_empty()) {
             (Some(name), true) => Err(Error::new(Kind::NotFound, format!("no objective {name} is in the settings"))),
@@ -63,54 +73,82 @@ impl Engine {
         }
     }
 
-    async fn backtest_objective(&self, objective: &SloConfig, moments: Moments, hold_us: i64) -> Result<Answer> {
+    /// One pair of windows of all objectives that may be seen, each minute.
+    pub(super) async fn backtest_pair(&self, range: Range, long: &'static str) -> Result<Answer> {
+        let moments = Moments::new(range.from_us, range.to_us, MINUTE_US, MOMENTS_MAX)?;
+        let seen = self.objective_settings().iter().filter(|objective| is_seen(objective, self.scope()));
+        let objectives: Vec<&SloConfig> = seen.collect();
+        self.replay_objectives(&objectives, Replayed { name: long, only: Some(long), moments, hold_us: 0 }).await
+    }
+
+    /// Objectives as one rule.
+    async fn replay_objectives(&self, objectives: &[&SloConfig], replayed: Replayed<'_>) -> Result<Answer> {
+        let Replayed { name, only, moments, hold_us } = replayed;
         let mut replay = Replay::new(hold_us);
         let (mut judged, mut insufficient) = (0, 0);
         for part in moments.parts(PART_US) {
-            let hour = |us: i64| us - us.rem_euclid(HOUR_US);
-            let [first, _] = Span::of(objective.window_days, part.first_us());
-            let from_us = first.from_us.max(hour(part.first_us() - i64::from(REACH_HOURS) * HOUR_US));
-            let hours = Span { from_us, to_us: hour(part.last_us()) };
-            let minutes = Span { from_us: first.to_us, to_us: part.last_us() };
-            let hours = self.slots(objective, "hour", hours).await?;
-            let minutes = self.slots(objective, "minute", minutes).await?;
-            // Sums of some hundred slots for each minute take a core as a statement does.
-            let turn = self.turn().await?;
-            let objective = objective.clone();
-            let seen = spawn_blocking(move || {
-                let _turn = turn;
-                look(&objective, &hours, &minutes, &part)
-            });
-            let seen = seen.await.context("burn rates could not be told")?;
-            judged += seen.judged;
-            insufficient += seen.insufficient;
-            for (at_us, broken) in seen.broken {
-                replay.evaluate(at_us, broken);
+            let mut broken: BTreeMap<i64, BTreeMap<Subject, Reading>> = BTreeMap::new();
+            for objective in objectives {
+                let seen = self.part(objective, only, part).await;
+                let seen = seen.context(format!("the objective {}", objective.name))?;
+                judged += seen.judged;
+                insufficient += seen.insufficient;
+                for (at_us, own) in seen.broken {
+                    broken.entry(at_us).or_default().extend(own);
+                }
+            }
+            for at_us in part.iter() {
+                replay.evaluate(at_us, broken.remove(&at_us).unwrap_or_default());
             }
         }
+        let windows = only.map_or_else(
+            || "both windows of a pair".to_owned(),
+            |long| format!("{long} and the shorter window of its pair"),
+        );
+        let pairs = if only.is_some() { 1 } else { BurnRate::PAIRS as u64 };
         let seen = Seen {
-            rule: objective.name.clone(),
-            condition: "the allowance is used too fast over both windows of a pair".to_owned(),
+            rule: name.to_owned(),
+            condition: format!("the allowance is used too fast over {windows}"),
             moments,
             hold_us,
-            series: BurnRate::PAIRS as u64,
+            series: pairs * objectives.len() as u64,
             judged,
             insufficient,
             not_looked_at: Vec::new(),
         };
         Ok(Answer::new(seen, replay.finish(), |_| String::new()))
     }
+
+    /// What an objective has at the moments of a part.
+    async fn part(&self, objective: &SloConfig, only: Option<&'static str>, part: Moments) -> Result<Part> {
+        let hour = |us: i64| us - us.rem_euclid(HOUR_US);
+        let [first, _] = Span::of(objective.window_days, part.first_us());
+        let from_us = first.from_us.max(hour(part.first_us() - i64::from(REACH_HOURS) * HOUR_US));
+        let hours = Span { from_us, to_us: hour(part.last_us()) };
+        let minutes = Span { from_us: first.to_us, to_us: part.last_us() };
+        let hours = self.slots(objective, "hour", hours).await?;
+        let minutes = self.slots(objective, "minute", minutes).await?;
+        // Sums of some hundred slots for each minute take a core as a statement does.
+        let turn = self.turn().await?;
+        let objective = objective.clone();
+        let seen = spawn_blocking(move || {
+            let _turn = turn;
+            look(&objective, only, [&hours, &minutes], &part)
+        });
+        seen.await.context("burn rates could not be told")
+    }
 }
 
-/// All pairs at all moments of a part.
-fn look(objective: &SloConfig, hours: &[Slot], minutes: &[Slot], moments: &Moments) -> Part {
+/// The pairs at all moments of a part, or the one whose long window is named.
+fn look(objective: &SloConfig, only: Option<&str>, [hours, minutes]: [&[Slot]; 2], moments: &Moments) -> Part {
     let mut part = Part { broken: Vec::new(), judged: 0, insufficient: 0 };
     for at_us in moments.iter() {
         let spans = Span::of(objective.window_days, at_us);
         let reached = Span { from_us: spans[0].from_us.max(at_us - i64::from(REACH_HOURS) * HOUR_US), ..spans[0] };
         let counts = Counts::new([within(hours, reached).to_vec(), within(minutes, spans[1]).to_vec()], spans);
         let mut broken = BTreeMap::new();
-        for pair in BurnRate::of(objective, &counts) {
+        let pairs = BurnRate::of(objective, &counts).into_iter();
+        for pair in pairs.filter(|pair| only.is_none_or(|long| pair.long.name == long)) {
             match pair.long.samples {
                 0 => part.insufficient += 1,
                 _ => part.judged += 1,

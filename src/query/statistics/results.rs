@@ -79,17 +79,20 @@ pub(super) fn welch(tested: Result<WelchTest, Outcome>, means: [Option<f64>; 2])
     named
 }
 
-/// The population stability index; the counts are told where there is none.
+/// The population stability index; the counts are told where there is none. What chance makes of so few values may not
+/// be known although there is an index.
 pub(super) fn psi(found: Option<Psi>, n_reference: u64, n_current: u64) -> Named {
-    let test = found.map(|psi| TwoSampleTest {
-        statistic: psi.index,
-        p_value: psi.p_value,
-        effect_size: psi.index,
-        n_reference,
-        n_current,
-    });
-    let mut named = two_samples(test, n_reference, n_current);
-    named.push(("null_threshold", number(found.map(|psi| psi.null_threshold))));
+    let index = found.map(|psi| psi.index);
+    let p_value = found.and_then(|psi| psi.p_value);
+    let mut named = vec![
+        ("statistic", number(index)),
+        ("p_value", number(p_value)),
+        ("effect_size", number(index)),
+        ("n_reference", count(n_reference)),
+        ("n_current", count(n_current)),
+        ("insufficient", ScalarValue::from(p_value.is_none())),
+    ];
+    named.push(("null_threshold", number(found.and_then(|psi| psi.null_threshold))));
     named.push(("bins", found.map_or(ScalarValue::Int64(None), |psi| count(psi.bins))));
     named
 }

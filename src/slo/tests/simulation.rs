@@ -46,7 +46,7 @@ impl Service {
         let mean = self.calls_an_hour / 60.0;
         let (good, bad) = (poisson(&mut self.random, mean * (1.0 - bad)), poisson(&mut self.random, mean * bad));
         let start_us = start_us() + self.minutes.len() as i64 * MINUTE_US;
-        let slot = Slot { start_us, samples: good + bad, bad: bad as f64 };
+        let slot = Slot { start_us, samples: good + bad, unknown: 0, bad: bad as f64 };
         self.minutes.push(slot);
         match self.hours.last_mut().filter(|hour| start_us - hour.start_us < HOUR_US) {
             Some(hour) => {
