@@ -398,7 +398,7 @@ impl Engine {
             for dimension in DIMENSIONS.into_iter().filter(|dimension| !filters.contains_key(filter_of(dimension))) {
                 let from_us = window.from_us - USUAL_DAYS * DAY_US;
                 match self.hours(&kpi, dimension, Range { from_us, ..window }, &filters).await {
-                    Ok(rows) => parts.extend(parts_of(dimension, kind, &text_of(window.from_us)?, rows)),
+                    Ok(rows) => parts.extend(parts_of(dimension, kind, window.from_us, rows)?),
                     // Of more parts than an answer may have rows, none can be told to be the one.
                     Err(error) if error.kind() == Kind::Exhausted => {}
                     Err(error) => return Err(error),
@@ -493,18 +493,24 @@ fn share_of(row: &Figure) -> Option<(u64, u64)> {
     (is_share && (row.value? - count / of).abs() < 1e-9).then_some((count as u64, of as u64))
 }
 
-/// The parts of a slice: their hour, and the mean of their hours before.
-fn parts_of(dimension: &'static str, kind: FigureKind, window_start: &str, rows: Vec<Figure>) -> Vec<Part> {
+/// The parts of a slice: their hour, and the mean of the same hour of the days before. Other hours say nothing: who is
+/// awake by day alone is above its mean of all hours whenever anything happens.
+fn parts_of(dimension: &'static str, kind: FigureKind, window_us: i64, rows: Vec<Figure>) -> Result<Vec<Part>> {
+    #[derive(Default)]
     struct Sums {
         now: Option<(f64, u64)>,
         sum: f64,
         samples: u64,
     }
     let mut sums: BTreeMap<Option<String>, Sums> = BTreeMap::new();
-    for Figure { window_start: start, key, value, samples, .. } in rows {
+    for Figure { window_start, key, value, samples, .. } in rows {
         let (Some(value), samples) = (value, samples.unwrap_or(0)) else { continue };
-        let part = sums.entry(key).or_insert(Sums { now: None, sum: 0.0, samples: 0 });
-        if start == window_start {
+        let before_us = window_us - start_us(&window_start)?;
+        if before_us % DAY_US != 0 {
+            continue;
+        }
+        let part = sums.entry(key).or_default();
+        if before_us == 0 {
             part.now = Some((value, samples));
         } else {
             part.sum += match kind {
@@ -516,14 +522,14 @@ fn parts_of(dimension: &'static str, kind: FigureKind, window_start: &str, rows:
     }
     let part = |(key, Sums { now, sum, samples }): (Option<String>, Sums)| {
         let count = match kind {
-            FigureKind::Sum => (USUAL_DAYS * 24) as f64,
+            FigureKind::Sum => USUAL_DAYS as f64,
             FigureKind::Mean => samples as f64,
         };
         // Who has no calls in the hour brings nothing to a mean, and all that it lacks to a sum.
         let now = now.or((kind == FigureKind::Sum).then_some((0.0, 0)))?;
         Some(Part { dimension, key, now, before: (samples > 0).then(|| (sum / count, samples)) })
     };
-    sums.into_iter().filter_map(part).collect()
+    Ok(sums.into_iter().filter_map(part).collect())
 }
 
 fn start_us(text: &str) -> Result<i64> {
@@ -535,4 +541,40 @@ fn text_of(us: i64) -> Result<String> {
     let time =
         DateTime::from_timestamp_micros(us).ok_or_else(|| Error::invalid("the range is outside the calendar"))?;
     Ok(time.to_rfc3339_opts(SecondsFormat::Micros, true))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const NOON_US: i64 = 1_772_409_600_000_000 + 12 * HOUR_US;
+
+    /// The figure of an agent so many hours before noon.
+    fn figure(agent: &str, hours_before: i64, calls: u64) -> Figure {
+        Figure {
+            window_start: text_of(NOON_US - hours_before * HOUR_US).unwrap(),
+            key: Some(agent.to_owned()),
+            value: Some(calls as f64),
+            samples: Some(calls),
+            numerator: None,
+            denominator: None,
+        }
+    }
+
+    #[test]
+    fn who_works_by_day_is_not_blamed_at_noon() {
+        let mut rows = Vec::new();
+        for before in 1..=USUAL_DAYS * 24 {
+            rows.push(figure("steady", before, 20));
+            if before % 24 == 0 {
+                rows.push(figure("noon", before, 100));
+            }
+        }
+        rows.extend([figure("steady", 0, 80), figure("noon", 0, 100)]);
+        let parts = parts_of("agent", FigureKind::Sum, NOON_US, rows).unwrap();
+        let told = contributions(FigureKind::Sum, (180.0, 120.0), &parts, 3);
+        let told: Vec<_> = told.iter().map(|one| (one.key.as_deref(), one.share, one.usual)).collect();
+        assert_eq!(told, [(Some("steady"), 1.0, Some(20.0))]);
+    }
 }
