@@ -3,11 +3,12 @@
 
 usage: benches/anomalies.py [--driftline BINARY] [--seeds 30] [--first 1] [--rate 5000] [--json FILE]
 
-For each seed two data directories are made of six weeks of traffic with a daily and a weekly rhythm: one quiet, one with
-an incident of each kind in the last two weeks, each of at most six hours and of an agent of its own. Both are asked for
-the anomalies of the last two weeks, as the command asks for them unless told otherwise. An incident is found when an
-hour of its agent that it covers is an anomaly; the delay is from its start to the end of the first such hour. Prints a
-line a seed and the totals. Needs nothing but the binary.
+For each seed two data directories are made of nine weeks of traffic with a daily and a weekly rhythm: one quiet, one
+with an incident of each kind in the last three weeks, each of at most six hours and of an agent of its own. Both are
+asked for the anomalies of the last three weeks, as the command asks for them unless told otherwise. That is by the six
+weeks before each week, so that every hour is judged just as the server's job judges it when it is over. An incident is
+found when an hour of its agent that it covers is an anomaly; the delay is from its start to the end of the first such
+hour. Prints a line a seed and the totals. Needs nothing but the binary.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import sys
 import tempfile
 
 START = datetime.datetime(2026, 3, 2, tzinfo=datetime.timezone.utc)
-DAYS, JUDGED_DAYS = 42, 14
+DAYS, JUDGED_DAYS = 63, 21
 MONTH_HOURS = 30.44 * 24
 
 
@@ -58,7 +59,7 @@ def main():
 
 
 def ask(flags, seed, incidents):
-    """The answer for the last two weeks of a seed's traffic, and the labels of its incidents."""
+    """The answer for the last three weeks of a seed's traffic, and the labels of its incidents."""
     with tempfile.TemporaryDirectory(prefix="driftline-anomalies-") as scratch:
         data, lines, labels = (pathlib.Path(scratch) / name for name in ("data", "calls.ndjson", "labels.json"))
         wanted = ["--incidents", "all"] if incidents else []

@@ -10,7 +10,7 @@ use super::series::Kind;
 /// What brings less than this share of a deviation is not worth a line.
 const SHARE_MIN: f64 = 0.1;
 
-/// A part of a slice in the hour in question, and in the time before it.
+/// A part of a slice in the hour in question, and at that hour of the days before.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Part {
     /// `agent`, `tenant` or `model`.
@@ -19,7 +19,7 @@ pub struct Part {
     pub key: Option<String>,
     /// Its figure in the hour, and what that is made of, counted.
     pub now: (f64, u64),
-    /// Its mean figure of an hour before, and the samples of all those hours; none where it was not there.
+    /// Its mean figure at that hour of the days before, and the samples of all those hours; none where it was not there.
     pub before: Option<(f64, u64)>,
 }
 
@@ -35,7 +35,7 @@ pub struct Contribution {
     pub share: f64,
     /// Its figure in the hour.
     pub value: f64,
-    /// Its mean figure of the same slice before; null where it was not there.
+    /// Its mean figure at that hour of the seven days before; null where it was not there.
     pub usual: Option<f64>,
     /// What its figure is made of, counted.
     pub samples: u64,

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::series::{Series, Steadied};
+use super::{
+    replay::{Asked, Replay},
+    series::{Series, Steadied},
+};
 use crate::{
     detect::{Detector, Measure},
     stats::binomial_test,
@@ -22,8 +25,8 @@ pub struct Finding {
     pub start_us: i64,
     /// The figure, in the KPI's unit.
     pub value: f64,
-    /// What the same hour of other days (once three weeks are known: of other weeks) says, in the same unit; none while
-    /// too few are known.
+    /// What the same hour of other weeks (of other days, while fewer than three weeks of it are known) says, in the same
+    /// unit; none while too few are known.
     pub expected: Option<f64>,
     /// What the figure is made of, counted.
     pub samples: u64,
@@ -78,7 +81,7 @@ impl From<Measure> for MeasureName {
 }
 
 /// What is said of a series.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Judged {
     /// Hours in question that could be judged at all: with a figure, and enough of the past.
     pub hours: u64,
@@ -86,33 +89,44 @@ pub struct Judged {
     pub findings: Vec<Finding>,
 }
 
-/// Judges the hours from `from_us` to before `to_us` (µs since the epoch, whole hours) by all that came before each of
-/// them. Those that score less than `score_min` are no findings.
-pub fn judge(series: &Series, from_us: i64, to_us: i64, score_min: f64) -> Judged {
-    let mut detector = Detector::default();
-    let mut judged = Judged { hours: 0, findings: Vec::new() };
-    for steadied in series.steadied(to_us) {
-        let score = detector.push(steadied.hour.start_us, steadied.value);
-        let (Some(value), Some(surprise), Some(measure)) = (steadied.hour.value, score.surprise, score.measure) else {
-            continue;
-        };
-        if steadied.hour.start_us < from_us {
-            continue;
-        }
-        judged.hours += 1;
-        if score.anomaly >= score_min && !is_chance(&steadied) {
-            judged.findings.push(Finding {
-                start_us: steadied.hour.start_us,
-                value,
-                expected: score.expected.map(|expected| series.unscale(expected)),
-                samples: steadied.hour.samples,
-                score: score.anomaly,
-                p_value: 10_f64.powf(-surprise),
-                measure: measure.into(),
-            });
-        }
+/// Judges hours, each by what came before it in its week's past alone. Those that score less than `score_min` are no
+/// findings.
+pub fn judge(series: &Series, asked: Asked, score_min: f64) -> Judged {
+    let mut judged = Judged::default();
+    for replay in asked.replays() {
+        judged.go_through(series, replay, score_min);
     }
     judged
+}
+
+impl Judged {
+    fn go_through(&mut self, series: &Series, replay: Replay, score_min: f64) {
+        let mut detector = Detector::default();
+        for steadied in series.steadied(replay.start_us, replay.end_us) {
+            // What is no finding hides none: nothing rests but what is found.
+            let is_finding = |score: f64| score >= score_min && !is_chance(&steadied);
+            let score = detector.push_if(steadied.hour.start_us, steadied.value, is_finding);
+            let (Some(value), Some(surprise), Some(measure)) = (steadied.hour.value, score.surprise, score.measure)
+            else {
+                continue;
+            };
+            if steadied.hour.start_us < replay.judged_us {
+                continue;
+            }
+            self.hours += 1;
+            if score.anomaly > 0.0 {
+                self.findings.push(Finding {
+                    start_us: steadied.hour.start_us,
+                    value,
+                    expected: score.expected.map(|expected| series.unscale(expected)),
+                    samples: steadied.hour.samples,
+                    score: score.anomaly,
+                    p_value: 10_f64.powf(-surprise),
+                    measure: measure.into(),
+                });
+            }
+        }
+    }
 }
 
 /// Whether calls at the rate of the last days bring such a share easily.

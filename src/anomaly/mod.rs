@@ -3,13 +3,14 @@
 //!
 //! What is odd is decided by `detect`; here is what its series are made of: hours with few calls count less, an hour
 //! without calls is no figure, but no traffic. Nothing is kept from one question to the next: a series is judged again
-//! from its stored hours, so what was found is the same after a restart, and after calls that came late it is what it
-//! would have been. What a job judges when, and what it keeps, is here as values. Never runs a query and never reads a
+//! from its stored hours, and which of them an hour is judged by, it decides alone. So what is found of it is the same
+//! whoever asks, when, and after a restart, and after calls that came late it is what it would have been. What a job judges when, and what it keeps, is here as values. Never runs a query and never reads a
 //! clock.
 
 mod contribution;
 mod due;
 mod finding;
+mod replay;
 mod row;
 mod series;
 #[cfg(test)]
@@ -19,5 +20,6 @@ mod tests;
 pub use contribution::{Contribution, Part, contributions};
 pub use due::{Pace, due};
 pub use finding::{Finding, Judged, MeasureName, judge};
+pub use replay::Asked;
 pub use row::{AnomalyRow, AnomalyRun};
 pub use series::{Hour, Kind, Series};

@@ -50,20 +50,29 @@ pub(super) struct Steadied {
 }
 
 impl Series {
-    /// The hours from the first to before `end_us`, none left out. Sums are taken as their roots, so that the noise of
-    /// a busy hour is like that of a quiet one; means are drawn towards their past the more, the fewer calls they have.
-    pub(super) fn steadied(&self, end_us: i64) -> Vec<Steadied> {
+    /// The hours from the first at or after `start_us` to before `end_us`, none left out. Sums are taken as their
+    /// roots, so that the noise of a busy hour is like that of a quiet one; means are drawn towards their past the more,
+    /// the fewer calls they have.
+    pub(super) fn steadied(&self, start_us: i64, end_us: i64) -> Vec<Steadied> {
+        let filled = self.filled(start_us, end_us);
         match self.kind {
             Kind::Sum => {
                 let rooted = |hour: Hour| Steadied { hour, value: hour.value.map(root), before: 0.0 };
-                self.filled(end_us).map(rooted).collect()
+                filled.map(rooted).collect()
             }
             Kind::Mean => {
                 let mut past = Past::default();
                 let steady = |hour: Hour| Steadied { hour, before: past.share(), value: past.steady(&hour) };
-                self.filled(end_us).map(steady).collect()
+                filled.map(steady).collect()
             }
         }
+    }
+
+    /// Those that have calls and begin from `start_us` to before `end_us`.
+    pub(super) fn hours_between(&self, start_us: i64, end_us: i64) -> &[Hour] {
+        let before = |us: i64| self.hours.partition_point(|hour| hour.start_us < us);
+        let end = before(end_us);
+        &self.hours[before(start_us).min(end)..end]
     }
 
     /// A value of the detector in the KPI's unit.
@@ -74,8 +83,8 @@ impl Series {
         }
     }
 
-    fn filled(&self, end_us: i64) -> impl Iterator<Item = Hour> {
-        let mut known = self.hours.iter().copied().peekable();
+    fn filled(&self, start_us: i64, end_us: i64) -> impl Iterator<Item = Hour> {
+        let mut known = self.hours_between(start_us, end_us).iter().copied().peekable();
         let first_us = known.peek().map_or(end_us, |hour| hour.start_us);
         let empty = match self.kind {
             Kind::Sum => Some(0.0),

@@ -29,9 +29,14 @@ fn calls(hour: i64) -> u64 {
     (40.0 + 200.0 * busy + 20.0 * noise(hour)) as u64
 }
 
+/// The last so many days, by four weeks before each week.
+fn last(days: i64) -> Asked {
+    Asked { from_us: END_US - days * 24 * HOUR_US, to_us: END_US, history_days: 28 }
+}
+
 /// The hours from the start of the series that are found among the last two weeks.
 fn found(series: &Series) -> Vec<i64> {
-    let judged = judge(series, END_US - 14 * 24 * HOUR_US, END_US, 0.5);
+    let judged = judge(series, last(14), 0.5);
     judged.findings.iter().map(|finding| (finding.start_us - START_US) / HOUR_US).collect()
 }
 
@@ -52,7 +57,7 @@ fn what_changes_is_found_in_its_first_hours() {
         Some((0.02 + 0.01 * noise(hour) + trouble, calls(hour)))
     });
     assert!((TROUBLE..TROUBLE + 2).contains(&found(&rate)[0]), "{:?}", found(&rate));
-    let judged = judge(&rate, END_US - 14 * 24 * HOUR_US, END_US, 0.5);
+    let judged = judge(&rate, last(14), 0.5);
     let first = judged.findings[0];
     assert!(first.value > 0.2 && first.expected.unwrap() < 0.05 && first.p_value < 0.01, "{first:?}");
     assert_eq!(first.samples, calls(first.start_us / HOUR_US - START_US / HOUR_US));
@@ -64,7 +69,7 @@ fn traffic_that_ends_is_found_and_a_figure_of_no_calls_is_none() {
     let there = |hour: i64| !(TROUBLE..TROUBLE + 6).contains(&hour);
     let traffic = series(Kind::Sum, |hour| there(hour).then(|| (calls(hour) as f64, calls(hour))));
     assert!((TROUBLE..TROUBLE + 2).contains(&found(&traffic)[0]), "{:?}", found(&traffic));
-    let finding = judge(&traffic, END_US - 14 * 24 * HOUR_US, END_US, 0.5).findings[0];
+    let finding = judge(&traffic, last(14), 0.5).findings[0];
     assert_eq!((finding.value, finding.samples), (0.0, 0));
     assert!((100.0..300.0).contains(&finding.expected.unwrap()), "in calls, not in their roots: {finding:?}");
     let rate = series(Kind::Mean, |hour| there(hour).then(|| (0.02 + 0.01 * noise(hour), calls(hour))));
@@ -80,7 +85,7 @@ fn one_call_says_little() {
         })
     };
     assert_eq!(found(&odd(400))[0], TROUBLE);
-    let steadied = odd(1).steadied(END_US)[usize::try_from(TROUBLE).unwrap()];
+    let steadied = odd(1).steadied(START_US, END_US)[usize::try_from(TROUBLE).unwrap()];
     assert_eq!(steadied.hour.value, Some(1.0));
     assert!(steadied.value.unwrap() < 0.06, "{steadied:?}");
 }
@@ -101,22 +106,49 @@ fn a_share_that_chance_brings_is_no_finding() {
 }
 
 #[test]
+fn what_chance_brings_hides_nothing_after_it() {
+    let mut series = series(Kind::Mean, |_| Some((0.02, 50)));
+    for hour in &mut series.hours {
+        hour.share = Some((1, 50));
+    }
+    // Two of eight, which is chance, and then some more of many calls, which is none.
+    for (at, count, of) in [(TROUBLE, 2, 8), (TROUBLE + 4, 105, 3_000)] {
+        let hour = &mut series.hours[usize::try_from(at).unwrap()];
+        (hour.value, hour.samples, hour.share) = (Some(count as f64 / of as f64), of, Some((count, of)));
+    }
+    assert_eq!(found(&series), [TROUBLE + 4]);
+}
+
+#[test]
+fn an_hour_is_judged_alike_whoever_asks() {
+    let jumpy = series(Kind::Mean, |hour| Some((0.02 + 0.01 * (noise(hour) * noise(hour + 9)).powi(3), calls(hour))));
+    let whole = judge(&jumpy, last(12), 0.1).findings;
+    assert!(whole.len() >= 3, "{whole:?}");
+    // As a job asks that judges each hour four times; a Monday is among them.
+    for hour in 0..12 * 24 - 4 {
+        let from_us = END_US - 12 * 24 * HOUR_US + hour * HOUR_US;
+        let asked = Asked { from_us, to_us: from_us + 4 * HOUR_US, ..last(12) };
+        let of_asked = whole.iter().filter(|finding| (asked.from_us..asked.to_us).contains(&finding.start_us));
+        assert_eq!(judge(&jumpy, asked, 0.1).findings, of_asked.copied().collect::<Vec<_>>());
+    }
+}
+
+#[test]
 fn nothing_later_changes_what_was_found() {
     let whole = series(Kind::Mean, |hour| Some((0.02 + 0.01 * noise(hour) * noise(hour + 9), calls(hour))));
     let cut_us = END_US - 5 * 24 * HOUR_US;
     let mut cut = whole.clone();
     cut.hours.retain(|hour| hour.start_us < cut_us);
-    let from_us = START_US + 10 * 24 * HOUR_US;
-    let mut before = judge(&whole, from_us, END_US, 0.1).findings;
+    let mut before = judge(&whole, last(32), 0.1).findings;
     before.retain(|finding| finding.start_us < cut_us);
-    assert_eq!(judge(&cut, from_us, cut_us, 0.1).findings, before);
+    assert_eq!(judge(&cut, Asked { to_us: cut_us, ..last(32) }, 0.1).findings, before);
 }
 
 #[test]
 fn too_little_past_is_said() {
     let mut short = series(Kind::Mean, |hour| Some((noise(hour), 100)));
     short.hours.drain(..short.hours.len() - 100);
-    assert_eq!(judge(&short, END_US - 24 * HOUR_US, END_US, 0.5).hours, 0);
+    assert_eq!(judge(&short, last(1), 0.5).hours, 0);
 }
 
 fn part(dimension: &'static str, key: &str, now: (f64, u64), usual: Option<f64>) -> Part {

@@ -22,7 +22,7 @@ pub struct AnomaliesArgs {
     /// End of the range, exclusive [default: now]
     #[arg(long)]
     to: Option<String>,
-    /// Days before the range that its hours are judged by [default: 28]
+    /// Days before the week of an hour that it is judged by [default: 42]
     #[arg(long)]
     history_days: Option<u32>,
     /// KPIs, parted by commas; traffic is the number of calls [default: one for each thing that goes wrong]

@@ -94,7 +94,7 @@ pub struct AnomaliesArgs {
     /// The least score that is an anomaly, 0.1 to below 1 [default: 0.5]
     #[arg(long)]
     score_min: Option<f64>,
-    /// Days before each part of the range that its hours are judged by [default: 28]
+    /// Days before the week of an hour that it is judged by [default: 42]
     #[arg(long)]
     history_days: Option<u32>,
     #[command(flatten)]

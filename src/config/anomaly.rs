@@ -13,7 +13,8 @@ pub struct AnomalyConfig {
     pub settle_minutes: u32,
     /// `DRIFTLINE_ANOMALY_OVERLAP_HOURS`: so many hours are judged again with each new one, for calls that came late.
     pub overlap_hours: u32,
-    /// `DRIFTLINE_ANOMALY_HISTORY_DAYS`: days before, by which they are judged, 7 to 182.
+    /// `DRIFTLINE_ANOMALY_HISTORY_DAYS`: days before the week of an hour by which it is judged, 7 to 182; from 30 on the
+    /// week's rhythm counts.
     pub history_days: u32,
     /// `DRIFTLINE_ANOMALY_RESULTS_MAX`: anomalies that are kept, the newest, and as many runs.
     pub results_max: u32,
@@ -21,6 +22,6 @@ pub struct AnomalyConfig {
 
 impl Default for AnomalyConfig {
     fn default() -> Self {
-        Self { interval_s: 300, settle_minutes: 5, overlap_hours: 3, history_days: 28, results_max: 20_000 }
+        Self { interval_s: 300, settle_minutes: 5, overlap_hours: 3, history_days: 42, results_max: 20_000 }
     }
 }

@@ -14,8 +14,11 @@ pub const LEARNED: u32 = 150;
 const HALF_LIFE: f32 = 4_000.0;
 /// Width of a bin, as a ratio of its bounds.
 const BIN_RATIO: f64 = 1.03;
-/// Bins kept; with the ratio they span 13 decades, and what is smaller falls into the lowest.
-const BINS_MAX: usize = 1_024;
+/// Bins kept, of those that are not empty: next to each other they span six decades. Beyond that the two lowest become
+/// one, which no surprise is about.
+const BINS_MAX: usize = 512;
+/// A bin of less weight is forgotten.
+const WEIGHT_MIN: f32 = 1e-6;
 /// Share of the past that makes the tail.
 const TAIL_SHARE: f64 = 0.02;
 /// The tail index before any is seen, and for how many measures it counts.
@@ -28,29 +31,34 @@ pub struct Calibration {
     seen: u32,
     /// Weight of measures that are 0.
     zeros: f32,
-    /// Index of the first bin; bin `i` holds measures about `BIN_RATIO` to the power `i`.
-    first: i32,
-    weights: Vec<f32>,
+    /// The bins that are not empty, the lowest first: their index and weight. Bin `i` holds measures about `BIN_RATIO`
+    /// to the power `i`. One measure that is far beyond the others takes one bin, and no room from them.
+    bins: Vec<(i32, f32)>,
 }
 
 impl Calibration {
+    /// Whether so many measures are known that surprises are given.
+    pub fn is_learned(&self) -> bool {
+        self.seen >= LEARNED
+    }
+
     /// −log10 of the probability of a measure at least this large, by the past alone; none while too little is known.
     pub fn surprise(&self, measure: f64) -> Option<f64> {
-        if self.seen < LEARNED {
+        if !self.is_learned() {
             return None;
         }
         let Some(bin) = bin(measure) else { return Some(0.0) };
-        let total = f64::from(self.zeros) + sum(&self.weights);
+        let total = f64::from(self.zeros) + weight_of(&self.bins);
         // One more on both sides: the measure itself belongs to the set, and no p-value is 0.
         let rarity = |above: f64| ((total + 1.0) / (above + 1.0)).log10();
-        let above = sum(&self.weights[self.offset(bin).min(self.weights.len())..]);
+        let above = weight_of(&self.bins[self.bins.partition_point(|(index, _)| *index < bin)..]);
         let ranked = rarity(above);
         // With a whole measure as large the ranks know better than a fit.
         if above >= 0.5 {
             return Some(ranked);
         }
-        let (threshold, tail) = self.tail(total);
-        let steps = f64::from(bin - threshold);
+        let Some(tail) = self.tail(total) else { return Some(ranked) };
+        let steps = f64::from(bin - tail.threshold);
         if steps <= 0.0 {
             return Some(ranked);
         }
@@ -62,59 +70,46 @@ impl Calibration {
     pub fn learn(&mut self, measure: f64) {
         let keep = 0.5_f32.powf(1.0 / HALF_LIFE);
         self.zeros *= keep;
-        self.weights.iter_mut().for_each(|weight| *weight *= keep);
+        self.bins.retain_mut(|(_, weight)| {
+            *weight *= keep;
+            *weight >= WEIGHT_MIN
+        });
         self.seen = self.seen.saturating_add(1);
         let Some(bin) = bin(measure) else {
             self.zeros += 1.0;
             return;
         };
-        self.make_room(bin);
-        let offset = self.offset(bin);
-        self.weights[offset] += 1.0;
+        match self.bins.binary_search_by_key(&bin, |(index, _)| *index) {
+            Ok(at) => self.bins[at].1 += 1.0,
+            Err(at) => self.bins.insert(at, (bin, 1.0)),
+        }
+        if self.bins.len() > BINS_MAX {
+            let (_, lowest) = self.bins.remove(0);
+            self.bins[0].1 += lowest;
+        }
     }
 
-    /// The bin above which the tail lies, and the tail's weight and index (Hill's estimate with a prior).
-    fn tail(&self, total: f64) -> (i32, Tail) {
+    /// What is known of the largest measures (Hill's estimate with a prior). None where all were 0: where a tail begins
+    /// is then a matter of the unit, and of nothing that was seen.
+    fn tail(&self, total: f64) -> Option<Tail> {
+        let lowest = self.bins.first()?.0;
         let mut weight = 0.0;
-        let mut threshold = self.weights.len();
-        while threshold > 0 && weight + f64::from(self.weights[threshold - 1]) <= TAIL_SHARE * total {
-            threshold -= 1;
-            weight += f64::from(self.weights[threshold]);
+        let mut start = self.bins.len();
+        while start > 0 && weight + f64::from(self.bins[start - 1].1) <= TAIL_SHARE * total {
+            start -= 1;
+            weight += f64::from(self.bins[start].1);
         }
-        let steps = self.weights[threshold..].iter().zip(1_u32..);
-        let excess: f64 = steps.map(|(weight, step)| f64::from(*weight) * f64::from(step)).sum();
+        let threshold = start.checked_sub(1).map_or(lowest - 1, |below| self.bins[below].0);
+        let excess_of = |(index, weight): &(i32, f32)| f64::from(*weight) * f64::from(index - threshold);
+        let excess: f64 = self.bins[start..].iter().map(excess_of).sum();
         let index = (excess * BIN_RATIO.ln() + TAIL_PRIOR_WEIGHT * TAIL_INDEX_PRIOR) / (weight + TAIL_PRIOR_WEIGHT);
-        (self.first + threshold as i32 - 1, Tail { weight, index })
-    }
-
-    /// Where a bin's weight is; bins below the first count with it, bins beyond the last are past the end.
-    fn offset(&self, bin: i32) -> usize {
-        (bin - self.first).max(0) as usize
-    }
-
-    /// Lets the bins reach to this one, within their bound.
-    fn make_room(&mut self, bin: i32) {
-        if self.weights.is_empty() {
-            self.first = bin;
-            self.weights.push(0.0);
-        }
-        let last = self.first + self.weights.len() as i32 - 1;
-        if bin > last {
-            self.weights.resize((bin - self.first) as usize + 1, 0.0);
-            let excess = self.weights.len().saturating_sub(BINS_MAX);
-            let folded: f32 = self.weights.drain(..excess).sum();
-            self.weights[0] += folded;
-            self.first += excess as i32;
-        } else if bin < self.first {
-            let room = (BINS_MAX - self.weights.len()).min((self.first - bin) as usize);
-            self.weights.splice(0..0, std::iter::repeat_n(0.0, room));
-            self.first -= room as i32;
-        }
+        Some(Tail { threshold, weight, index })
     }
 }
 
-/// What lies above the tail's threshold.
+/// The bin above which the tail lies, and the tail's weight and index.
 struct Tail {
+    threshold: i32,
     weight: f64,
     index: f64,
 }
@@ -124,6 +119,6 @@ fn bin(measure: f64) -> Option<i32> {
     (measure > 1e-30).then(|| (measure.min(1e300).ln() / BIN_RATIO.ln()).round() as i32)
 }
 
-fn sum(weights: &[f32]) -> f64 {
-    weights.iter().map(|weight| f64::from(*weight)).sum()
+fn weight_of(bins: &[(i32, f32)]) -> f64 {
+    bins.iter().map(|(_, weight)| f64::from(*weight)).sum()
 }

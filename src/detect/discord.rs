@@ -22,16 +22,24 @@ pub fn distance(values: &[f32], length: usize) -> Option<f64> {
 
 /// The squared distance of two windows, or `bound` where it is not below.
 fn squared_within(newest: &[f32], earlier: &[f32], bound: f64) -> f64 {
+    let (newest_rest, newest) = newest.as_rchunks::<STRIDE>();
+    let (earlier_rest, earlier) = earlier.as_rchunks::<STRIDE>();
     let mut sum = 0.0;
     // From the end: what is new is what differs.
-    for (a, b) in newest.rchunks(STRIDE).zip(earlier.rchunks(STRIDE)) {
-        for (a, b) in a.iter().zip(b) {
-            let difference = f64::from(*a) - f64::from(*b);
-            sum += difference * difference;
-        }
+    for (a, b) in newest.iter().zip(earlier).rev() {
+        let square = |at: usize| squared(a[at], b[at]);
+        // As a tree: sums that do not wait for each other are taken at once.
+        sum +=
+            ((square(0) + square(1)) + (square(2) + square(3))) + ((square(4) + square(5)) + (square(6) + square(7)));
         if sum >= bound {
             return bound;
         }
     }
-    sum
+    sum += newest_rest.iter().zip(earlier_rest).map(|(a, b)| squared(*a, *b)).sum::<f64>();
+    sum.min(bound)
+}
+
+fn squared(a: f32, b: f32) -> f64 {
+    let difference = f64::from(a) - f64::from(b);
+    difference * difference
 }

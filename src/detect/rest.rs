@@ -1,9 +1,11 @@
 //! The rest after something was shown: what goes on is not told again and again, what gets much worse is. It never
-//! changes what is learned.
+//! changes what is learned, and nothing rests that was not shown.
 
 use serde::{Deserialize, Serialize};
 
-/// Surprises below this are not shown and begin no rest.
+use super::ANOMALY_SURPRISE;
+
+/// Surprises below this are not shown.
 const SHOWN_MIN: f64 = 1.0;
 /// Length of a rest, twelve and a half hours, within bounds in sampling intervals.
 const REST_US: i64 = 45_000_000_000;
@@ -20,17 +22,23 @@ pub struct Rest {
 }
 
 impl Rest {
-    /// The surprise if it is to be shown, else 0.
-    pub fn shown(&mut self, time_us: i64, interval_us: i64, surprise: f64) -> f64 {
+    /// Whether a surprise may be shown. What was no anomaly hides none, however near it came.
+    pub fn allows(&self, time_us: i64, surprise: f64) -> bool {
+        let much_worse = WORSE * f64::from(self.shown);
         let resting = self.until_us.is_some_and(|until_us| time_us < until_us);
-        let least = if resting { WORSE * f64::from(self.shown) } else { SHOWN_MIN };
-        if surprise < least {
-            return 0.0;
-        }
+        let least = match resting {
+            false => SHOWN_MIN,
+            true if self.shown < ANOMALY_SURPRISE as f32 => ANOMALY_SURPRISE.min(much_worse),
+            true => much_worse,
+        };
+        surprise >= least
+    }
+
+    /// Begins with a surprise that is shown.
+    pub fn begin(&mut self, time_us: i64, interval_us: i64, surprise: f64) {
         let intervals = |count: i64| interval_us.saturating_mul(count);
         let length_us = REST_US.clamp(intervals(REST_INTERVALS_MIN), intervals(REST_INTERVALS_MAX));
         self.until_us = Some(time_us.saturating_add(length_us));
         self.shown = surprise as f32;
-        surprise
     }
 }

@@ -3,26 +3,49 @@
 
 use serde::{Deserialize, Serialize};
 
-const SECOND_US: i64 = 1_000_000;
-const DAY: Rhythm = Rhythm { period_us: 86_400 * SECOND_US, slot_us: 1_800 * SECOND_US };
-const WEEK: Rhythm = Rhythm { period_us: 7 * 86_400 * SECOND_US, slot_us: 3_600 * SECOND_US };
+const DAY_US: i64 = 86_400_000_000;
+const MINUTE_US: i64 = 60_000_000;
 /// Periods of which a slot remembers the mean, and how many it needs before it says what to expect.
 const PERIODS_MAX: usize = 8;
 const PERIODS_MIN: usize = 3;
-/// Values after which the mean residual has half forgotten, and by how many times itself one value counts at most.
+/// Values after which the mean residual has half forgotten.
 const RESIDUAL_HALF_LIFE: f32 = 500.0;
+/// How many times the mean residual one counts for at most, once so many are known; the fewer are, the more.
 const RESIDUAL_CLIP: f32 = 3.0;
+const RESIDUAL_CLIP_FROM: f32 = 30.0;
 /// Makes a median absolute deviation the standard deviation of a normal distribution.
 const NORMAL: f32 = 1.4826;
 
-/// The rhythm of one series: of the day at first, of the week once three weeks are known.
+/// What comes again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rhythm {
+    Day,
+    Week,
+}
+
+impl Rhythm {
+    fn period_us(self) -> i64 {
+        match self {
+            Self::Day => DAY_US,
+            Self::Week => 7 * DAY_US,
+        }
+    }
+
+    /// Length of the slots that a period is cut into.
+    fn slot_us(self) -> i64 {
+        match self {
+            Self::Day => 30 * MINUTE_US,
+            Self::Week => 60 * MINUTE_US,
+        }
+    }
+}
+
+/// One rhythm of one series.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Seasonal {
-    day: Vec<Slot>,
-    week: Vec<Slot>,
-    weekly: bool,
-    /// Decaying mean of absolute residuals; 0 while none is known.
-    residual: f32,
+    rhythm: Rhythm,
+    slots: Vec<Slot>,
+    usual: Usual,
 }
 
 /// What to expect of a value, before it is seen.
@@ -42,68 +65,53 @@ impl Expected {
     }
 }
 
-impl Default for Seasonal {
-    fn default() -> Self {
-        Self { day: DAY.slots(), week: WEEK.slots(), weekly: false, residual: 0.0 }
-    }
-}
-
 impl Seasonal {
-    /// Goes over to the week's rhythm once it is known. True that once: what was measured by the day is no measure then.
-    pub fn matures(&mut self, time_us: i64) -> bool {
-        let matures = !self.weekly && WEEK.expected(&self.week, time_us).is_some();
-        if matures {
-            (self.weekly, self.residual) = (true, 0.0);
-        }
-        matures
+    pub fn new(rhythm: Rhythm) -> Self {
+        let slots = (rhythm.period_us() / rhythm.slot_us()) as usize;
+        Self { rhythm, slots: vec![Slot::default(); slots], usual: Usual::default() }
     }
 
     /// What this time leads to expect; none while it was not seen in three periods.
     pub fn expected(&self, time_us: i64) -> Option<Expected> {
-        let of_slot = if self.weekly { WEEK.expected(&self.week, time_us) } else { DAY.expected(&self.day, time_us) }?;
+        let of_slot = self.slots.get(self.slot(time_us))?.expected(time_us.div_euclid(self.rhythm.period_us()))?;
         // The slot's own scale comes from few periods and may be small by chance; it is not below that of all residuals.
-        Some(Expected { scale: of_slot.scale.max(self.residual), ..of_slot })
+        Some(Expected { scale: of_slot.scale.max(self.usual.residual), ..of_slot })
     }
 
-    /// Adds a value to its slots.
+    /// Adds a value to its slot.
     pub fn learn(&mut self, time_us: i64, value: f32) {
         if let Some(expected) = self.expected(time_us) {
-            let residual = (value - expected.median).abs();
-            self.residual = if self.residual > 0.0 {
-                let weight = 1.0 - 0.5_f32.powf(1.0 / RESIDUAL_HALF_LIFE);
-                self.residual + weight * (residual.min(RESIDUAL_CLIP * self.residual) - self.residual)
-            } else {
-                residual
-            };
+            self.usual.learn((value - expected.median).abs());
         }
-        DAY.learn(&mut self.day, time_us, value);
-        WEEK.learn(&mut self.week, time_us, value);
-    }
-}
-
-/// A period and the slots that it is cut into.
-struct Rhythm {
-    period_us: i64,
-    slot_us: i64,
-}
-
-impl Rhythm {
-    fn slots(&self) -> Vec<Slot> {
-        vec![Slot::default(); (self.period_us / self.slot_us) as usize]
-    }
-
-    fn expected(&self, slots: &[Slot], time_us: i64) -> Option<Expected> {
-        slots.get(self.slot(time_us))?.expected(time_us.div_euclid(self.period_us))
-    }
-
-    fn learn(&self, slots: &mut [Slot], time_us: i64, value: f32) {
-        if let Some(slot) = slots.get_mut(self.slot(time_us)) {
-            slot.learn(time_us.div_euclid(self.period_us), value);
+        let slot = self.slot(time_us);
+        if let Some(slot) = self.slots.get_mut(slot) {
+            slot.learn(time_us.div_euclid(self.rhythm.period_us()), value);
         }
     }
 
     fn slot(&self, time_us: i64) -> usize {
-        (time_us.rem_euclid(self.period_us) / self.slot_us) as usize
+        (time_us.rem_euclid(self.rhythm.period_us()) / self.rhythm.slot_us()) as usize
+    }
+}
+
+/// The usual size of residuals: their mean at first, and then one that forgets, so that it hangs on no single one.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Usual {
+    /// Mean of absolute residuals; 0 while all were.
+    residual: f32,
+    /// How many it is the mean of.
+    known: u32,
+}
+
+impl Usual {
+    fn learn(&mut self, residual: f32) {
+        // Nothing but zeros says nothing of a size: the first residual that has one is the first.
+        self.known = if self.residual > 0.0 { self.known.saturating_add(1) } else { 1 };
+        let known = self.known as f32;
+        let weight = (1.0 - 0.5_f32.powf(1.0 / RESIDUAL_HALF_LIFE)).max(1.0 / known);
+        let most = RESIDUAL_CLIP * (RESIDUAL_CLIP_FROM / known).max(1.0) * self.residual;
+        let counted = if self.known == 1 { residual } else { residual.min(most) };
+        self.residual += weight * (counted - self.residual);
     }
 }
 

@@ -74,6 +74,13 @@ impl View {
         })
     }
 
+    /// Whether it can judge, and by each measure that the other one can judge by.
+    pub fn knows_as_much_as(&self, other: &Self) -> bool {
+        let mut pairs = self.calibrations.iter().zip(&other.calibrations);
+        self.calibrations.iter().any(Calibration::is_learned)
+            && pairs.all(|(own, others)| own.is_learned() || !others.is_learned())
+    }
+
     /// How surprising the measures are, which are learned. The same ones, in the same order, each time. None while
     /// none of them has learned enough.
     pub fn judge(&mut self, sizes: &[Reading]) -> Option<Judged> {

@@ -17,8 +17,8 @@ struct AnomalyQuery {
     /// Their end, exclusive; an hour that is not over is not judged.
     #[param(default = "now")]
     to: Option<String>,
-    /// Days before `from` that hours are judged by.
-    #[param(default = 28, minimum = 7, maximum = 182)]
+    /// Days before the week of an hour that it is judged by.
+    #[param(default = 42, minimum = 7, maximum = 182)]
     history_days: Option<i64>,
     /// KPIs, parted by commas, at most 40; `traffic` is the number of calls. Twelve of them where it is absent.
     #[param(example = "traffic,error_rate")]

@@ -58,7 +58,7 @@ struct BacktestQuery {
     kpi: Option<String>,
     /// Of anomalies: the least score that is one, from 0.1 to below 1.
     score_min: Option<f64>,
-    /// Of anomalies: days before each part of the range that its hours are judged by.
+    /// Of anomalies: days before the week of an hour that it is judged by.
     #[param(minimum = 7, maximum = 182)]
     history_days: Option<i64>,
     /// Of drift: length of a window, hours.

@@ -23,7 +23,7 @@ pub struct Settings {
     pub interval: Duration,
     /// When an hour is judged, and how often.
     pub pace: Pace,
-    /// Days before the hours by which they are judged.
+    /// Days before the week of an hour by which it is judged.
     pub history_days: u32,
     /// Anomalies that are kept, the newest, and as many runs.
     pub results_max: u32,

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::{Engine, LibraryKind, Range};
 use crate::{
-    anomaly::{Contribution, Finding, Hour, Judged, Kind as FigureKind, Part, Series, contributions, judge},
+    anomaly::{Asked, Contribution, Finding, Hour, Judged, Kind as FigureKind, Part, Series, contributions, judge},
     error::{Context, Error, Kind, Result},
     kpi::Figure,
     named::parse_time,
@@ -37,8 +37,9 @@ pub(super) const DIMENSIONS: [&str; 3] = ["agent", "tenant", "model"];
 
 const HOUR_US: i64 = 3_600_000_000;
 const DAY_US: i64 = 24 * HOUR_US;
-/// The past that hours are judged by unless another is named, the shortest and the longest one, days.
-const HISTORY_DAYS: i64 = 28;
+/// The past that hours are judged by unless another is named, the shortest and the longest one, days. Three weeks make
+/// the week's rhythm known, and as many say what is usual beside it.
+const HISTORY_DAYS: i64 = 42;
 const HISTORY_DAYS_MIN: i64 = 7;
 const HISTORY_DAYS_MAX: i64 = 182;
 /// Longest range that is judged.
@@ -46,14 +47,15 @@ const RANGE_US_MAX: i64 = 92 * DAY_US;
 /// Most KPIs of one question, and most series.
 const KPIS_MAX: usize = 40;
 const SERIES_MAX: usize = 500;
-/// Most pairs of hours of a series that are compared, over all series: some twenty seconds on one core.
-const PAIRS_MAX: usize = 600_000_000;
+/// Most pairs of hours of a series that are compared, over all series: some forty seconds on one core. So many series in
+/// hours of two weeks, by the default history, are as many pairs.
+const PAIRS_MAX: usize = 1_250_000_000;
 /// Rows of one KPI.
 const ROWS_MAX: usize = 500_000;
 /// Findings of an answer unless another limit is named, and most of them.
 const FINDINGS: usize = 20;
 const FINDINGS_MAX: usize = 100;
-/// Days before a finding that say what each part of its slice usually brings.
+/// Days before a finding whose same hour says what each part of its slice usually brings.
 const USUAL_DAYS: i64 = 7;
 const CONTRIBUTIONS_MAX: usize = 3;
 const EXAMPLES_MAX: usize = 5;
@@ -141,7 +143,7 @@ impl AnomalyRequest {
     pub(super) fn words(&self) -> String {
         let filters: String = self.filters.iter().map(|(name, value)| format!(", {name} {value}")).collect();
         format!(
-            "an hour of {} scores {} or more, by {}{filters}; by {} days before",
+            "an hour of {} scores {} or more, by {}{filters}; by {} days before its week",
             self.kpis.join(", "),
             self.score_min,
             self.by,
@@ -208,7 +210,7 @@ pub struct AnomalyAnswer {
     pub from: String,
     /// End of the last one.
     pub to: String,
-    /// Days before each range by which its hours were judged.
+    /// Days before the week of an hour by which it was judged.
     pub history_days: i64,
     /// What has series of its own: `all`, `agent`, `tenant` or `model`.
     pub by: String,
@@ -328,10 +330,11 @@ impl Engine {
     /// Each slice's series, its hours in the range judged by their past.
     pub(super) async fn judged_series(&self, request: &AnomalyRequest) -> Result<Vec<JudgedSeries>> {
         let range = request.range;
+        let asked = Asked { from_us: range.from_us, to_us: range.to_us, history_days: request.history_days };
         let mut series = Vec::new();
         for kpi in &request.kpis {
-            let from_us = range.from_us - request.history_days * DAY_US;
-            let rows = self.hours(kpi, &request.by, Range { from_us, ..range }, &request.filters).await?;
+            let rows =
+                self.hours(kpi, &request.by, Range { from_us: asked.first_us(), ..range }, &request.filters).await?;
             series.extend(series_of(kpi, self.figure_kind(kpi)?, rows)?);
             if series.len() > SERIES_MAX {
                 let message =
@@ -339,7 +342,7 @@ impl Engine {
                 return Err(Error::new(Kind::Exhausted, message));
             }
         }
-        let pairs: usize = series.iter().map(|watched| watched.series.hours.len().pow(2)).sum();
+        let pairs: usize = series.iter().map(|watched| asked.pairs(&watched.series)).sum();
         if pairs > PAIRS_MAX {
             let message = "so many series of so many hours take too long: name fewer KPIs, a slice or less history";
             return Err(Error::new(Kind::Exhausted, message));
@@ -350,7 +353,7 @@ impl Engine {
         let judged = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             let judge = |Watched { kpi, key, series }: Watched| {
-                let judged = judge(&series, range.from_us, range.to_us, score_min);
+                let judged = judge(&series, asked, score_min);
                 let has_figure = |hour: &&Hour| hour.start_us >= range.from_us && hour.value.is_some();
                 let hours = series.hours.iter().filter(has_figure).count() as u64;
                 JudgedSeries { kpi, key, kind: series.kind, hours, judged }
@@ -398,7 +401,7 @@ impl Engine {
             for dimension in DIMENSIONS.into_iter().filter(|dimension| !filters.contains_key(filter_of(dimension))) {
                 let from_us = window.from_us - USUAL_DAYS * DAY_US;
                 match self.hours(&kpi, dimension, Range { from_us, ..window }, &filters).await {
-                    Ok(rows) => parts.extend(parts_of(dimension, kind, &text_of(window.from_us)?, rows)),
+                    Ok(rows) => parts.extend(parts_of(dimension, kind, window.from_us, rows)?),
                     // Of more parts than an answer may have rows, none can be told to be the one.
                     Err(error) if error.kind() == Kind::Exhausted => {}
                     Err(error) => return Err(error),
@@ -493,18 +496,24 @@ fn share_of(row: &Figure) -> Option<(u64, u64)> {
     (is_share && (row.value? - count / of).abs() < 1e-9).then_some((count as u64, of as u64))
 }
 
-/// The parts of a slice: their hour, and the mean of their hours before.
-fn parts_of(dimension: &'static str, kind: FigureKind, window_start: &str, rows: Vec<Figure>) -> Vec<Part> {
+/// The parts of a slice: their hour, and the mean of the same hour of the days before. Other hours say nothing: who is
+/// awake by day alone is above its mean of all hours whenever anything happens.
+fn parts_of(dimension: &'static str, kind: FigureKind, window_us: i64, rows: Vec<Figure>) -> Result<Vec<Part>> {
+    #[derive(Default)]
     struct Sums {
         now: Option<(f64, u64)>,
         sum: f64,
         samples: u64,
     }
     let mut sums: BTreeMap<Option<String>, Sums> = BTreeMap::new();
-    for Figure { window_start: start, key, value, samples, .. } in rows {
+    for Figure { window_start, key, value, samples, .. } in rows {
         let (Some(value), samples) = (value, samples.unwrap_or(0)) else { continue };
-        let part = sums.entry(key).or_insert(Sums { now: None, sum: 0.0, samples: 0 });
-        if start == window_start {
+        let before_us = window_us - start_us(&window_start)?;
+        if before_us % DAY_US != 0 {
+            continue;
+        }
+        let part = sums.entry(key).or_default();
+        if before_us == 0 {
             part.now = Some((value, samples));
         } else {
             part.sum += match kind {
@@ -516,14 +525,14 @@ fn parts_of(dimension: &'static str, kind: FigureKind, window_start: &str, rows:
     }
     let part = |(key, Sums { now, sum, samples }): (Option<String>, Sums)| {
         let count = match kind {
-            FigureKind::Sum => (USUAL_DAYS * 24) as f64,
+            FigureKind::Sum => USUAL_DAYS as f64,
             FigureKind::Mean => samples as f64,
         };
         // Who has no calls in the hour brings nothing to a mean, and all that it lacks to a sum.
         let now = now.or((kind == FigureKind::Sum).then_some((0.0, 0)))?;
         Some(Part { dimension, key, now, before: (samples > 0).then(|| (sum / count, samples)) })
     };
-    sums.into_iter().filter_map(part).collect()
+    Ok(sums.into_iter().filter_map(part).collect())
 }
 
 fn start_us(text: &str) -> Result<i64> {
@@ -535,4 +544,40 @@ fn text_of(us: i64) -> Result<String> {
     let time =
         DateTime::from_timestamp_micros(us).ok_or_else(|| Error::invalid("the range is outside the calendar"))?;
     Ok(time.to_rfc3339_opts(SecondsFormat::Micros, true))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const NOON_US: i64 = 1_772_409_600_000_000 + 12 * HOUR_US;
+
+    /// The figure of an agent so many hours before noon.
+    fn figure(agent: &str, hours_before: i64, calls: u64) -> Figure {
+        Figure {
+            window_start: text_of(NOON_US - hours_before * HOUR_US).unwrap(),
+            key: Some(agent.to_owned()),
+            value: Some(calls as f64),
+            samples: Some(calls),
+            numerator: None,
+            denominator: None,
+        }
+    }
+
+    #[test]
+    fn who_works_by_day_is_not_blamed_at_noon() {
+        let mut rows = Vec::new();
+        for before in 1..=USUAL_DAYS * 24 {
+            rows.push(figure("steady", before, 20));
+            if before % 24 == 0 {
+                rows.push(figure("noon", before, 100));
+            }
+        }
+        rows.extend([figure("steady", 0, 80), figure("noon", 0, 100)]);
+        let parts = parts_of("agent", FigureKind::Sum, NOON_US, rows).unwrap();
+        let told = contributions(FigureKind::Sum, (180.0, 120.0), &parts, 3);
+        let told: Vec<_> = told.iter().map(|one| (one.key.as_deref(), one.share, one.usual)).collect();
+        assert_eq!(told, [(Some("steady"), 1.0, Some(20.0))]);
+    }
 }

@@ -20,7 +20,7 @@ pub struct Watched {
 }
 
 impl Engine {
-    /// Judges the hours of a range (whole hours) by the days before it: all that is watched unless KPIs are named, of
+    /// Judges the hours of a range (whole hours) by the days before their week: all that is watched unless KPIs are named, of
     /// all calls, each agent, each tenant and each model. A KPI that is too much to be judged is told in its run.
     ///
     /// # Errors

@@ -15,8 +15,7 @@ pub(super) const PARAMETERS: &str = "kpi, by, score_min, history_days, tenant_id
 const HANDED_ON: [&str; 7] = ["kpi", "by", "score_min", "history_days", "tenant_id", "agent_id", "model"];
 
 const HOUR_US: i64 = 3_600_000_000;
-/// A part's first hour is judged by the history before it, its last one by the part as well: not by much more than a
-/// question of today has.
+/// Hours whose rows are held at once. Hours are judged alike whatever they are asked for with.
 const PART_US: i64 = 28 * 24 * HOUR_US;
 
 /// What to look at, as `driftline anomalies` takes it.
