@@ -562,6 +562,7 @@ mod tests {
             samples: Some(calls),
             numerator: None,
             denominator: None,
+            outside: None,
         }
     }
 
