@@ -27,6 +27,7 @@
 
 -- One row a unit, in one aggregate that can spill; then one a variant. What a unit did before stands beside what it
 -- does during, told apart by is_before. Before, only the agents count that take part in the experiment.
+-- A column that is never null on either side of a union is one that the engine cannot plan here, so `failed` is null for no.
 with calls as (
   select
     tenant_id,
@@ -46,7 +47,7 @@ with calls as (
     cast(task_completed as double) as done,
     cast(escalated as double) as escalated,
     cast(guardrail_status = 'blocked' as double) as blocked,
-    is_error as failed,
+    nullif(is_error, false) as failed,
     cost
   from agent_logs
   where timestamp >= $from
@@ -69,7 +70,7 @@ with calls as (
     cast(task_completed as double) as done,
     cast(escalated as double) as escalated,
     cast(guardrail_status = 'blocked' as double) as blocked,
-    is_error as failed,
+    nullif(is_error, false) as failed,
     cost
   from agent_logs
   where timestamp >= $before_from
