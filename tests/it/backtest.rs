@@ -134,9 +134,9 @@ async fn rules_fire_inside_incidents_and_not_outside() {
     check(&lasting, "code works", [OVERFLOWING[0], OVERFLOWING[1] + 72], [OVERFLOWING[0], OVERFLOWING[1] + 72]);
     let odd = replayed(&app, &[("rule", "alert"), ("name", "LlmAnomaly")]).await;
     let episodes = odd["episodes"].as_array().unwrap();
-    let failing = episodes
-        .iter()
-        .filter(|episode| (&episode["what"], &episode["key"]) == (&json!("error_rate"), &json!("code_assistant")));
+    let failing = episodes.iter().filter(|episode| {
+        (&episode["what"], &episode["key"]) == (&json!("context_overflow_rate"), &json!("code_assistant"))
+    });
     let failing = json!({"episodes": failing.collect::<Vec<_>>()});
     check(&failing, "code_assistant", [OVERFLOWING[0], OVERFLOWING[1] + 1], [OVERFLOWING[0], OVERFLOWING[1] + 2]);
     assert!(episodes.iter().all(|episode| episode["score"].as_f64().unwrap() >= 0.7), "{odd:#}");
