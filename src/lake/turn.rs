@@ -4,7 +4,6 @@
 //! it finds there is a copy that was left behind, and changes nothing.
 
 use std::{
-    collections::VecDeque,
     fs, io,
     path::{Path as FilePath, PathBuf},
     sync::Arc,
@@ -22,10 +21,11 @@ use crate::{
 
 /// The object that says which change came last.
 const TURN: &str = "driftline-turn";
-/// The file of the data directory that says the same, and what came before: the store may have taken a number whose
+/// The file of the data directory that says the same, and what came after it: the store may have taken a number whose
 /// answer was lost, or never have got it.
 const NOTE: &str = "COLD";
-const NOTED: usize = 2;
+/// So many at most. Where more attempts fail in a row, the store does not answer at all.
+const NOTED_MAX: usize = 16;
 
 /// The right of a data directory to change the cold store.
 #[derive(Debug)]
@@ -35,8 +35,8 @@ pub struct Turn {
     root: Url,
     disk: Arc<dyn Disk>,
     data: PathBuf,
-    /// The last numbers of this directory, the newest last.
-    noted: Mutex<VecDeque<String>>,
+    /// The number that was found last, and those that were sent since.
+    noted: Mutex<Vec<String>>,
 }
 
 impl Turn {
@@ -48,7 +48,7 @@ impl Turn {
     pub async fn take(cold: &Storage, is_new: bool, disk: Arc<dyn Disk>, data: &FilePath) -> Result<Self> {
         let noted = match fs::read_to_string(data.join(NOTE)) {
             Ok(text) => text.lines().map(str::to_owned).collect(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => VecDeque::new(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error).context(format!("cannot read {}", data.join(NOTE).display())),
         };
         let turn = Self {
@@ -61,8 +61,8 @@ impl Turn {
         };
         let mut noted = turn.noted.lock().await;
         match turn.found().await? {
-            Some(found) if is_new => noted.push_back(found),
-            found => turn.check(&noted, found)?,
+            Some(found) if is_new => noted.push(found),
+            found => turn.check(&noted, found.as_deref())?,
         }
         drop(noted);
         Ok(turn)
@@ -71,12 +71,10 @@ impl Turn {
     /// Says that a change comes.
     async fn begin(&self) -> Result<()> {
         let mut noted = self.noted.lock().await;
-        self.check(&noted, self.found().await?)?;
+        let found = self.found().await?;
+        self.check(&noted, found.as_deref())?;
         let next = uuid::Uuid::now_v7().to_string();
-        noted.push_back(next.clone());
-        while noted.len() > NOTED {
-            noted.pop_front();
-        }
+        note(&mut noted, found.as_deref(), &next);
         let lines: String = noted.iter().map(|number| format!("{number}\n")).collect();
         disk::write_durably(self.disk.as_ref(), &self.data, NOTE, &lines)
             .context(format!("cannot write {}", self.data.join(NOTE).display()))?;
@@ -84,8 +82,8 @@ impl Turn {
         put.map(drop).context(format!("cannot write {}{TURN}", self.root))
     }
 
-    fn check(&self, noted: &VecDeque<String>, found: Option<String>) -> Result<()> {
-        if found.is_none_or(|found| noted.contains(&found)) {
+    fn check(&self, noted: &[String], found: Option<&str>) -> Result<()> {
+        if found.is_none_or(|found| noted.iter().any(|number| number == found)) {
             return Ok(());
         }
         Err(Error::new(
@@ -112,6 +110,18 @@ impl Turn {
     }
 }
 
+/// Forgets what came before the number that was found, and adds the next.
+fn note(noted: &mut Vec<String>, found: Option<&str>, next: &str) {
+    if let Some(position) = noted.iter().position(|number| found == Some(number.as_str())) {
+        noted.drain(..position);
+    }
+    noted.push(next.to_owned());
+    if noted.len() > NOTED_MAX {
+        // The first is what the store has.
+        noted.remove(1);
+    }
+}
+
 impl LakeTable {
     /// From now on the cold store is changed in turns.
     pub fn take_turns(&mut self, turn: Arc<Turn>) {
@@ -128,5 +138,31 @@ impl LakeTable {
             Some(turn) => turn.begin().await,
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_store_may_have_is_noted() {
+        let mut noted = Vec::new();
+        // Each next one, and what the store has then: its answer came, it was lost, nothing arrived.
+        for (next, then, expected) in [
+            ("a", None, "a"),
+            ("b", Some("a"), "a b"),
+            ("c", Some("a"), "a b c"),
+            ("d", Some("a"), "a b c d"),
+            ("e", Some("c"), "c d e"),
+            ("f", Some("e"), "e f"),
+        ] {
+            note(&mut noted, then, next);
+            assert_eq!(noted.join(" "), expected);
+        }
+        for number in 0..100 {
+            note(&mut noted, Some("e"), &number.to_string());
+        }
+        assert_eq!((noted.len(), noted[0].as_str(), noted[15].as_str()), (NOTED_MAX, "e", "99"));
     }
 }
