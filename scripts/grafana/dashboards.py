@@ -780,18 +780,17 @@ def annotation(name, color, target, datasource, mappings=None, enable=True):
     return {**one, "mappings": mappings} if mappings else one
 
 
+def fields(**columns):
+    return {part: {"source": "field", "value": column} for part, column in columns.items()}
+
+
 def annotations_driftline(name):
     outages = annotation(
         "Outages",
         "red",
         ask("outages"),
         DRIFTLINE,
-        {
-            "time": {"source": "field", "value": "began"},
-            "timeEnd": {"source": "field", "value": "ended"},
-            "title": {"source": "text", "value": "Outage"},
-            "text": {"source": "field", "value": "agent_id"},
-        },
+        {**fields(time="began", timeEnd="ended"), "title": {"source": "text", "value": "Outage"}, **fields(text="agent_id")},
     )
     alerts = annotation(
         "KPI alerts", "orange", ask("kpi_alerts", kpi="error_rate,latency_p95,hallucination_rate,cost_baseline_ratio"), DRIFTLINE
@@ -805,13 +804,7 @@ def annotations_driftline(name):
         "purple",
         ask("annotations"),
         DRIFTLINE,
-        {
-            "time": {"source": "field", "value": "began"},
-            "timeEnd": {"source": "field", "value": "ended"},
-            "title": {"source": "field", "value": "title"},
-            "text": {"source": "field", "value": "text"},
-            "tags": {"source": "field", "value": "tags"},
-        },
+        fields(time="began", timeEnd="ended", title="title", text="text", tags="tags"),
     )
     own = {"overview": [alerts, outages], "agent-health": [outages], "quality": [alerts], "drift": [drift]}.get(name, [])
     return [*own, found]

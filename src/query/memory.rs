@@ -19,7 +19,7 @@ use datafusion::{
     execution::memory_pool::{FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation},
 };
 use tokio::{
-    sync::{Mutex as Turns, MutexGuard, Notify},
+    sync::{self, MutexGuard, Notify},
     time::sleep,
 };
 
@@ -54,7 +54,7 @@ pub struct Memory {
     least: usize,
     /// What the statement with the right of way gets, bytes.
     favour: usize,
-    way: Turns<()>,
+    way: sync::Mutex<()>,
     /// As it was when it was last looked at, bytes.
     resident: AtomicUsize,
     running: Mutex<Vec<Weak<Share>>>,
@@ -109,7 +109,7 @@ impl Memory {
             always: bytes_max / ALWAYS_ONE_OF,
             least: bytes_max / LEAST_ONE_OF,
             favour: bytes_max / WAY_ONE_OF,
-            way: Turns::new(()),
+            way: sync::Mutex::new(()),
             resident: AtomicUsize::new(0),
             running: Mutex::default(),
             began: Notify::new(),

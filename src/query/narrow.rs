@@ -257,15 +257,19 @@ impl Engine {
 
     /// The plan over those calls only, and whether it reads any.
     async fn narrowed(&self, plan: LogicalPlan, conditions: &[Condition]) -> Result<(LogicalPlan, bool)> {
-        let mut all = Vec::with_capacity(conditions.len());
-        for condition in conditions {
+        if conditions.is_empty() {
+            return Ok((plan, true));
+        }
+        let wrong = |error| from_engine("cannot read the view of the calls", error);
+        let view = self.context().table(Table::AgentLogs.name()).await.map_err(wrong)?.into_unoptimized_plan();
+        let all = conditions.iter().map(|condition| {
             let value = match &condition.subject {
-                Subject::Column(name) => self.stored(name).await?,
+                Subject::Column(name) => stored(&view, name),
                 attribute => self.value_of(attribute)?,
             };
-            all.push(told(condition, value)?);
-        }
-        let Some(condition) = conjunction(all) else { return Ok((plan, true)) };
+            told(condition, value)
+        });
+        let Some(condition) = conjunction(all.collect::<Result<Vec<_>>>()?) else { return Ok((plan, true)) };
         let mut reads_calls = false;
         let narrowed = plan.transform_down_with_subqueries(|node| {
             if !is_calls(&node)? {
@@ -290,17 +294,15 @@ impl Engine {
             }
         }
     }
+}
 
-    /// What the view of the calls makes of a column, in terms of the stored ones; the column itself where a view of the
-    /// user's own makes more of the table than its rows.
-    async fn stored(&self, name: &str) -> Result<Expr> {
-        let wrong = |error| from_engine("cannot read the view of the calls", error);
-        let view = self.context().table(Table::AgentLogs.name()).await.map_err(wrong)?.into_unoptimized_plan();
-        let column = view.schema().columns().into_iter().find(|column| column.name == name);
-        let source = Source::of(&view, &|table| table.table() == Table::AgentLogs);
-        let told = source.zip(column).and_then(|(source, column)| source.told(&Expr::Column(column)));
-        Ok(told.unwrap_or_else(|| Expr::Column(Column::from_name(name))))
-    }
+/// What the view of the calls makes of a column, in terms of the stored ones; the column itself where a view of the
+/// user's own makes more of the table than its rows.
+fn stored(view: &LogicalPlan, name: &str) -> Expr {
+    let column = view.schema().columns().into_iter().find(|column| column.name == name);
+    let source = Source::of(view, &|table| table.table() == Table::AgentLogs);
+    let told = source.zip(column).and_then(|(source, column)| source.told(&Expr::Column(column)));
+    told.unwrap_or_else(|| Expr::Column(Column::from_name(name)))
 }
 
 fn told(condition: &Condition, value: Expr) -> Result<Expr> {

@@ -47,6 +47,9 @@ const AGAIN_MAX: usize = 2;
 /// How long it waits for those before it that were as well, and then for room: a burst of ingest is over by then.
 const WAY_WAIT: Duration = Duration::from_secs(5);
 
+/// Where batches go, and nothing once there are no more.
+type Batches = mpsc::Sender<Result<Option<RecordBatch>>>;
+
 /// The threads of statements.
 #[derive(Debug)]
 pub struct Workers(Option<Runtime>);
@@ -119,22 +122,10 @@ impl Workers {
                 return;
             }
             let answered = async {
-                let Some(mut refused) = pump(stream, &share, &sender).await else { return };
-                let soon = || Instant::now() + WAY_WAIT;
-                if let Ok(_way) = timeout_at(soon(), share.right_of_way()).await {
-                    for _ in 0..AGAIN_MAX {
-                        // With the right of way it may do without.
-                        let _ = timeout_at(soon(), share.room()).await;
-                        share.begin_again();
-                        let again = match start(&state, &plan).await {
-                            Ok(stream) => pump(stream, &share, &sender).await,
-                            Err(error) => Some(error),
-                        };
-                        let Some(again) = again else { return };
-                        refused = again;
-                    }
+                let Some(refused) = pump(stream, &share, &sender).await else { return };
+                if let Some(refused) = run_again((&state, &plan), &share, &sender, refused).await {
+                    let _ = sender.send(Err(refused)).await;
                 }
-                let _ = sender.send(Err(refused)).await;
             };
             // A reader that does not read holds the statement no longer than its time.
             let _ = timeout_at(deadline, answered).await;
@@ -166,6 +157,27 @@ impl Drop for Workers {
     }
 }
 
+/// Runs a statement again that was in the way, with the right of way. Returns why it ended, if it was in the way still.
+async fn run_again(
+    (state, plan): (&SessionState, &LogicalPlan),
+    share: &Share,
+    sender: &Batches,
+    mut refused: Error,
+) -> Option<Error> {
+    let soon = || Instant::now() + WAY_WAIT;
+    let Ok(_way) = timeout_at(soon(), share.right_of_way()).await else { return Some(refused) };
+    for _ in 0..AGAIN_MAX {
+        // With the right of way it may do without.
+        let _ = timeout_at(soon(), share.room()).await;
+        share.begin_again();
+        refused = match start(state, plan).await {
+            Ok(stream) => pump(stream, share, sender).await?,
+            Err(error) => error,
+        };
+    }
+    Some(refused)
+}
+
 async fn start(state: &SessionState, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
     let planned = async |state: &SessionState| {
         let planned = state.create_physical_plan(plan).await;
@@ -187,11 +199,7 @@ async fn start(state: &SessionState, plan: &LogicalPlan) -> Result<SendableRecor
 }
 
 /// Hands out what the statement answers. Returns why it ended where it was in the way before it had any rows.
-async fn pump(
-    mut stream: SendableRecordBatchStream,
-    share: &Share,
-    sender: &mpsc::Sender<Result<Option<RecordBatch>>>,
-) -> Option<Error> {
+async fn pump(mut stream: SendableRecordBatchStream, share: &Share, sender: &Batches) -> Option<Error> {
     let mut is_seen = false;
     loop {
         let next = tokio::select! {

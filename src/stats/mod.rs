@@ -23,6 +23,8 @@ mod welch;
 
 #[cfg(test)]
 mod gold;
+#[cfg(test)]
+mod uniform;
 
 pub use statrs::function::gamma::ln_gamma;
 

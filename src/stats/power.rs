@@ -36,18 +36,8 @@ fn beyond(power: f64) -> f64 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::{Outcome, chi2_test, ks_test};
+    use super::super::{Outcome, chi2_test, ks_test, uniform::Uniform};
     use super::{cramers_v_detectable, ks_detectable};
-
-    /// A fixed sequence between 0 and 1.
-    struct Uniform(u64);
-
-    impl Uniform {
-        fn next(&mut self) -> f64 {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (self.0 >> 11) as f64 / (1_u64 << 53) as f64
-        }
-    }
 
     fn share_found(rounds: u32, mut p_value: impl FnMut() -> f64, p_max: f64) -> f64 {
         let found = (0..rounds).filter(|_| p_value() <= p_max).count();

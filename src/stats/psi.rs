@@ -121,7 +121,7 @@ pub fn joined_to_deciles(counts: &[(u64, u64)]) -> Vec<(u64, u64)> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::gold;
+    use super::super::{gold, uniform::Uniform};
     use super::{decile_counts, joined_to_deciles, psi};
 
     #[test]
@@ -147,16 +147,12 @@ mod tests {
     /// Half of a fixed sequence against the other half, in many cuts: the threshold is passed as often as it says.
     #[test]
     fn the_threshold_is_passed_by_chance_as_often_as_it_says() {
-        let mut state = 42_u64;
-        let mut uniform = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 11) as f64 / (1_u64 << 53) as f64
-        };
+        let mut uniform = Uniform(42);
         let rounds = 2_000;
         let passed = (0..rounds)
             .filter(|_| {
-                let mut reference: Vec<f64> = (0..600).map(|_| uniform()).collect();
-                let mut current: Vec<f64> = (0..400).map(|_| uniform()).collect();
+                let mut reference: Vec<f64> = (0..600).map(|_| uniform.next()).collect();
+                let mut current: Vec<f64> = (0..400).map(|_| uniform.next()).collect();
                 let found = psi(&decile_counts(&mut reference, &mut current)).unwrap();
                 let (p_value, threshold) = (found.p_value.unwrap(), found.null_threshold.unwrap());
                 assert_eq!(found.index > threshold, p_value < 0.05);
@@ -179,15 +175,11 @@ mod tests {
     /// Small samples have no p-value, or one that chance passes about as often as it says.
     #[test]
     fn few_values_are_not_significant_by_being_few() {
-        let mut state = 43_u64;
-        let mut uniform = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 11) as f64 / (1_u64 << 53) as f64
-        };
+        let mut uniform = Uniform(43);
         for (n, m, told) in [(10, 10, false), (30, 30, false), (30, 1_000, false), (60, 60, false), (150, 150, true)] {
             let (share, with_p) = passed(n, m, |n, m| {
-                let mut reference: Vec<f64> = (0..n).map(|_| uniform()).collect();
-                let mut current: Vec<f64> = (0..m).map(|_| uniform()).collect();
+                let mut reference: Vec<f64> = (0..n).map(|_| uniform.next()).collect();
+                let mut current: Vec<f64> = (0..m).map(|_| uniform.next()).collect();
                 decile_counts(&mut reference, &mut current)
             });
             assert!(if told { with_p > 0.5 } else { with_p == 0.0 }, "{n} {m}: {with_p}");
@@ -197,7 +189,7 @@ mod tests {
             let (share, with_p) = passed(n, m, |n, m| {
                 let mut counts = vec![(0, 0); 4];
                 let mut draw = || {
-                    let value = uniform();
+                    let value = uniform.next();
                     [0.6, 0.85, 0.97].iter().filter(|edge| value > **edge).count()
                 };
                 for _ in 0..n {
