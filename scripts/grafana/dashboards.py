@@ -475,6 +475,8 @@ def quality_prometheus():
         timeseries("Hallucination score p90 by agent", [prom(quantile(0.9, score, AGENT, "agent_id"), "{{agent_id}}")], "percentunit"),
         timeseries("Tasks done by agent", gauge("llm_task_completion_ratio"), "percentunit", "task_completion"),
         timeseries("Handed to a person by agent", gauge("llm_escalation_ratio"), "percentunit", "escalation_rate"),
+        timeseries("Groundedness by agent", gauge("llm_groundedness_ratio"), "percentunit", "groundedness"),
+        timeseries("Satisfaction by agent", gauge("llm_user_satisfaction_ratio"), "percentunit", "user_satisfaction"),
         timeseries("Guardrail blocks by agent", gauge("llm_guardrail_block_ratio"), "percentunit", "guardrail_block_rate"),
         timeseries(
             "Decisions of the guardrails", [prom(total("llm_guardrail_decisions_total", AGENT, "decision"), "{{decision}}")], "reqps", stacked=True
@@ -594,6 +596,10 @@ def business_prometheus():
         ),
         timeseries("Tasks done by agent", by_agent("llm_task_completion_ratio"), "percentunit", "task_completion"),
         timeseries("Escalations by agent", by_agent("llm_escalation_ratio"), "percentunit", "escalation_rate"),
+        timeseries("Cost of a task that was done", by_agent("llm_cost_per_resolved_task_usd"), "currencyUSD", "cost_per_resolved_task",
+                   description="Of the past 24 hours."),
+        timeseries("Return on cost by agent", by_agent("llm_return_on_cost_ratio"), "percentunit", "return_on_cost",
+                   description="Of the past 24 hours; only agents whose tasks have a value in the settings."),
         timeseries(
             "Cost of a day by tenant", [prom(total(cost, ALL, "tenant_id", "24h", "increase"), "{{tenant_id}}")], "currencyUSD", stacked=True
         ),
@@ -711,6 +717,11 @@ def drift_prometheus():
             "Anomalies: score of what is odd",
             [prom("llm_anomaly_score", "{{kpi}} of {{slice_by}} {{slice}}")],
             description="The last hour that was judged, from 0 to 1; what is as expected has no line.",
+        ),
+        timeseries(
+            "Anomalies: sessions and calls that are odd by themselves",
+            [prom("llm_anomaly_events", "{{kpi}} of {{slice}}")],
+            description="Those of the last hour that was judged, at most 20 of a kind; the query of that name says which.",
         ),
     ]
 

@@ -12,7 +12,8 @@ select
   coalesce(slice, '') as slice,
   max(score) as value
 from anomalies
-where window_start = (select max(judged_to) from anomaly_runs) - interval '1 hour'
+where subject = 'hour'
+  and window_start = (select max(judged_to) from anomaly_runs) - interval '1 hour'
   and window_start >= $from
 group by 1, 2, 3
 order by value desc

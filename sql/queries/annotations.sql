@@ -5,10 +5,10 @@
 -- param: agent_id text = null -- only this agent's, and those of the others that are named
 -- param: tenant_id text = null -- only this tenant's, likewise
 -- param: model text = null -- only this model's, likewise
--- param: score_min float = 0.5 -- anomalies that score less are left out
+-- param: score_min float = 0.5 -- odd hours that score less are left out
 -- param: limit int = 1000 -- most rows, the latest ones
--- column: began time -- start of the odd hour, or of the hour in which a drift began, UTC
--- column: ended time -- end of the odd hour, or of the last windows in which the drift was found, UTC
+-- column: began time -- start of the odd hour, of that of an odd session's last call, or of that in which a drift began, UTC
+-- column: ended time -- end of that hour, or of the last windows in which the drift was found, UTC
 -- column: title text -- what is odd, and where
 -- column: text text -- how much it is so
 -- column: tags text -- anomaly or drift
@@ -23,13 +23,14 @@ with found as (
     slice,
     concat(
       round(value, 4), ' ', unit, ', expected ', coalesce(cast(round(expected, 4) as text), 'unknown'),
-      ', score ', round(score, 2), coalesce(concat(', from ', part_by, ' ', part), '')
+      coalesce(', score ' || cast(round(score, 2) as text), ''), coalesce(', session ' || session_id, ''),
+      coalesce(', from ' || part_by || ' ' || part, '')
     ) as text,
     'anomaly' as tags
   from anomalies
   where window_start >= $from
     and window_start < $to
-    and score >= $score_min
+    and (score is null or score >= $score_min)
   union all
   select
     coalesce(began_at, min(window_end)) as began,

@@ -7,12 +7,39 @@ use super::finding::MeasureName;
 /// What makes slices of tenants.
 const TENANT: &str = "tenant_id";
 
-/// An hour of a slice that its past does not explain.
+/// What an anomaly is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// An hour of a slice's KPI.
+    #[default]
+    Hour,
+    /// A session, or a part of it.
+    Session,
+    /// A single call.
+    Call,
+}
+
+impl Subject {
+    /// The word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hour => "hour",
+            Self::Session => "session",
+            Self::Call => "call",
+        }
+    }
+}
+
+/// An hour of a slice that its past does not explain, or a session or a call that the others do not.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AnomalyRow {
-    /// Start of the hour, µs since the epoch, UTC.
+    /// Start of the hour, µs since the epoch, UTC; of a session, of the hour of its last call.
     pub window_start_us: i64,
-    /// The KPI, or `traffic`.
+    /// What it is about.
+    #[serde(default)]
+    pub subject: Subject,
+    /// The KPI, or `traffic`; of a session or a call, the named query that finds it.
     pub kpi: String,
     /// The unit of `value` and `expected`.
     pub unit: String,
@@ -22,22 +49,25 @@ pub struct AnomalyRow {
     pub slice: Option<String>,
     /// The figure.
     pub value: f64,
-    /// What the hours before let expect.
+    /// What the hours before let expect; of a session or a call, what is usual, or what nine in ten do not exceed.
     pub expected: Option<f64>,
-    /// What the figure is made of, counted.
+    /// What the figure is made of, counted; of a session or a call, those that say what is usual, or its own calls.
     pub samples: u64,
-    /// 0.5 to below 1.
-    pub score: f64,
-    /// About the probability of an hour as odd as this where nothing is wrong.
-    pub p_value: f64,
-    /// What is most odd about it.
-    pub measure: MeasureName,
+    /// 0.5 to below 1; none of a session or a call.
+    pub score: Option<f64>,
+    /// About the probability of one as odd as this where nothing is wrong.
+    pub p_value: Option<f64>,
+    /// What is most odd about an hour.
+    pub measure: Option<MeasureName>,
     /// What makes the part of the slice from which most of the deviation comes, as in `slice_by`.
     pub part_by: Option<String>,
     /// That part.
     pub part: Option<String>,
     /// Its share of the deviation, 0 to 1.
     pub part_share: Option<f64>,
+    /// The session that it is, or that it is in.
+    #[serde(default)]
+    pub session_id: Option<String>,
     /// Calls that show it.
     pub request_ids: Vec<String>,
 }
@@ -59,7 +89,7 @@ pub struct AnomalyRun {
     pub judged_to_us: i64,
     /// What makes the slices: `all`, `agent_id`, `tenant_id` or `model`.
     pub slice_by: String,
-    /// KPIs that were judged.
+    /// KPIs that were judged, and what sessions and calls were looked through for.
     pub kpis: Vec<String>,
     /// Series of which some hour could be judged.
     pub series_judged: u64,
@@ -108,6 +138,7 @@ mod tests {
     fn row(slice_by: &str, slice: Option<&str>, part_by: Option<&str>, part: Option<&str>) -> AnomalyRow {
         AnomalyRow {
             window_start_us: 1_000,
+            subject: Subject::Hour,
             kpi: "cost".to_owned(),
             unit: "USD".to_owned(),
             slice_by: slice_by.to_owned(),
@@ -115,12 +146,13 @@ mod tests {
             value: 1.5,
             expected: None,
             samples: 7,
-            score: 0.75,
-            p_value: 1e-6,
-            measure: MeasureName::ResidualWindow,
+            score: Some(0.75),
+            p_value: Some(1e-6),
+            measure: Some(MeasureName::ResidualWindow),
             part_by: part_by.map(str::to_owned),
             part: part.map(str::to_owned),
             part_share: part.map(|_| 1.0),
+            session_id: None,
             request_ids: vec!["a".to_owned()],
         }
     }
@@ -130,7 +162,7 @@ mod tests {
         let check = |row: AnomalyRow, expected: bool| {
             assert_eq!(row.names_tenant("acme"), expected, "{row:?}");
             let text = serde_json::to_string(&row).unwrap();
-            assert!(text.contains(&format!("\"measure\":\"{}\"", row.measure.name())), "{text}");
+            assert!(text.contains(&format!("\"measure\":\"{}\"", row.measure.unwrap().name())), "{text}");
             assert_eq!(serde_json::from_str::<AnomalyRow>(&text).unwrap(), row);
         };
         check(row("tenant_id", Some("acme"), None, None), true);
@@ -139,6 +171,14 @@ mod tests {
         check(row("agent_id", Some("acme"), Some("model"), Some("acme")), false);
         check(row("tenant_id", Some("other"), Some("agent_id"), Some("acme")), false);
         check(row("all", None, None, None), false);
+    }
+
+    #[test]
+    fn what_was_kept_before_there_were_sessions_is_read() {
+        let text = serde_json::to_string(&row("all", None, None, None)).unwrap();
+        let before = text.replace("\"subject\":\"hour\",", "").replace("\"session_id\":null,", "");
+        assert_ne!(before, text);
+        assert_eq!(serde_json::from_str::<AnomalyRow>(&before).unwrap(), row("all", None, None, None));
     }
 
     #[test]

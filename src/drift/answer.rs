@@ -128,7 +128,8 @@ pub struct VerdictLine {
     pub after: Option<Spread>,
     /// Of what drifts, the part of the distribution that moved most.
     pub moved: Option<Moved>,
-    /// Of all calls' column, the slice that moved most.
+    /// Of a slice's column, the agent, model or tenant in it that moved most; of all calls', the slice that moved most by its
+    /// own verdict.
     pub segment: Option<Segment>,
     /// Start of the hour in which it began.
     pub began_at: Option<String>,

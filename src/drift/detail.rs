@@ -1,7 +1,7 @@
 //! A change looked at closely, hour by hour: how values lay before and after, what moved most, and when it began.
 
 use super::{
-    answer::{Moved, Spread},
+    answer::{Moved, Segment, Spread},
     column::{Column, Holds},
     judge::Finding,
     onset::{Hour, onset},
@@ -26,6 +26,8 @@ pub struct Detail {
     pub exchanged: Option<[String; 2]>,
     /// Start of the hour in which it began, µs since the epoch, UTC.
     pub began_us: Option<i64>,
+    /// The part of the slice that moved most.
+    pub segment: Option<Segment>,
 }
 
 /// The two sides of a change.

@@ -51,15 +51,22 @@ pub struct ResultRow {
     pub after_p50: Option<f64>,
     /// When it began, RFC 3339.
     pub began_at: Option<String>,
+    /// What makes the part of the slice that moved most.
+    #[serde(default)]
+    pub segment_by: Option<String>,
+    /// That part.
+    #[serde(default)]
+    pub segment: Option<String>,
     /// Which columns changed with it, with commas; those that explain it, where a model was exchanged.
     pub changed_then: Option<String>,
 }
 
 impl ResultRow {
-    /// Whether it is about a tenant, or about a mix of tenants in which the tenant moved most.
+    /// Whether it is about a tenant, or names the tenant as the part of a slice, or of a mix of tenants, that moved most.
     pub fn names_tenant(&self, tenant: &str) -> bool {
         let is_of = |by: &str, name: &Option<String>| by == By::TenantId.name() && name.as_deref() == Some(tenant);
-        is_of(&self.by, &self.slice) || is_of(&self.column, &self.moved)
+        let is_segment = self.segment_by.as_deref().is_some_and(|by| is_of(by, &self.segment));
+        is_of(&self.by, &self.slice) || is_of(&self.column, &self.moved) || is_segment
     }
 }
 
@@ -92,6 +99,8 @@ impl Answer {
             before_p50: line.before.map(|spread| spread.p50),
             after_p50: line.after.map(|spread| spread.p50),
             began_at: line.began_at.clone(),
+            segment_by: line.segment.as_ref().map(|segment| segment.by.name().to_owned()),
+            segment: line.segment.as_ref().map(|segment| segment.slice.clone()),
             changed_then: joined(line.changed_then.iter().map(|change| change.column.as_str())),
         }
     }
@@ -117,6 +126,8 @@ impl Answer {
             before_p50: None,
             after_p50: None,
             began_at: silent.began_at.clone(),
+            segment_by: None,
+            segment: None,
             changed_then: joined(silent.explained_by.iter().map(String::as_str)),
         }
     }

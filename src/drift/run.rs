@@ -215,16 +215,17 @@ impl Run {
             before: detail.before,
             after: detail.after,
             moved: detail.moved.clone(),
-            segment: if *verdict == Verdict::Drifting { self.segment(subject) } else { None },
+            segment: if *verdict == Verdict::Drifting { self.segment(line) } else { None },
             began_at: detail.began_us.map(shown),
             changed_then: if *verdict == Verdict::Drifting { self.changed_then(line) } else { Vec::new() },
         }
     }
 
-    /// Of all calls' column, the slice that moved most.
-    fn segment(&self, subject: &Subject) -> Option<Segment> {
+    /// The part of the slice that moved most; of all calls, the slice that did by its own verdict.
+    fn segment(&self, line: &Line) -> Option<Segment> {
+        let subject = &line.subject;
         if subject.by != By::All {
-            return None;
+            return line.detail.segment.clone();
         }
         let slices = self.lines.iter().filter(|line| {
             line.subject.by != By::All && line.subject.column == subject.column && line.verdict == Verdict::Drifting

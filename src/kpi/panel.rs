@@ -34,6 +34,10 @@ pub const PANELS: &[Panels] = &[
         ],
     },
     Panels {
+        needs: &[&["agent_id"], &["session_id", "latency_ms", "cost"]],
+        names: &["Drift: Anomalies: sessions and calls that are odd by themselves"],
+    },
+    Panels {
         needs: &[&["cost"]],
         names: &[
             "Overview: Cost",

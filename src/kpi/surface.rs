@@ -30,6 +30,7 @@ pub const SURFACES: &[Surface] = &[
     },
     // The number of calls is watched as well, which wants no field.
     Surface { name: "LlmAnomaly", needs: &[&["agent_id"]] },
+    Surface { name: "LlmAnomalousSessions", needs: &[&["agent_id"], &["session_id", "latency_ms", "cost"]] },
     Surface { name: "LlmErrorBudgetBurnFast", needs: &[OBJECTIVES] },
     Surface { name: "LlmErrorBudgetBurnSlow", needs: &[OBJECTIVES] },
     Surface { name: "LlmErrorBudgetBurnLasting", needs: &[OBJECTIVES] },

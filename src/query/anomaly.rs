@@ -35,7 +35,7 @@ pub(super) const WATCHED: [&str; 12] = [
 ];
 pub(super) const DIMENSIONS: [&str; 3] = ["agent", "tenant", "model"];
 
-const HOUR_US: i64 = 3_600_000_000;
+pub(super) const HOUR_US: i64 = 3_600_000_000;
 const DAY_US: i64 = 24 * HOUR_US;
 /// The past that hours are judged by unless another is named, the shortest and the longest one, days. Three weeks make
 /// the week's rhythm known, and as many say what is usual beside it.
@@ -540,7 +540,8 @@ fn start_us(text: &str) -> Result<i64> {
     Ok(time.timestamp_micros())
 }
 
-fn text_of(us: i64) -> Result<String> {
+/// RFC 3339 in microseconds, UTC.
+pub(super) fn text_of(us: i64) -> Result<String> {
     let time =
         DateTime::from_timestamp_micros(us).ok_or_else(|| Error::invalid("the range is outside the calendar"))?;
     Ok(time.to_rfc3339_opts(SecondsFormat::Micros, true))

@@ -36,9 +36,13 @@ const ALWAYS_ONE_OF: usize = 32;
 /// And each of its operators this part, whatever the others of its statement hold: one that has spilled needs some to
 /// read that back, while another that got much before asks for nothing, and so never spills.
 const LEAST_ONE_OF: usize = 128;
-/// And this part of what it holds, more: an aggregate that gives out its groups needs a batch more than it holds, and
-/// cannot spill any more. One that still collects them grows in larger steps.
+/// And this part of what it holds, more: who holds much and needs a batch more cannot always spill.
 const STEP_ONE_OF: usize = 64;
+/// An aggregate that gives out its groups needs a batch more than it holds, and cannot spill any more: so much in one
+/// step it gets, bytes. One that still collects groups doubles its tables, which are soon larger steps.
+const BATCH_BYTES_MAX: usize = 512 << 10;
+/// What the engine calls its aggregates of groups.
+const AGGREGATE: &str = "HashAggregateStream";
 /// The statement that has the right of way gets this part of the pool. There is one at a time, so that what the process
 /// takes beyond [`Bounds::refuse`] stays well within what is left up to its bound.
 const WAY_ONE_OF: usize = 8;
@@ -267,7 +271,8 @@ impl MemoryPool for Share {
         let always = if is_favoured { self.memory.favour } else { self.memory.always };
         let beyond = self.reserved().saturating_add(additional) > always
             && held.saturating_add(additional) > self.memory.least
-            && additional > held / STEP_ONE_OF;
+            && additional > held / STEP_ONE_OF
+            && !(additional <= BATCH_BYTES_MAX && reservation.consumer().name().contains(AGGREGATE));
         if beyond && self.memory.is_full() {
             self.refused.store(true, Ordering::Relaxed);
             return Err(resources_datafusion_err!(
@@ -340,6 +345,23 @@ mod tests {
         assert!(reserve(&share, 11).is_err());
         drop((held, spilled));
         assert_eq!(memory.pool.reserved(), 0);
+    }
+
+    #[test]
+    fn an_aggregate_gets_the_batch_that_it_gives_out() {
+        let memory = Memory::new(64 << 20, Bounds { refuse: 8_000, stop: 9_000 });
+        let share = memory.share();
+        let pool: Arc<dyn MemoryPool> = Arc::clone(&share) as _;
+        let check = |name: &str, step: usize, is_given: bool| {
+            memory.resident.store(0, Ordering::Relaxed);
+            let held = MemoryConsumer::new(name).with_can_spill(true).register(&pool);
+            held.try_grow(16 << 20).unwrap();
+            memory.resident.store(8_001, Ordering::Relaxed);
+            assert_eq!(held.try_grow(step).is_ok(), is_given, "{name} {step}");
+        };
+        check("FinalHashAggregateStream[1]", 327_488, true);
+        check("FinalHashAggregateStream[1]", 1 << 20, false);
+        check("ExternalSorter[1]", 327_488, false);
     }
 
     #[tokio::test]

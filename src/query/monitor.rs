@@ -12,7 +12,7 @@ use chrono::{DateTime, SecondsFormat};
 
 use super::{Engine, LibraryKind, Range};
 use crate::{
-    drift::{Answer, By, COLUMNS, Column, Detail, Found, Holds, LeftOut, Run, Slice, Windows},
+    drift::{Answer, By, COLUMNS, Column, Detail, Found, Holds, LeftOut, Parts, Run, Slice, Windows},
     error::{Context, Error, Kind, Result},
     named::parse_time,
     sketch::{Histogram, Sketch},
@@ -147,7 +147,7 @@ impl Engine {
         Ok(run.answer(left_out))
     }
 
-    /// Columns of one slice, hour by hour.
+    /// Columns of one slice, hour by hour, and which part of it they come from.
     async fn look_closely(&self, windows: &Windows, run: &mut Run, places: &[usize]) -> Result<()> {
         let Some(first) = places.first() else { return Ok(()) };
         let subject = run.found(*first).0.clone();
@@ -156,11 +156,39 @@ impl Engine {
         let hours = windows.in_hours();
         let slice = Slice::new(subject.by, subject.slice.clone(), hours.count);
         let slice = counts.fill(By::All.name(), slice, |us| hours.at(us))?;
-        for &place in places {
+        let new = |place: &usize| {
+            let (subject, finding) = run.found(*place);
+            Parts::new(windows, subject.column, finding)
+        };
+        let mut parts: Vec<Parts> = places.iter().map(new).collect();
+        if let Some(only) = only {
+            self.add_parts(windows, only, &mut parts).await?;
+        }
+        for (&place, parts) in places.iter().zip(&parts) {
             let (subject, finding) = run.found(place);
             if let Some((names, series)) = slice.series(subject.column) {
-                let detail = Detail::of(windows, subject.column, &names, &series, finding);
+                let mut detail = Detail::of(windows, subject.column, &names, &series, finding);
+                detail.segment = parts.most();
                 run.explain(place, detail);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the agents, models and tenants in a slice, to each of its columns; without those of which there are too many.
+    async fn add_parts(&self, windows: &Windows, only: (By, &str), columns: &mut [Parts]) -> Result<()> {
+        for by in By::ALL.into_iter().filter(|by| *by != By::All && *by != only.0) {
+            let interval_hours = windows.hours();
+            let counts =
+                match self.counts(&Question { span: span_of(windows), interval_hours, by, only: Some(only) }).await {
+                    Ok(counts) if counts.slices() <= SLICES_MAX => counts,
+                    Ok(_) => continue,
+                    Err(error) if error.kind() == Kind::Exhausted => continue,
+                    Err(error) => return Err(error),
+                };
+            for part in counts.slice_by_slice(by, windows) {
+                let part = part?;
+                columns.iter_mut().for_each(|parts| parts.add(windows, by, &part));
             }
         }
         Ok(())
@@ -203,12 +231,18 @@ impl Counts {
     /// What is found in the windows, of each slice's columns. Intervals outside of them are left alone.
     pub(super) fn judge(&self, by: By, windows: &Windows) -> Result<Vec<Found>> {
         let mut found = Vec::new();
-        for name in self.numbers.by_slice.keys() {
-            let named = (by != By::All).then(|| name.clone());
-            let slice = Slice::new(by, named, windows.count());
-            found.extend(self.fill(name, slice, |us| windows.at(us))?.judge(windows));
+        for slice in self.slice_by_slice(by, windows) {
+            found.extend(slice?.judge(windows));
         }
         Ok(found)
+    }
+
+    /// What each slice has, window by window.
+    fn slice_by_slice(&self, by: By, windows: &Windows) -> impl Iterator<Item = Result<Slice>> {
+        self.numbers.by_slice.keys().map(move |name| {
+            let named = (by != By::All).then(|| name.clone());
+            self.fill(name, Slice::new(by, named, windows.count()), |us| windows.at(us))
+        })
     }
 
     /// Adds what a slice has, at the places of its times.

@@ -56,11 +56,14 @@ const DRIFT_RESULTS: Columns<ResultRow> = &[
     ("before_p50", Numbers(|row| row.before_p50)),
     ("after_p50", Numbers(|row| row.after_p50)),
     ("began_at", Times(|row| row.began_at.as_deref().and_then(time_of))),
+    ("segment_by", Texts(|row| row.segment_by.clone())),
+    ("segment", Texts(|row| row.segment.clone())),
     ("changed_then", Texts(|row| row.changed_then.clone())),
 ];
 
 const ANOMALIES: Columns<AnomalyRow> = &[
     ("window_start", Times(|row| Some(row.window_start_us))),
+    ("subject", Texts(|row| Some(row.subject.name().to_owned()))),
     ("kpi", Texts(|row| Some(row.kpi.clone()))),
     ("unit", Texts(|row| Some(row.unit.clone()))),
     ("slice_by", Texts(|row| Some(row.slice_by.clone()))),
@@ -68,12 +71,13 @@ const ANOMALIES: Columns<AnomalyRow> = &[
     ("value", Numbers(|row| Some(row.value))),
     ("expected", Numbers(|row| row.expected)),
     ("samples", Counts(|row| Some(row.samples))),
-    ("score", Numbers(|row| Some(row.score))),
-    ("p_value", Numbers(|row| Some(row.p_value))),
-    ("measure", Texts(|row| Some(row.measure.name().to_owned()))),
+    ("score", Numbers(|row| row.score)),
+    ("p_value", Numbers(|row| row.p_value)),
+    ("measure", Texts(|row| row.measure.map(|measure| measure.name().to_owned()))),
     ("part_by", Texts(|row| row.part_by.clone())),
     ("part", Texts(|row| row.part.clone())),
     ("part_share", Numbers(|row| row.part_share)),
+    ("session_id", Texts(|row| row.session_id.clone())),
     ("request_ids", Lists(|row| &row.request_ids)),
 ];
 

@@ -1,14 +1,22 @@
-//! The hours of all that is watched, of all slices: what the job asks for again and again. What is odd is decided by
-//! `anomaly`.
+//! The hours of all that is watched, of all slices, and the sessions and calls in them that are odd by themselves: what
+//! the job asks for again and again. What is odd is decided by `anomaly` and by named queries.
+
+use serde_json::{Map, Value};
 
 use super::{
-    Anomaly, AnomalyAnswer, AnomalyRequest, Engine, Range,
-    anomaly::{DIMENSIONS, WATCHED, filter_of},
+    Anomaly, AnomalyAnswer, AnomalyRequest, Engine, LibraryKind, Range,
+    anomaly::{DIMENSIONS, HOUR_US, WATCHED, filter_of, text_of},
 };
 use crate::{
-    anomaly::{AnomalyRow, AnomalyRun},
+    anomaly::{AnomalyRow, AnomalyRun, EVENTS, Event, Subject},
     error::{Kind, Result},
 };
+
+/// Sessions are looked at from so long before the hours in question: a loop is told at its whole length.
+const LOOK_BACK_US: i64 = 24 * HOUR_US;
+/// Most of a kind that are kept of a run, the oddest, and most that are counted.
+const EVENTS_MAX: usize = 20;
+const EVENTS_COUNTED: &str = "1000";
 
 /// What was judged, and what was found.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -20,8 +28,9 @@ pub struct Watched {
 }
 
 impl Engine {
-    /// Judges the hours of a range (whole hours) by the days before their week: all that is watched unless KPIs are named, of
-    /// all calls, each agent, each tenant and each model. A KPI that is too much to be judged is told in its run.
+    /// Judges the hours of a range (whole hours) by the days before their week: all that is watched unless KPIs are named,
+    /// of all calls, each agent, each tenant and each model; and looks for sessions and calls that are odd by themselves,
+    /// which count with their agents. What is too much to be judged is told in its run.
     ///
     /// # Errors
     ///
@@ -41,10 +50,40 @@ impl Engine {
                     Err(error) => return Err(error),
                 }
             }
+            if by == "agent" {
+                for event in &EVENTS {
+                    match self.events(event, range).await {
+                        Ok(found) => watched.anomalies.extend(kept(&mut run, event, found)),
+                        Err(error) if error.kind() == Kind::Exhausted => {
+                            run.not_judged.push(format!("{}: {error}", event.query));
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
             watched.runs.push(run);
         }
         Ok(watched)
     }
+
+    /// Sessions and calls of a kind whose last call is in the range, the oddest first.
+    async fn events(&self, event: &Event, range: Range) -> Result<Vec<AnomalyRow>> {
+        let (from, to) = (text_of(range.from_us - LOOK_BACK_US)?, text_of(range.to_us)?);
+        let arguments = [("from", from.as_str()), ("to", &to), ("limit", EVENTS_COUNTED)];
+        let found: Vec<Map<String, Value>> =
+            self.named(LibraryKind::Queries, event.query, arguments).await?.collect_as().await?;
+        let rows = found.iter().filter_map(|found| event.row(found));
+        Ok(rows.filter(|row| (range.from_us..range.to_us).contains(&row.window_start_us)).collect())
+    }
+}
+
+/// What is kept of what was found of a kind.
+fn kept(run: &mut AnomalyRun, event: &Event, mut found: Vec<AnomalyRow>) -> Vec<AnomalyRow> {
+    run.kpis.push(event.query.to_owned());
+    run.left_out += found.len().saturating_sub(EVENTS_MAX) as u64;
+    found.truncate(EVENTS_MAX);
+    run.anomalies += found.len() as u64;
+    found
 }
 
 fn count(run: &mut AnomalyRun, kpi: &str, answer: &AnomalyAnswer) {
@@ -60,6 +99,7 @@ fn row(slice_by: &str, found: Anomaly) -> AnomalyRow {
     let part = found.contributions.into_iter().next();
     AnomalyRow {
         window_start_us: found.finding.start_us,
+        subject: Subject::Hour,
         kpi: found.kpi,
         unit: found.unit,
         slice_by: slice_by.to_owned(),
@@ -67,12 +107,13 @@ fn row(slice_by: &str, found: Anomaly) -> AnomalyRow {
         value: found.finding.value,
         expected: found.finding.expected,
         samples: found.finding.samples,
-        score: found.finding.score,
-        p_value: found.finding.p_value,
-        measure: found.finding.measure,
+        score: Some(found.finding.score),
+        p_value: Some(found.finding.p_value),
+        measure: Some(found.finding.measure),
         part_by: part.as_ref().map(|part| filter_of(part.dimension).to_owned()),
         part_share: part.as_ref().map(|part| part.share),
         part: part.and_then(|part| part.key),
+        session_id: None,
         request_ids: found.examples.into_iter().map(|call| call.request_id).collect(),
     }
 }

@@ -83,6 +83,7 @@ async fn hours_are_judged_once_they_are_over_and_kept() {
     let known =
         format!("agent_logs where agent_id = '{AGENT}' and request_id = {}", calls[0].to_string().replace('"', "'"));
     assert_eq!((calls.len(), count(&app, &known).await), (5, 1), "{of_agent}");
+    sessions_that_loop_are_kept(&app).await;
     assert!(found.iter().any(|row| row["slice"] == TENANT && row["slice_by"] == "tenant_id"), "{rows}");
     assert!(found.iter().any(|row| row["slice"].is_null() && row["slice_by"] == "all"), "{rows}");
 
@@ -106,8 +107,7 @@ async fn hours_are_judged_once_they_are_over_and_kept() {
     let expected = json!([{"judged_from": "2026-05-14T08:00:00.000000Z", "judged_to": "2026-05-14T13:00:00.000000Z"}]);
     assert_eq!(second, expected);
     assert_eq!(count(&app, "anomaly_runs").await, 8);
-    let doubles =
-        "(select kpi from anomalies group by kpi, slice_by, slice, window_start having count(*) > 1) as doubles";
+    let doubles = "(select kpi from anomalies group by kpi, slice_by, slice, window_start, session_id, request_ids[1] having count(*) > 1) as doubles";
     assert_eq!(count(&app, doubles).await, 0);
     let newest = "(select max(run_at) from anomaly_runs)";
     assert!(count(&app, &format!("anomalies where run_at = {newest}")).await > 0);
@@ -128,6 +128,38 @@ async fn hours_are_judged_once_they_are_over_and_kept() {
 
     a_bound_key_sees_none(&app).await;
     a_forgotten_tenant_is_named_nowhere(&mut app).await;
+}
+
+/// Those that the named query lists, each once, as rows and as a gauge.
+async fn sessions_that_loop_are_kept(app: &TestApp) {
+    let kept = app
+        .sql(
+            "select session_id, value, unit, part_by, part, request_ids, window_start >= '2026-05-14T09:00:00' as is_late
+             from anomalies where kpi = 'retry_loops' and subject = 'session' and slice = 'sql_analyst'
+             order by value desc, session_id",
+        )
+        .await;
+    // The hour that still runs is not judged.
+    let asked = [("agent_id", AGENT), ("from", "2026-05-13T11:00:00Z"), ("to", "2026-05-14T11:00:00Z")];
+    let mut listed = json_of(app.get("/api/v1/queries/retry_loops").query(&asked)).await;
+    let listed = listed.as_array_mut().unwrap();
+    assert!((1..=20).contains(&listed.len()), "{listed:?}");
+    listed.sort_by_key(|row| (-row["calls"].as_i64().unwrap(), row["session_id"].to_string()));
+    let expected: Vec<Value> = listed
+        .iter()
+        .map(|row| {
+            json!({
+                "session_id": row["session_id"], "value": row["calls"].as_f64().unwrap(), "unit": "calls",
+                "part_by": "tenant_id", "part": TENANT, "request_ids": row["request_ids"], "is_late": true,
+            })
+        })
+        .collect();
+    assert_eq!(kept, Value::from(expected));
+    let in_hour = "anomalies where kpi = 'retry_loops' and slice = 'sql_analyst'
+        and window_start = '2026-05-14T10:00:00'";
+    let series = format!(r#"llm_anomaly_events{{kpi="retry_loops",slice="{AGENT}"}} {}"#, count(app, in_hour).await);
+    let scrape = scraped(app).await;
+    assert!(scrape.contains(&series), "{series} is missing: {scrape}");
 }
 
 async fn a_bound_key_sees_none(app: &TestApp) {
