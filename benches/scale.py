@@ -13,7 +13,8 @@ as dashboards ask it: in its own grain, all agents.
 Each answer is compared with the one that `rollups=off` gives, up to COMPARE_MAX calls: counts, texts and times must be
 equal, figures to a relative 1e-9 (sums of floats are added in another order). Sketches are mergeable, so theirs are
 equal as well. Differences fail the bench, times never do; what is beyond a mark is said: 20 ms, and 1.5 times the
-time at the smallest size. Questions for single calls (look-ups) are told apart: no rollup can answer them.
+time at the smallest size. Questions for single calls (look-ups) are told apart: no rollup can answer them, and over a whole range they may want more
+memory than a statement has, which is told as refused.
 """
 
 import argparse
@@ -118,6 +119,8 @@ def measure(server, question, runs):
     try:
         for run in range(WARM_UPS + runs):
             answer = connection.ask("GET", question.target("on"))
+            if answer.status == 422 and question.is_lookup:
+                return None, answer
             if answer.status != 200:
                 sys.exit(f"{question.name}: {answer.status} {answer.error()}")
             if run >= WARM_UPS:
@@ -145,6 +148,10 @@ def one_size(options, records, work, claims):
         found = {}
         for question in questions:
             seconds, answer = measure(server, question, options.runs)
+            if seconds is None:
+                found[question.name] = {"seconds": None, "rows": 0, "lookup": True}
+                claims.note(f"{question.name} at {rows:,} calls", f"refused: {answer.error()}")
+                continue
             found[question.name] = {"seconds": seconds, "rows": len(answer.json()), "lookup": question.is_lookup}
             if records <= options.compare_max and not question.is_lookup:
                 raw = server.ask("GET", question.target("off"), timeout=ANSWER_SECONDS_MAX)
@@ -169,11 +176,11 @@ def table(sizes):
     lines, beyond = [], []
     for name in sorted(first, key=lambda name: (first[name]["lookup"], name)):
         times = [found[name]["seconds"] for _, found in sizes]
-        growth = times[-1] / times[0]
+        growth = times[-1] / times[0] if None not in times else None
         raw = sizes[-1][1][name].get("raw_seconds")
         lines.append([name + (" (look-up)" if first[name]["lookup"] else ""), str(sizes[-1][1][name]["rows"])]
-                     + [f"{1000 * seconds:.1f} ms" for seconds in times]
-                     + [f"{growth:.2f}", f"{1000 * raw:.0f} ms" if raw else "–"])
+                     + ["refused" if seconds is None else f"{1000 * seconds:.1f} ms" for seconds in times]
+                     + [f"{growth:.2f}" if growth else "–", f"{1000 * raw:.0f} ms" if raw else "–"])
         if not first[name]["lookup"]:
             late = [f"{1000 * seconds:.1f} ms at {rows:,}" for (rows, _), seconds in zip(sizes, times)
                     if seconds > MARK_SECONDS]

@@ -15,7 +15,7 @@ PART_FAULTS=(
   "no fault|"
   "parts answered 500|{\"mode\": \"status\", \"status\": 500, \"share\": 0.5, \"methods\": [\"PUT\"], \"path\": \"$PART\"}"
   "lost answers to parts|{\"mode\": \"lost_answer\", \"share\": 0.4, \"methods\": [\"PUT\"], \"path\": \"$PART\"}"
-  "lost answers to ends|{\"mode\": \"lost_answer\", \"share\": 0.5, \"methods\": [\"POST\"], \"path\": \"$END\"}"
+  "lost answers to ends|{\"mode\": \"lost_answer\", \"times\": 2, \"methods\": [\"POST\"], \"path\": \"$END\"}"
 )
 
 # large FILE DAY: some records of a day, with large texts.

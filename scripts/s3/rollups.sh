@@ -3,8 +3,8 @@
 # Sourced by check-s3.sh.
 
 ROLLED_UP_SECONDS_MAX=120
-# Three rollups by hour and by day.
-ROLLUPS_A_FILE=8
+# Four rollups by hour and by day, and three by hour alone.
+ROLLUPS_A_FILE=11
 ROLLUP_QUERIES=(cost_by_agent_daily cost_by_model_hourly cost_by_tenant_daily token_usage_by_model_daily
   error_rate_by_agent_hourly quality_by_agent_daily guardrail_decisions)
 BY_DAY="select date_trunc('day', timestamp) as day, model, count(*) as calls, sum(prompt_tokens) as tokens,

@@ -16,20 +16,20 @@ check_refused() {
 
 # Servers of new data directories begin with new tables at the same time: one of them has them.
 check_race() {
-  local data pid started
-  begin "race-$1"
-  for data in "$WORK/race-$1-a" "$WORK/race-$1-b" "$WORK/race-$1-c"; do
+  local race=$1 data pid started
+  begin "race-$race"
+  for data in "$WORK/race-$race-a" "$WORK/race-$race-b" "$WORK/race-$race-c"; do
     "$BINARY" serve --data "$data" --listen 127.0.0.1:0 >/dev/null 2>"$data.log" &
     PIDS+=("$!")
   done
   all_decided() {
     local log
-    for log in "$WORK/race-$1-"*.log; do
+    for log in "$WORK/race-$race-"*.log; do
       grep -qs "listening on\|another data directory" "$log" || return 1
     done
   }
-  within 60 all_decided || fail "not all servers begin or give up: $(tail -n 1 "$WORK/race-$1-"*.log)"
-  started=$(cat "$WORK/race-$1-"*.log | grep -c "listening on")
+  within 60 all_decided || fail "not all servers begin or give up: $(tail -n 1 "$WORK/race-$race-"*.log)"
+  started=$(cat "$WORK/race-$race-"*.log | grep -c "listening on")
   check "servers that start, of three at once" 1 "$started"
   for pid in "${PIDS[@]}"; do
     kill -KILL "$pid" 2>/dev/null || true

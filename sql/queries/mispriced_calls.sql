@@ -70,8 +70,8 @@ usual as (
     min(usual_calls) as usual_calls,
     bool_and(is_never_free) as is_never_free,
     greatest(1.4826 * median(abs(ln(cost_usd / weight) - middle)), 0.1) as deviation
-  from calls
-  inner join middles on calls.model = middles.model
+  from middles
+  inner join calls on calls.model = middles.model
   where cost_usd > 0
     and weight > 0
   group by calls.model
@@ -89,8 +89,8 @@ compared as (
     end as deviations,
     case when cost_computed_usd is null then usual_calls end as usual_calls,
     cost_computed_usd is not null or (cost_usd > 0 or is_never_free) as is_judged
-  from calls
-  left join usual on calls.model = usual.model
+  from usual
+  right join calls on calls.model = usual.model
   where timestamp >= $from
 )
 select

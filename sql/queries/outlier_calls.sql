@@ -58,8 +58,8 @@ tails as (
     min(usual_calls) as usual_calls,
     min(judged_calls) as judged_calls,
     greatest(median(size - threshold), 0.1 * min(threshold)) as usual_excess
-  from measured
-  inner join thresholds on measured.model = thresholds.model and measured.measure = thresholds.measure
+  from thresholds
+  inner join measured on measured.model = thresholds.model and measured.measure = thresholds.measure
   where size > threshold
   group by measured.model, measured.measure
 ),
@@ -71,8 +71,8 @@ judged as (
     judged_calls,
     (size - threshold) / usual_excess as excess,
     0.1 * power(1 + (power(2, 0.3) - 1) * (size - threshold) / usual_excess, -1 / 0.3) as p_value
-  from measured
-  inner join tails on measured.model = tails.model and measured.measure = tails.measure
+  from tails
+  inner join measured on measured.model = tails.model and measured.measure = tails.measure
   where timestamp >= $from
     and size > threshold
 )

@@ -29,11 +29,8 @@ with sessions as (
     tenant_id,
     agent_id,
     session_id,
-    min(timestamp) as began,
     max(timestamp) as ended,
-    count(*) as calls,
-    cast(sum(total_tokens) as double) as tokens,
-    sum(cost) as cost
+    cast(sum(total_tokens) as double) as tokens
   from agent_logs
   where timestamp >= $from - interval '14 days'
     and timestamp < $to
@@ -63,8 +60,8 @@ tails as (
     min(usual_sessions) as usual_sessions,
     min(judged_sessions) as judged_sessions,
     greatest(median(tokens - threshold), 0.1 * min(threshold)) * 0.2 / (power(2, 0.2) - 1) as scale
-  from sessions
-  inner join thresholds on sessions.agent_id = thresholds.agent_id
+  from thresholds
+  inner join sessions on sessions.agent_id = thresholds.agent_id
   where tokens > threshold
   group by sessions.agent_id
 ),
@@ -75,8 +72,8 @@ judged as (
     usual_sessions,
     judged_sessions,
     0.1 * power(1 + 0.2 * (tokens - threshold) / scale, -1 / 0.2) as p_value
-  from sessions
-  inner join tails on sessions.agent_id = tails.agent_id
+  from tails
+  inner join sessions on sessions.agent_id = tails.agent_id
   where ended >= $from
     and tokens > threshold
 ),
@@ -84,17 +81,18 @@ runaways as (
   select *
   from judged
   where p_value * judged_sessions <= $false_max
-  order by p_value, began, session_id
+  order by p_value, session_id
   limit $limit
 ),
--- The calls of those sessions alone are read again for their ids.
+-- The calls of those sessions alone are read again for what else there is to say.
 largest as (
   select
     tenant_id,
     agent_id,
     session_id,
+    timestamp,
     request_id,
-    total_tokens,
+    cost,
     row_number() over (
       partition by tenant_id, agent_id, session_id
       order by total_tokens desc nulls last, timestamp, request_id
@@ -105,10 +103,16 @@ largest as (
     and session_id in (select session_id from runaways)
     and ($model is null or model = $model)
 ),
-examples as (
-  select tenant_id, agent_id, session_id, array_agg(request_id order by place) as request_ids
+told as (
+  select
+    tenant_id,
+    agent_id,
+    session_id,
+    min(timestamp) as began,
+    count(*) as calls,
+    sum(cost) as cost,
+    array_agg(request_id order by place) filter (where place <= 5) as request_ids
   from largest
-  where place <= 5
   group by tenant_id, agent_id, session_id
 )
 select
@@ -125,8 +129,8 @@ select
   cost as cost_usd,
   request_ids
 from runaways
-left join examples
-  on runaways.session_id = examples.session_id
-  and runaways.agent_id = examples.agent_id
-  and runaways.tenant_id is not distinct from examples.tenant_id
+left join told
+  on runaways.session_id = told.session_id
+  and runaways.agent_id = told.agent_id
+  and runaways.tenant_id is not distinct from told.tenant_id
 order by p_value, began, session_id

@@ -69,8 +69,8 @@ usual as (
     min(middle) as middle,
     min(usual_calls) as usual_calls,
     greatest(1.4826 * median(abs(size - middle)), 0.1) as deviation
-  from answers
-  inner join middles on answers.model = middles.model and answers.class = middles.class
+  from middles
+  inner join answers on answers.model = middles.model and answers.class = middles.class
   group by answers.model, answers.class
 )
 select
@@ -90,8 +90,8 @@ select
   ttft_ms,
   queue_wait_ms,
   finish_reason
-from answers
-inner join usual on answers.model = usual.model and answers.class = usual.class
+from usual
+inner join answers on answers.model = usual.model and answers.class = usual.class
 where timestamp >= $from
   and (size - middle) / deviation >= $deviations_min
 order by deviations desc, timestamp, request_id

@@ -5,7 +5,7 @@
 //! how much data is enough: only an empty sample is refused.
 
 use super::kolmogorov::kolmogorov_sf;
-use super::order::{sort, ties};
+use super::order::{Tie, each_tie, sort, ties};
 use super::{Outcome, TwoSampleTest, totals};
 
 /// Tests whether two samples come from one continuous distribution. Sorts both in place.
@@ -25,7 +25,23 @@ pub fn ks_test(reference: &mut [f64], current: &mut [f64]) -> Outcome {
     sort(reference);
     sort(current);
     let grid = Grid::new(n_reference, n_current);
-    Outcome::Tested(grid.tested(grid.largest_distance(reference, current)))
+    let mut distance = grid.distance();
+    ties(reference, current).for_each(|tie| distance.pass(tie));
+    Outcome::Tested(grid.tested(distance.largest))
+}
+
+/// The same of samples that are given as sorted runs, without NaNs: a large sample that was sorted in parts is not put
+/// together for it.
+pub fn ks_test_of_runs(reference: &[&[f64]], current: &[&[f64]]) -> Outcome {
+    let count = |runs: &[&[f64]]| runs.iter().map(|run| run.len() as u64).sum();
+    let (n_reference, n_current) = (count(reference), count(current));
+    if n_reference == 0 || n_current == 0 {
+        return Outcome::Insufficient { n_reference, n_current };
+    }
+    let grid = Grid::new(n_reference, n_current);
+    let mut distance = grid.distance();
+    each_tie(reference, current, |tie| distance.pass(tie));
+    Outcome::Tested(grid.tested(distance.largest))
 }
 
 /// What counts of two samples in the same bins say of their Kolmogorov-Smirnov test: the two results
@@ -67,6 +83,21 @@ pub fn ks_test_of_bins(counts: &[(u64, u64)]) -> Option<BinnedKs> {
 /// proportional to the product of both sizes, so this bounds it at 10⁸ cells.
 const EXACT_SAMPLE_MAX: u64 = 10_000;
 
+/// D of the values so far, in units of one over the least common multiple.
+struct Distance {
+    steps: (i128, i128),
+    difference: i128,
+    largest: i128,
+}
+
+impl Distance {
+    /// The next higher value.
+    fn pass(&mut self, tie: Tie) {
+        self.difference += tie.reference as i128 * self.steps.0 - tie.current as i128 * self.steps.1;
+        self.largest = self.largest.max(self.difference.abs());
+    }
+}
+
 /// The lattice on which a pair of sample sizes lives.
 ///
 /// Reading both samples in order is a path from (0, 0) to (larger, smaller); under the hypothesis
@@ -101,15 +132,9 @@ impl Grid {
         (i128::from(self.n_current / self.divisor), i128::from(self.n_reference / self.divisor))
     }
 
-    /// D in the same units, from sorted samples.
-    fn largest_distance(&self, reference: &[f64], current: &[f64]) -> i128 {
-        let (reference_step, current_step) = self.steps();
-        let (mut difference, mut largest) = (0_i128, 0_i128);
-        for tie in ties(reference, current) {
-            difference += tie.reference as i128 * reference_step - tie.current as i128 * current_step;
-            largest = largest.max(difference.abs());
-        }
-        largest
+    /// D in the same units, before any value.
+    fn distance(&self) -> Distance {
+        Distance { steps: self.steps(), difference: 0, largest: 0 }
     }
 
     fn tested(&self, distance: i128) -> TwoSampleTest {

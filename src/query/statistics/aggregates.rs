@@ -19,8 +19,8 @@ use super::{
 };
 use crate::stats::{
     EXACT_COUNT_MAX, Moments, Outcome, SamplesOutcome, anderson_darling_test, chi2_test, cliffs_delta,
-    cramer_von_mises_test, cramers_v, decile_counts, fisher_exact_test, g_test, jensen_shannon_distance, ks_test,
-    mann_whitney_test, psi, wasserstein_distance, welch_t_test,
+    cramer_von_mises_test, cramers_v, decile_counts, fisher_exact_test, g_test, jensen_shannon_distance,
+    ks_test_of_runs, mann_whitney_test, psi, wasserstein_distance, welch_t_test,
 };
 
 /// All statistical aggregates.
@@ -134,19 +134,23 @@ impl Statistic {
     fn collected(self, value: &DataType) -> Collected {
         let is_number = *value == DataType::Float64;
         match self {
-            Self::KolmogorovSmirnov => {
-                Collected::Samples(|s| structure(results::outcome(ks_test(&mut s.reference, &mut s.current))))
-            }
-            Self::MannWhitney => {
-                Collected::Samples(|s| structure(results::outcome(mann_whitney_test(&mut s.reference, &mut s.current))))
-            }
-            Self::CramerVonMises => Collected::Samples(|s| {
-                structure(results::outcome(cramer_von_mises_test(&mut s.reference, &mut s.current)))
+            Self::KolmogorovSmirnov => Collected::Samples(|samples| {
+                let [reference, current] = samples.runs();
+                structure(results::outcome(ks_test_of_runs(&reference, &current)))
+            }),
+            Self::MannWhitney => Collected::Samples(|samples| {
+                let [reference, current] = samples.whole();
+                structure(results::outcome(mann_whitney_test(reference, current)))
+            }),
+            Self::CramerVonMises => Collected::Samples(|samples| {
+                let [reference, current] = samples.whole();
+                structure(results::outcome(cramer_von_mises_test(reference, current)))
             }),
             Self::Wasserstein => Collected::Samples(wasserstein),
-            Self::CliffsDelta => {
-                Collected::Samples(|s| Ok(ScalarValue::Float64(cliffs_delta(&mut s.reference, &mut s.current))))
-            }
+            Self::CliffsDelta => Collected::Samples(|samples| {
+                let [reference, current] = samples.whole();
+                Ok(ScalarValue::Float64(cliffs_delta(reference, current)))
+            }),
             Self::Psi if is_number => Collected::Samples(|s| psi_of(&deciles(s))),
             Self::Psi => Collected::Counts(|counts| psi_of(&counts.sorted())),
             Self::JensenShannon if is_number => {
@@ -192,13 +196,13 @@ fn category(given: &DataType) -> Option<DataType> {
 }
 
 fn wasserstein(samples: &mut Samples) -> Result<ScalarValue> {
-    samples.keep_finite();
-    Ok(ScalarValue::Float64(wasserstein_distance(&mut samples.reference, &mut samples.current)))
+    let [reference, current] = samples.finite();
+    Ok(ScalarValue::Float64(wasserstein_distance(reference, current)))
 }
 
 fn deciles(samples: &mut Samples) -> Vec<(u64, u64)> {
-    samples.keep_finite();
-    decile_counts(&mut samples.reference, &mut samples.current)
+    let [reference, current] = samples.finite();
+    decile_counts(reference, current)
 }
 
 fn psi_of(counts: &[(u64, u64)]) -> Result<ScalarValue> {

@@ -1,12 +1,13 @@
 //! Numbers, collected as they are or as moments. What is null, NaN or of no sample counts nowhere.
 //!
 //! Tests on ranks need all values, 8 bytes each. Parts are sorted where they are collected, on as many threads as
-//! scan, so that what puts them together only merges sorted runs.
+//! scan, and stay the sorted runs that they are until somebody wants the whole sample.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray},
+    buffer::ScalarBuffer,
     datatypes::{DataType, Float64Type, Int64Type},
 };
 use datafusion::common::{Result, exec_err};
@@ -15,13 +16,23 @@ use super::{
     counts::Texts,
     groups::{Collection, items, list_type, lists},
 };
-use crate::stats::{Moments, sort_part};
+use crate::stats::{Moments, sort, sort_part};
+
+/// Shorter runs of a state are copied.
+const RUN_MIN: usize = 4_096;
 
 /// The values of two samples.
 #[derive(Debug, Default)]
 pub(super) struct Samples {
-    pub(super) reference: Vec<f64>,
-    pub(super) current: Vec<f64>,
+    reference: Sample,
+    current: Sample,
+}
+
+/// The values of one: as they came, and sorted runs of others.
+#[derive(Debug, Default)]
+struct Sample {
+    values: Vec<f64>,
+    runs: Vec<ScalarBuffer<f64>>,
 }
 
 impl Samples {
@@ -31,14 +42,57 @@ impl Samples {
             return;
         }
         let side = if is_current { &mut self.current } else { &mut self.reference };
-        side.push(number);
+        side.values.push(number);
     }
 
-    /// For what measures distances: infinities are at none that could be told.
-    pub(super) fn keep_finite(&mut self) {
-        for side in [&mut self.reference, &mut self.current] {
-            side.retain(|value| value.is_finite());
+    /// All values of both, the reference's first, in no order.
+    pub(super) fn whole(&mut self) -> [&mut [f64]; 2] {
+        [self.reference.whole(), self.current.whole()]
+    }
+
+    /// The same without infinities, for what measures distances: they are at none that could be told.
+    pub(super) fn finite(&mut self) -> [&mut [f64]; 2] {
+        [self.reference.finite(), self.current.finite()]
+    }
+
+    /// Both as sorted runs.
+    pub(super) fn runs(&mut self) -> [Vec<&[f64]>; 2] {
+        [self.reference.runs(), self.current.runs()]
+    }
+}
+
+impl Sample {
+    fn whole(&mut self) -> &mut Vec<f64> {
+        for run in self.runs.drain(..) {
+            self.values.extend_from_slice(&run);
         }
+        &mut self.values
+    }
+
+    fn finite(&mut self) -> &mut [f64] {
+        self.whole().retain(|value| value.is_finite());
+        &mut self.values
+    }
+
+    fn runs(&mut self) -> Vec<&[f64]> {
+        sort_part(&mut self.values);
+        std::iter::once(self.values.as_slice()).chain(self.runs.iter().map(|run| run.as_ref())).collect()
+    }
+
+    /// All values, sorted.
+    fn sorted(mut self) -> Vec<f64> {
+        if self.runs.is_empty() {
+            sort_part(&mut self.values);
+        } else {
+            sort(self.whole());
+        }
+        self.values
+    }
+
+    /// With what computing a statistic takes: sorting as much again, and putting runs together as much as they are.
+    fn heap_bytes(&self) -> usize {
+        let runs: usize = self.runs.iter().map(|run| run.len()).sum();
+        (2 * self.values.capacity() + 2 * runs) * size_of::<f64>()
     }
 }
 
@@ -68,26 +122,26 @@ impl Collection for Samples {
         for (row, group) in rows {
             let samples = &mut groups[group];
             for (state, side) in states.iter().zip([&mut samples.reference, &mut samples.current]) {
-                side.extend_from_slice(items(state, row).as_primitive::<Float64Type>().values());
+                let run = items(state, row).as_primitive::<Float64Type>().values().clone();
+                match run.len() {
+                    0 => {}
+                    // A run of its own keeps what it is a part of, so few values are better copied.
+                    1..RUN_MIN => side.values.extend_from_slice(&run),
+                    _ => side.runs.push(run),
+                }
             }
         }
         Ok(())
     }
 
-    fn into_state(mut groups: Vec<Self>) -> Result<Vec<ArrayRef>> {
-        for samples in &mut groups {
-            sort_part(&mut samples.reference);
-            sort_part(&mut samples.current);
-        }
-        let (references, currents) =
-            groups.into_iter().map(|samples| (samples.reference, samples.current)).unzip::<_, _, Vec<_>, Vec<_>>();
+    fn into_state(groups: Vec<Self>) -> Result<Vec<ArrayRef>> {
+        let sorted = |samples: Self| (samples.reference.sorted(), samples.current.sorted());
+        let (references, currents) = groups.into_iter().map(sorted).unzip::<_, _, Vec<_>, Vec<_>>();
         [references, currents].into_iter().map(number_lists).collect()
     }
 
     fn heap_bytes(&self) -> usize {
-        // Merging sorted runs takes half of a sample again.
-        let merging = self.reference.len().max(self.current.len()) / 2;
-        (self.reference.capacity() + self.current.capacity() + merging) * size_of::<f64>()
+        self.reference.heap_bytes() + self.current.heap_bytes()
     }
 }
 
@@ -259,7 +313,7 @@ impl Collection for NamedSamples {
         let longest = self.samples.values().map(Vec::len).max().unwrap_or_default();
         let values: usize = self.samples.values().map(Vec::capacity).sum();
         let names: usize = self.samples.keys().map(|name| name.capacity() + entry).sum();
-        // The test copies the samples, to sort them, and merging takes half of one again.
-        names + (2 * values + longest / 2) * size_of::<f64>()
+        // The test copies the samples, to sort them, and sorting takes one again.
+        names + (2 * values + longest) * size_of::<f64>()
     }
 }
