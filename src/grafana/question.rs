@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Datelike, NaiveDate, SecondsFormat};
+use chrono::{DateTime, Datelike, NaiveDate};
 
 use super::{
     filter, pattern,
@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Kind, Result},
     kpi::Grain,
     named::{NamedSql, Param, ParamKind, ParamValue, parse_time},
-    query::{Comparison, Condition, DriftRequest, Library, LibraryKind, Question, Range, Subject, filterable},
+    query::{Comparison, Condition, DriftRequest, Library, LibraryKind, Question, Range, Subject, filterable, text_of},
 };
 
 /// Metrics that are no files. A file of such a name is not reached here.
@@ -219,8 +219,8 @@ impl Asking<'_> {
         let Range { from_us, to_us } = self.request.range;
         let value = match (own.as_slice(), name) {
             ([value], _) => Some(value.clone()),
-            ([], "from") => Some(time_text(self.start_of(named, from_us))?),
-            ([], "to") => Some(time_text(to_us)?),
+            ([], "from") => Some(text_of(self.start_of(named, from_us))?),
+            ([], "to") => Some(text_of(to_us)?),
             ([], "interval") => Some(self.step().text()),
             ([], "grain") if !param.one_of.is_empty() => Some(self.step().grain().name().to_owned()),
             ([], "by") if has_by(named) => self.by(param)?,
@@ -334,8 +334,8 @@ impl Asking<'_> {
             let by = named.params.iter().find(|param| param.name == "by");
             let by = by.map(|param| self.by(param)).transpose()?.flatten().unwrap_or_else(|| "all".to_owned());
             let mut arguments = dimensions.clone();
-            arguments.push(("from".to_owned(), time_text(self.request.range.from_us)?));
-            arguments.push(("to".to_owned(), time_text(self.request.range.to_us)?));
+            arguments.push(("from".to_owned(), text_of(self.request.range.from_us)?));
+            arguments.push(("to".to_owned(), text_of(self.request.range.to_us)?));
             arguments.push(("grain".to_owned(), grain));
             arguments.push(("by".to_owned(), by));
             Ok(KpiQuestion { name, arguments })
@@ -532,10 +532,4 @@ fn label_of(by: &str) -> Option<&'static str> {
         "all" => None,
         _ => Some(KEY),
     }
-}
-
-fn time_text(us: i64) -> Result<String> {
-    let time =
-        DateTime::from_timestamp_micros(us).ok_or_else(|| Error::invalid("the range is outside the calendar"))?;
-    Ok(time.to_rfc3339_opts(SecondsFormat::Micros, true))
 }

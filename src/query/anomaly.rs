@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, SecondsFormat};
+use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Engine, LibraryKind, Range};
+use super::{Engine, LibraryKind, Range, moment::text_of};
 use crate::{
     anomaly::{Asked, Contribution, Finding, Hour, Judged, Kind as FigureKind, Part, Series, contributions, judge},
     error::{Context, Error, Kind, Result},
@@ -538,13 +538,6 @@ fn parts_of(dimension: &'static str, kind: FigureKind, window_us: i64, rows: Vec
 fn start_us(text: &str) -> Result<i64> {
     let time = DateTime::parse_from_rfc3339(text).context("a window has no start")?;
     Ok(time.timestamp_micros())
-}
-
-/// RFC 3339 in microseconds, UTC.
-pub(super) fn text_of(us: i64) -> Result<String> {
-    let time =
-        DateTime::from_timestamp_micros(us).ok_or_else(|| Error::invalid("the range is outside the calendar"))?;
-    Ok(time.to_rfc3339_opts(SecondsFormat::Micros, true))
 }
 
 #[cfg(test)]

@@ -8,11 +8,10 @@ use arrow::{
     compute::cast,
     datatypes::DataType,
 };
-use chrono::{DateTime, SecondsFormat};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Engine, LibraryKind, Range};
+use super::{Engine, LibraryKind, Range, moment::text_of};
 use crate::{
     error::{Context, Error, Kind, Result},
     experiment::{Answer, Arm, Design, LATENCY_LEVEL, LeftOut, METRICS, Moments, PLANNED_UNITS, Unit},
@@ -462,10 +461,4 @@ fn sketches(batch: &RecordBatch) -> Result<Vec<(String, QuantileSketch)>> {
     let (variants, sketches) = (variants.as_string::<i32>(), sketches.as_binary::<i32>());
     let rows = (0..batch.num_rows()).filter(|row| variants.is_valid(*row) && sketches.is_valid(*row));
     rows.map(|row| Ok((variants.value(row).to_owned(), QuantileSketch::decode(sketches.value(row))?))).collect()
-}
-
-fn text_of(us: i64) -> Result<String> {
-    let time =
-        DateTime::from_timestamp_micros(us).ok_or_else(|| Error::invalid("the range is outside the calendar"))?;
-    Ok(time.to_rfc3339_opts(SecondsFormat::Micros, true))
 }

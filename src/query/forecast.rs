@@ -1,11 +1,11 @@
 //! Forecasts as questions: what each day brought, and what the settings allow a month. What they say is judged by
 //! `forecast`.
 
-use chrono::{DateTime, NaiveDate, SecondsFormat};
+use chrono::{DateTime, NaiveDate};
 use serde::Deserialize;
 use tokio::task::spawn_blocking;
 
-use super::{Engine, LibraryKind};
+use super::{Engine, LibraryKind, moment::text_of};
 use crate::{
     access::Scope,
     config::BudgetConfig,
@@ -154,11 +154,6 @@ impl Engine {
 fn date_of(us: i64) -> Result<NaiveDate> {
     let time = DateTime::from_timestamp_micros(us).ok_or_else(|| Error::invalid("a day is outside the calendar"))?;
     Ok(time.date_naive())
-}
-
-fn text_of(us: i64) -> Result<String> {
-    let time = DateTime::from_timestamp_micros(us).ok_or_else(|| Error::invalid("a day is outside the calendar"))?;
-    Ok(time.to_rfc3339_opts(SecondsFormat::Micros, true))
 }
 
 #[cfg(test)]

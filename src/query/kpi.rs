@@ -6,12 +6,12 @@ use arrow::{
     array::{Float64Array, RecordBatch, StringViewArray},
     datatypes::{DataType, Field, Schema},
 };
-use chrono::{DateTime, NaiveDate, SecondsFormat};
+use chrono::NaiveDate;
 use datafusion::{catalog::TableProvider, datasource::MemTable, error::DataFusionError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Engine, LibraryKind, Range};
+use super::{Engine, LibraryKind, Range, moment::text_of};
 use crate::{
     error::{Error, Kind, Result},
     kpi::{
@@ -207,11 +207,6 @@ fn check_range(from_us: i64, to_us: i64) -> Result<(), String> {
 
 fn out_of_calendar() -> Error {
     Error::invalid("the range is outside the calendar")
-}
-
-fn text_of(us: i64) -> Result<String> {
-    let time = DateTime::from_timestamp_micros(us).ok_or_else(out_of_calendar)?;
-    Ok(time.to_rfc3339_opts(SecondsFormat::Micros, true))
 }
 
 /// The table [`TASK_VALUES`].

@@ -34,7 +34,8 @@ const GROWTH_ONE_OF: usize = 8;
 /// dashboard takes a few MiB, and must be answered just when ingest is at its fullest.
 const ALWAYS_ONE_OF: usize = 32;
 /// And each of its operators this part, whatever the others of its statement hold: one that has spilled needs some to
-/// read that back, while another that got much before asks for nothing, and so never spills.
+/// read that back, while another that got much before asks for nothing, and so never spills. One that cannot spill gets
+/// as much as a statement does.
 const LEAST_ONE_OF: usize = 128;
 /// And this part of what it holds, more: who holds much and needs a batch more cannot always spill.
 const STEP_ONE_OF: usize = 64;
@@ -54,7 +55,7 @@ pub struct Memory {
     bounds: Bounds,
     /// What a statement gets in any case while the pool has it, bytes.
     always: usize,
-    /// What an operator of a statement gets likewise, bytes.
+    /// What an operator of a statement that can spill gets likewise, bytes.
     least: usize,
     /// What the statement with the right of way gets, bytes.
     favour: usize,
@@ -269,8 +270,10 @@ impl MemoryPool for Share {
         let held = reservation.size();
         let is_favoured = self.is_favoured.load(Ordering::Relaxed);
         let always = if is_favoured { self.memory.favour } else { self.memory.always };
+        // What cannot spill ends its statement where it gets nothing.
+        let least = if reservation.consumer().can_spill() { self.memory.least } else { always };
         let beyond = self.reserved().saturating_add(additional) > always
-            && held.saturating_add(additional) > self.memory.least
+            && held.saturating_add(additional) > least
             && additional > held / STEP_ONE_OF
             && !(additional <= BATCH_BYTES_MAX && reservation.consumer().name().contains(AGGREGATE));
         if beyond && self.memory.is_full() {
@@ -305,9 +308,23 @@ mod tests {
 
     fn reserve(share: &Arc<Share>, bytes: usize) -> Result<MemoryReservation> {
         let pool: Arc<dyn MemoryPool> = Arc::clone(share) as _;
-        let reservation = MemoryConsumer::new("test").register(&pool);
+        let reservation = MemoryConsumer::new("test").with_can_spill(true).register(&pool);
         reservation.try_grow(bytes)?;
         Ok(reservation)
+    }
+
+    #[test]
+    fn what_cannot_spill_gets_as_much_as_a_statement() {
+        let memory = Memory::new(1280, BOUNDS);
+        let share = memory.share();
+        let pool: Arc<dyn MemoryPool> = Arc::clone(&share) as _;
+        let _held = reserve(&share, 640).unwrap();
+        memory.resident.store(801, Ordering::Relaxed);
+        for (can_spill, bytes_max) in [(true, 10), (false, 40)] {
+            let held = MemoryConsumer::new("TopK").with_can_spill(can_spill).register(&pool);
+            held.try_grow(bytes_max).unwrap();
+            assert!(held.try_grow(1).is_err(), "{can_spill}");
+        }
     }
 
     #[test]
@@ -316,7 +333,7 @@ mod tests {
         let (one, other) = (memory.share(), memory.share());
         let held = reserve(&one, 60).unwrap();
         assert_eq!((one.reserved(), other.reserved()), (60, 0));
-        assert!(reserve(&other, 50).is_err());
+        assert!(reserve(&other, 51).is_err(), "half is its fair part");
         memory.resident.store(801, Ordering::Relaxed);
         assert!(!one.was_in_the_way());
         assert!(reserve(&one, 1).unwrap_err().to_string().contains("memory.bytes_max"));

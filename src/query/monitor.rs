@@ -8,9 +8,8 @@ use arrow::{
     compute::cast,
     datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType},
 };
-use chrono::{DateTime, SecondsFormat};
 
-use super::{Engine, LibraryKind, Range};
+use super::{Engine, LibraryKind, Range, moment::text_of};
 use crate::{
     drift::{Answer, By, COLUMNS, Column, Detail, Found, Holds, LeftOut, Parts, Run, Slice, Windows},
     error::{Context, Error, Kind, Result},
@@ -360,10 +359,4 @@ fn plain(batch: &RecordBatch) -> Result<RecordBatch> {
     });
     let columns = columns.collect::<Result<Vec<_>>>()?;
     RecordBatch::try_from_iter(columns).context("the statements of drift have columns of different lengths")
-}
-
-fn text_of(us: i64) -> Result<String> {
-    let time =
-        DateTime::from_timestamp_micros(us).ok_or_else(|| Error::invalid("the windows are outside the calendar"))?;
-    Ok(time.to_rfc3339_opts(SecondsFormat::Micros, true))
 }

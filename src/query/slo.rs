@@ -1,13 +1,12 @@
 //! Objectives as questions: what each hour and minute of their windows counted. What that says is judged by `slo`.
 
-use chrono::{DateTime, SecondsFormat};
 use serde::Deserialize;
 
-use super::{Engine, LibraryKind};
+use super::{Engine, LibraryKind, moment::text_of};
 use crate::{
     access::Scope,
     config::{SloConfig, SloIndicator},
-    error::{Context, Error, Result},
+    error::{Context, Result},
     metrics::Family,
     sketch::Buckets,
     slo::{Answer, Answers, Counts, Severity, Slot, Span, State},
@@ -134,11 +133,6 @@ fn families(answers: &[Answer]) -> Vec<Family> {
         }
     }
     vec![target, left, rates, burning]
-}
-
-fn text_of(us: i64) -> Result<String> {
-    let time = DateTime::from_timestamp_micros(us).ok_or_else(|| Error::invalid("a window is outside the calendar"))?;
-    Ok(time.to_rfc3339_opts(SecondsFormat::Micros, true))
 }
 
 #[cfg(test)]

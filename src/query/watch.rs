@@ -5,7 +5,8 @@ use serde_json::{Map, Value};
 
 use super::{
     Anomaly, AnomalyAnswer, AnomalyRequest, Engine, LibraryKind, Range,
-    anomaly::{DIMENSIONS, HOUR_US, WATCHED, filter_of, text_of},
+    anomaly::{DIMENSIONS, HOUR_US, WATCHED, filter_of},
+    moment::text_of,
 };
 use crate::{
     anomaly::{AnomalyRow, AnomalyRun, EVENTS, Event, Subject},
@@ -41,25 +42,16 @@ impl Engine {
             let slice_by = if by == "all" { by } else { filter_of(by) };
             let mut run = AnomalyRun::new(range.from_us, range.to_us, slice_by);
             for kpi in WATCHED {
-                match self.anomalies(&AnomalyRequest::of_hours(kpi, by, range, history_days)?).await {
-                    Ok(answer) => {
-                        count(&mut run, kpi, &answer);
-                        watched.anomalies.extend(answer.anomalies.into_iter().map(|found| row(slice_by, found)));
-                    }
-                    Err(error) if error.kind() == Kind::Exhausted => run.not_judged.push(format!("{kpi}: {error}")),
-                    Err(error) => return Err(error),
-                }
+                let answer = self.anomalies(&AnomalyRequest::of_hours(kpi, by, range, history_days)?).await;
+                let Some(answer) = judged(&mut run, kpi, answer)? else { continue };
+                count(&mut run, &answer);
+                watched.anomalies.extend(answer.anomalies.into_iter().map(|found| row(slice_by, found)));
             }
-            if by == "agent" {
-                for event in &EVENTS {
-                    match self.events(event, range).await {
-                        Ok(found) => watched.anomalies.extend(kept(&mut run, event, found)),
-                        Err(error) if error.kind() == Kind::Exhausted => {
-                            run.not_judged.push(format!("{}: {error}", event.query));
-                        }
-                        Err(error) => return Err(error),
-                    }
-                }
+            let events: &[Event] = if by == "agent" { &EVENTS } else { &[] };
+            for event in events {
+                let found = self.events(event, range).await;
+                let Some(found) = judged(&mut run, event.query, found)? else { continue };
+                watched.anomalies.extend(kept(&mut run, found));
             }
             watched.runs.push(run);
         }
@@ -77,17 +69,30 @@ impl Engine {
     }
 }
 
+/// The answer to one of a run's questions, which are told in it; none where it was too much to be judged.
+fn judged<T>(run: &mut AnomalyRun, question: &str, answer: Result<T>) -> Result<Option<T>> {
+    match answer {
+        Ok(answer) => {
+            run.kpis.push(question.to_owned());
+            Ok(Some(answer))
+        }
+        Err(error) if error.kind() == Kind::Exhausted => {
+            run.not_judged.push(format!("{question}: {error}"));
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// What is kept of what was found of a kind.
-fn kept(run: &mut AnomalyRun, event: &Event, mut found: Vec<AnomalyRow>) -> Vec<AnomalyRow> {
-    run.kpis.push(event.query.to_owned());
+fn kept(run: &mut AnomalyRun, mut found: Vec<AnomalyRow>) -> Vec<AnomalyRow> {
     run.left_out += found.len().saturating_sub(EVENTS_MAX) as u64;
     found.truncate(EVENTS_MAX);
     run.anomalies += found.len() as u64;
     found
 }
 
-fn count(run: &mut AnomalyRun, kpi: &str, answer: &AnomalyAnswer) {
-    run.kpis.push(kpi.to_owned());
+fn count(run: &mut AnomalyRun, answer: &AnomalyAnswer) {
     run.series_judged += answer.series_judged;
     run.series_insufficient += answer.series_insufficient;
     run.hours_judged += answer.hours_judged;

@@ -244,6 +244,23 @@ fn raise(registers: &mut Registers, coupon: u32) {
     *register = (*register).max((coupon >> 26) as u8);
 }
 
+/// Registers from which on the crate adds up inverse powers of two apart from the others.
+const SMALL_FROM: u8 = 32;
+
+/// The inverse power of two of each register below [`SMALL_FROM`]; 0 for the others.
+static LARGE_INVERSES: [f64; 256] = {
+    let (mut inverses, mut register) = ([0.0; 256], 0);
+    while register < SMALL_FROM {
+        inverses[register as usize] = inverse(register);
+        register += 1;
+    }
+    inverses
+};
+
+const fn inverse(register: u8) -> f64 {
+    1.0 / (1_u64 << register) as f64
+}
+
 /// The crate's estimate, asked for by handing it a sketch in its own bytes: the preamble of ten words
 /// that its `hll` module documents, and the registers. They are marked as merged, so that it knows of
 /// no order.
@@ -254,17 +271,21 @@ fn estimate(registers: &Registers) -> f64 {
     const OUT_OF_ORDER: u8 = 16;
     const MODE_REGISTERS_OF_BYTES: u8 = 2 | 2 << 2;
 
-    let mut tally = [0_u32; REGISTER_MAX as usize + 1];
-    registers.iter().for_each(|register| tally[usize::from(*register)] += 1);
-    // Sums of inverse powers of two, the small ones apart, so that both are exact.
-    let inverse = |register: usize| f64::from(tally[register]) / (1_u64 << register) as f64;
-    let [large, small] = [0..32, 32..tally.len()].map(|registers| registers.map(inverse).sum::<f64>());
+    let zeros: u32 = registers.iter().map(|register| u32::from(*register == 0)).sum();
+    // Sums of inverse powers of two, the small ones apart, so that both are exact, in whatever order.
+    let mut large = [0.0; 4];
+    for registers in registers.as_chunks().0 {
+        let inverses: [f64; 4] = registers.map(|register| LARGE_INVERSES[usize::from(register)]);
+        large.iter_mut().zip(inverses).for_each(|(sum, inverse)| *sum += inverse);
+    }
+    let large: f64 = large.iter().sum();
+    let small: f64 = registers.iter().filter(|register| **register >= SMALL_FROM).map(|one| inverse(*one)).sum();
     let mut bytes = Vec::with_capacity(40 + REGISTER_COUNT);
     bytes.extend([PREAMBLE_WORDS, SERIAL_VERSION, FAMILY, LOG_REGISTERS, 0, OUT_OF_ORDER, 0, MODE_REGISTERS_OF_BYTES]);
     bytes.extend(0_f64.to_le_bytes());
     bytes.extend(large.to_le_bytes());
     bytes.extend(small.to_le_bytes());
-    bytes.extend(tally[0].to_le_bytes());
+    bytes.extend(zeros.to_le_bytes());
     bytes.extend(0_u32.to_le_bytes());
     bytes.extend(registers.iter());
     HllSketch::deserialize(&bytes).expect("the bytes are laid out as the crate reads them").composite_estimate()

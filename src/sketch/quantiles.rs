@@ -119,19 +119,31 @@ impl QuantileSketch {
     /// The value of rank ⌊q·(n−1)⌋, to within [`QuantileSketch::RELATIVE_ERROR`]; none without values,
     /// and none for a q outside 0 to 1.
     pub fn quantile(&self, q: f64) -> Option<f64> {
-        let count = self.count();
-        if count == 0 || !(0.0..=1.0).contains(&q) {
-            return None;
-        }
-        let rank = ((q * (count - 1) as f64) as u64).min(count - 1);
-        if rank == 0 {
-            return Some(self.least);
-        }
-        if rank == count - 1 {
-            return Some(self.greatest);
-        }
-        // What is known exactly bounds what is not.
-        Some(self.middle_at(rank).clamp(self.least, self.greatest))
+        quantile_by(self.count(), q, (self.least, self.greatest), |rank| self.middle_at(rank))
+    }
+
+    /// [`QuantileSketch::quantile`] of the sketch that these bytes are, which is not made for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sketch::decode`].
+    pub fn quantile_of_encoded(bytes: &[u8], q: f64) -> Result<Option<f64>> {
+        let mut bins: Vec<(Place, u64)> = Vec::with_capacity(bytes.len() / 2);
+        let edges = read(bytes, |place, count| bins.push((place, count)))?;
+        let Some(edges) = edges else { return Ok(None) };
+        // By magnitude, as they stand, negative values fall.
+        let negative = bins.partition_point(|(place, _)| matches!(place, Place::Negative(_)));
+        bins[..negative].reverse();
+        let count = bins.iter().fold(0_u64, |total, (_, count)| total.saturating_add(*count));
+        let middle_at = |rank| {
+            let mut through = 0_u64;
+            let at_rank = bins.iter().find(|(_, count)| {
+                through = through.saturating_add(*count);
+                through > rank
+            });
+            at_rank.map_or(edges.1, |(place, _)| place.middle())
+        };
+        Ok(quantile_by(count, q, edges, middle_at))
     }
 
     /// Counts of this and of another sketch's values in the same bins, `(this, other)` each, by rising value. Only
@@ -162,7 +174,7 @@ impl QuantileSketch {
             let count = negative.total();
             if rank < count {
                 let key = negative.key_at(count - 1 - rank);
-                return -key.map_or(0.0, |key| MAPPING.value(key));
+                return key.map_or(0.0, |key| Place::Negative(key).middle());
             }
             below = count;
         }
@@ -170,7 +182,7 @@ impl QuantileSketch {
         if rank < below {
             return 0.0;
         }
-        self.positive.key_at(rank - below).map_or(self.greatest, |key| MAPPING.value(key))
+        self.positive.key_at(rank - below).map_or(self.greatest, |key| Place::Positive(key).middle())
     }
 
     #[inline]
@@ -201,44 +213,10 @@ impl Sketch for QuantileSketch {
     }
 
     fn merge_encoded(&mut self, bytes: &[u8]) -> Result<()> {
-        let mut reader = Reader::new(NAME, VERSION, bytes)?;
-        let parts = reader.byte("parts")?;
-        let has_values = parts & (HAS_ZEROS | HAS_NEGATIVE | HAS_POSITIVE) != 0;
-        if parts >= 2 * HAS_GREATEST || parts & HAS_GREATEST != 0 && !has_values {
-            return Err(reader.damaged(format!("parts {parts} are not known")));
-        }
-        let mut places: Option<(Place, Place)> = None;
-        if parts & HAS_NEGATIVE != 0 {
-            let (first, last) = read_bins(&mut reader, |key, count| self.count_at(Place::Negative(key), count))?;
-            places = Some((Place::Negative(last), Place::Negative(first)));
-        }
-        if parts & HAS_ZEROS != 0 {
-            let zeros = reader.integer("zeros")?;
-            if zeros == 0 {
-                return Err(reader.damaged("its zeros are none"));
-            }
-            self.count_at(Place::Zero, zeros);
-            places = Some((places.map_or(Place::Zero, |(lowest, _)| lowest), Place::Zero));
-        }
-        if parts & HAS_POSITIVE != 0 {
-            let (first, last) = read_bins(&mut reader, |key, count| self.count_at(Place::Positive(key), count))?;
-            places = Some((places.map_or(Place::Positive(first), |(lowest, _)| lowest), Place::Positive(last)));
-        }
-        if let Some(places) = places {
-            let least = reader.float("least value")?;
-            let greatest = if parts & HAS_GREATEST != 0 { reader.float("greatest value")? } else { least };
-            let in_order = if parts & HAS_GREATEST != 0 { least < greatest } else { least == greatest };
-            let whole = least.is_finite() && greatest.is_finite() && in_order;
-            // A negative zero has the place of a zero and other bytes.
-            let one_zero = |value: f64| value != 0.0 || value.is_sign_positive();
-            if !whole || (place(least), place(greatest)) != places || !one_zero(least) || !one_zero(greatest) {
-                return Err(
-                    reader.damaged(format!("its least and greatest, {least} and {greatest}, are not in its bins"))
-                );
-            }
+        if let Some((least, greatest)) = read(bytes, |place, count| self.count_at(place, count))? {
             self.merge_edges(least, greatest);
         }
-        reader.end()
+        Ok(())
     }
 
     fn encode_into(&self, bytes: &mut Vec<u8>) {
@@ -288,6 +266,75 @@ fn place(value: f64) -> Place {
     } else {
         Place::Zero
     }
+}
+
+impl Place {
+    /// The middle of the bin.
+    fn middle(self) -> f64 {
+        match self {
+            Place::Negative(key) => -MAPPING.value(key),
+            Place::Zero => 0.0,
+            Place::Positive(key) => MAPPING.value(key),
+        }
+    }
+}
+
+/// The value of rank ⌊q·(n−1)⌋ of so many values between two edges, in the middle of the bin that holds it.
+fn quantile_by(count: u64, q: f64, (least, greatest): (f64, f64), middle_at: impl FnOnce(u64) -> f64) -> Option<f64> {
+    if count == 0 || !(0.0..=1.0).contains(&q) {
+        return None;
+    }
+    let rank = ((q * (count - 1) as f64) as u64).min(count - 1);
+    if rank == 0 {
+        return Some(least);
+    }
+    if rank == count - 1 {
+        return Some(greatest);
+    }
+    // What is known exactly bounds what is not.
+    Some(middle_at(rank).clamp(least, greatest))
+}
+
+/// Hands over each bin of encoded bytes, by sign and then by rising key; returns the least and the greatest value.
+fn read(bytes: &[u8], mut bin: impl FnMut(Place, u64)) -> Result<Option<(f64, f64)>> {
+    let mut reader = Reader::new(NAME, VERSION, bytes)?;
+    let parts = reader.byte("parts")?;
+    let has_values = parts & (HAS_ZEROS | HAS_NEGATIVE | HAS_POSITIVE) != 0;
+    if parts >= 2 * HAS_GREATEST || parts & HAS_GREATEST != 0 && !has_values {
+        return Err(reader.damaged(format!("parts {parts} are not known")));
+    }
+    let mut places: Option<(Place, Place)> = None;
+    if parts & HAS_NEGATIVE != 0 {
+        let (first, last) = read_bins(&mut reader, |key, count| bin(Place::Negative(key), count))?;
+        places = Some((Place::Negative(last), Place::Negative(first)));
+    }
+    if parts & HAS_ZEROS != 0 {
+        let zeros = reader.integer("zeros")?;
+        if zeros == 0 {
+            return Err(reader.damaged("its zeros are none"));
+        }
+        bin(Place::Zero, zeros);
+        places = Some((places.map_or(Place::Zero, |(lowest, _)| lowest), Place::Zero));
+    }
+    if parts & HAS_POSITIVE != 0 {
+        let (first, last) = read_bins(&mut reader, |key, count| bin(Place::Positive(key), count))?;
+        places = Some((places.map_or(Place::Positive(first), |(lowest, _)| lowest), Place::Positive(last)));
+    }
+    let Some(places) = places else {
+        reader.end()?;
+        return Ok(None);
+    };
+    let least = reader.float("least value")?;
+    let greatest = if parts & HAS_GREATEST != 0 { reader.float("greatest value")? } else { least };
+    let in_order = if parts & HAS_GREATEST != 0 { least < greatest } else { least == greatest };
+    let whole = least.is_finite() && greatest.is_finite() && in_order;
+    // A negative zero has the place of a zero and other bytes.
+    let one_zero = |value: f64| value != 0.0 || value.is_sign_positive();
+    if !whole || (place(least), place(greatest)) != places || !one_zero(least) || !one_zero(greatest) {
+        return Err(reader.damaged(format!("its least and greatest, {least} and {greatest}, are not in its bins")));
+    }
+    reader.end()?;
+    Ok(Some((least, greatest)))
 }
 
 fn put_bins(bytes: &mut Vec<u8>, bins: &Bins) {

@@ -62,7 +62,9 @@ fn within_bound(sketch: &QuantileSketch, values: &[f64]) {
     sorted.sort_by(f64::total_cmp);
     assert_eq!(sketch.count(), sorted.len() as u64);
     assert_eq!((sketch.least(), sketch.greatest()), (sorted.first().copied(), sorted.last().copied()));
+    let bytes = sketch.encode();
     for q in QS {
+        assert_eq!(QuantileSketch::quantile_of_encoded(&bytes, q).unwrap(), sketch.quantile(q), "q {q}");
         let Some(found) = sketch.quantile(q) else {
             assert!(sorted.is_empty());
             continue;
@@ -262,6 +264,8 @@ proptest! {
     fn arbitrary_bytes_are_refused(second in 0..16_u8, rest in prop_oneof![vec(any::<u8>(), 0..2_200), vec(0..4_u8, 0..40)]) {
         for bytes in [rest.clone(), [&[1, second], rest.as_slice()].concat()] {
             read_or_refused::<QuantileSketch>(&bytes);
+            let read = QuantileSketch::quantile_of_encoded(&bytes, 0.5).ok();
+            assert_eq!(read, QuantileSketch::decode(&bytes).ok().map(|sketch| sketch.quantile(0.5)));
             read_or_refused::<Histogram>(&bytes);
             read_or_refused::<DistinctSketch>(&bytes);
         }

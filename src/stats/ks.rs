@@ -5,7 +5,8 @@
 //! how much data is enough: only an empty sample is refused.
 
 use super::kolmogorov::kolmogorov_sf;
-use super::order::{Tie, each_tie, sort, ties};
+use super::order::{sort, ties};
+use super::unsorted::spread;
 use super::{Outcome, TwoSampleTest, totals};
 
 /// Tests whether two samples come from one continuous distribution. Sorts both in place.
@@ -26,23 +27,25 @@ pub fn ks_test(reference: &mut [f64], current: &mut [f64]) -> Outcome {
     sort(current);
     let grid = Grid::new(n_reference, n_current);
     let mut distance = grid.distance();
-    ties(reference, current).for_each(|tie| distance.pass(tie));
+    ties(reference, current).for_each(|tie| distance.pass(tie.reference, tie.current));
     Outcome::Tested(grid.tested(distance.largest))
 }
 
-/// The same of samples that are given as sorted runs, without NaNs: a large sample that was sorted in parts is not put
-/// together for it.
-pub fn ks_test_of_runs(reference: &[&[f64]], current: &[&[f64]]) -> Outcome {
-    let count = |runs: &[&[f64]]| runs.iter().map(|run| run.len() as u64).sum();
-    let (n_reference, n_current) = (count(reference), count(current));
-    if n_reference == 0 || n_current == 0 {
-        return Outcome::Insufficient { n_reference, n_current };
+/// The same of samples that are given in parts, without NaNs and in no order. Of many values only a few are sorted.
+pub fn ks_test_of_parts(reference: &[&[f64]], current: &[&[f64]]) -> Outcome {
+    let count = |parts: &[&[f64]]| parts.iter().map(|part| part.len() as u64).sum();
+    let (n_reference, n_current): (u64, u64) = (count(reference), count(current));
+    if n_reference == 0 || n_current == 0 || n_reference + n_current < UNSORTED_MIN {
+        return ks_test(&mut reference.concat(), &mut current.concat());
     }
     let grid = Grid::new(n_reference, n_current);
     let mut distance = grid.distance();
-    each_tie(reference, current, |tie| distance.pass(tie));
+    spread(reference, current, &mut distance);
     Outcome::Tested(grid.tested(distance.largest))
 }
+
+/// Fewer values are sorted: counting them in bins pays for many only.
+const UNSORTED_MIN: u64 = 1 << 15;
 
 /// What counts of two samples in the same bins say of their Kolmogorov-Smirnov test: the two results
 /// that the exact one is between.
@@ -84,17 +87,34 @@ pub fn ks_test_of_bins(counts: &[(u64, u64)]) -> Option<BinnedKs> {
 const EXACT_SAMPLE_MAX: u64 = 10_000;
 
 /// D of the values so far, in units of one over the least common multiple.
-struct Distance {
+pub(super) struct Distance {
     steps: (i128, i128),
     difference: i128,
     largest: i128,
 }
 
 impl Distance {
-    /// The next higher value.
-    fn pass(&mut self, tie: Tie) {
-        self.difference += tie.reference as i128 * self.steps.0 - tie.current as i128 * self.steps.1;
+    /// The next higher value, so often in each sample; or all values up to some end.
+    pub(super) fn pass(&mut self, reference: usize, current: usize) {
+        self.difference += reference as i128 * self.steps.0 - current as i128 * self.steps.1;
         self.largest = self.largest.max(self.difference.abs());
+    }
+
+    /// By how much the functions differ after what was passed.
+    pub(super) fn difference(&self) -> i128 {
+        self.difference
+    }
+
+    /// Goes on from a difference of before.
+    pub(super) fn restart(&mut self, difference: i128) {
+        self.difference = difference;
+    }
+
+    /// Whether so many values after this difference can be further apart than any before, in some order.
+    pub(super) fn reach(&self, start: i128, reference: usize, current: usize) -> bool {
+        let furthest =
+            (start + reference as i128 * self.steps.0).abs().max((start - current as i128 * self.steps.1).abs());
+        furthest > self.largest
     }
 }
 

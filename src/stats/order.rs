@@ -71,7 +71,7 @@ fn distribute(from: &[f64], to: &mut [f64], places: &mut [usize], shift: u32) {
 
 /// Bits that are ordered as whole numbers as `f64::total_cmp` orders what they stand for.
 #[inline]
-fn key_of(bits: u64) -> u64 {
+pub(super) fn key_of(bits: u64) -> u64 {
     bits ^ ((bits as i64 >> 63) as u64 | 1 << 63)
 }
 
@@ -115,39 +115,6 @@ pub(super) fn ties<'a>(mut reference: &'a [f64], mut current: &'a [f64]) -> impl
     })
 }
 
-/// Values of a part, about: both samples' values of it fit into a core's second cache.
-const PART_LEN: usize = 1 << 14;
-/// One in so many values of a run says where parts end.
-const PART_STEP: usize = 1 << 10;
-
-/// Tells the distinct values of two samples, rising, as [`ties`] does. Each sample is some sorted runs without NaNs,
-/// which are put together part by part, so that a large sample is not copied.
-pub(super) fn each_tie(reference: &[&[f64]], current: &[&[f64]], mut tell: impl FnMut(Tie)) {
-    let runs = reference.iter().chain(current);
-    let mut ends: Vec<f64> = runs.flat_map(|run| run.iter().step_by(PART_STEP).copied()).collect();
-    sort_part(&mut ends);
-    let mut ends: Vec<f64> = ends.into_iter().step_by(PART_LEN / PART_STEP).collect();
-    ends.dedup_by(|left, right| left == right);
-    let (mut reference, mut current) = (reference.to_vec(), current.to_vec());
-    let (mut reference_part, mut current_part) = (Vec::new(), Vec::new());
-    for end in ends.into_iter().chain([f64::INFINITY]) {
-        take_part(&mut reference, end, &mut reference_part);
-        take_part(&mut current, end, &mut current_part);
-        ties(&reference_part, &current_part).for_each(&mut tell);
-    }
-}
-
-/// Moves what is not above `end` from runs into a part, sorted.
-fn take_part(runs: &mut [&[f64]], end: f64, part: &mut Vec<f64>) {
-    part.clear();
-    for run in runs {
-        let (head, tail) = run.split_at(run.partition_point(|value| *value <= end));
-        part.extend_from_slice(head);
-        *run = tail;
-    }
-    sort(part);
-}
-
 /// How many of the leading values equal `value`, which is not above the first of them. Both orders
 /// are asked: `==` makes the two zeros one value, `total_cmp` makes a NaN equal to itself.
 #[inline]
@@ -157,9 +124,7 @@ fn leading(sorted: &[f64], value: f64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
-    use super::{DIGITS_MIN, Tie, each_tie, sort, sort_part, ties};
+    use super::{DIGITS_MIN, sort, sort_part, ties};
 
     #[test]
     fn distinct_values_rise_and_count() {
@@ -210,41 +175,5 @@ mod tests {
         check(&|number| [0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, -f64::NAN, 1.0][(number % 7) as usize]);
         check(&|_| 3.5);
         check(&|number| if number % 2 == 0 { 0.25 } else { 0.5 });
-    }
-
-    /// Runs of a sample that are sorted, whatever their number.
-    fn runs(sample: &[f64], number: usize) -> Vec<Vec<f64>> {
-        let mut runs: Vec<Vec<f64>> = sample.chunks(sample.len() / number + 1).map(<[f64]>::to_vec).collect();
-        runs.iter_mut().for_each(|run| run.sort_by(f64::total_cmp));
-        runs
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(48))]
-
-        #[test]
-        fn runs_tell_what_whole_samples_do(
-            (seed, values, size) in (any::<u64>(), prop::sample::select(vec![1_u64, 2, 40, 1 << 40]), 0..60_000_usize),
-            (share, reference_runs, current_runs) in (0..=100_u64, 1..5_usize, 1..5_usize),
-        ) {
-            let (mut reference, mut current) = (Vec::new(), Vec::new());
-            let mut state = seed;
-            for _ in 0..size {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                // Some of them are zeros of both signs.
-                let value = ((state >> 20) % values) as f64 * if state >> 63 == 0 { 1.0 } else { -1.0 };
-                if (state >> 8) % 100 < share { current.push(value) } else { reference.push(value) }
-            }
-            let (reference_runs, current_runs) = (runs(&reference, reference_runs), runs(&current, current_runs));
-            sort(&mut reference);
-            sort(&mut current);
-            let expected: Vec<(f64, usize, usize)> =
-                ties(&reference, &current).map(|tie| (tie.value, tie.reference, tie.current)).collect();
-            let reference_runs: Vec<&[f64]> = reference_runs.iter().map(Vec::as_slice).collect();
-            let current_runs: Vec<&[f64]> = current_runs.iter().map(Vec::as_slice).collect();
-            let mut told = Vec::new();
-            each_tie(&reference_runs, &current_runs, |tie: Tie| told.push((tie.value, tie.reference, tie.current)));
-            prop_assert_eq!(told, expected);
-        }
     }
 }

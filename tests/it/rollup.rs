@@ -215,6 +215,8 @@ const SOURCES: [Source; 7] = [
             "sum(cost) filter (where agent_id <> 'rag')",
             "avg(latency_ms)",
             "sum(prompt_tokens)",
+            "avg(prompt_tokens)",
+            "avg(completion_tokens) filter (where agent_id = 'rag')",
             "cast(count(*) filter (where task_completed) as double) / nullif(count(task_completed), 0)",
             "min(timestamp)",
             "max(timestamp)",

@@ -11,9 +11,7 @@ mod objectives;
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, SecondsFormat};
-
-use super::{Engine, Range};
+use super::{Engine, Range, moment::text_of};
 use crate::{
     backtest::{ALERTS, Alert, Answer, Answers, Replays, duration_us},
     drift::By,
@@ -179,13 +177,6 @@ impl Engine {
         }
         Ok(answer)
     }
-}
-
-/// A moment as parameters have it.
-fn text_of(us: i64) -> Result<String> {
-    let time =
-        DateTime::from_timestamp_micros(us).ok_or_else(|| Error::invalid("the range is outside the calendar"))?;
-    Ok(time.to_rfc3339_opts(SecondsFormat::Micros, true))
 }
 
 /// The filters of a rule, in words.

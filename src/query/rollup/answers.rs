@@ -6,7 +6,7 @@
 use std::{fmt, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, AsArray, Int32Array, RecordBatch, RecordBatchOptions, UInt32Array},
+    array::{ArrayRef, AsArray, Int32Array, RecordBatch, RecordBatchOptions, StructArray, UInt32Array},
     compute::{concat_batches, take_record_batch},
     datatypes::{DataType, Field, Int32Type, Schema, SchemaRef},
 };
@@ -334,6 +334,10 @@ pub fn compact(column: &ArrayRef) -> ArrayRef {
     match column.data_type() {
         DataType::Utf8View => Arc::new(column.as_string_view().gc()),
         DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
+        DataType::Struct(_) => {
+            let (fields, columns, nulls) = column.as_struct().clone().into_parts();
+            Arc::new(StructArray::new(fields, columns.iter().map(compact).collect(), nulls))
+        }
         _ => Arc::clone(column),
     }
 }
@@ -352,7 +356,21 @@ fn numbered_names<T>(prefix: &str, of: &[T]) -> impl Iterator<Item = String> {
 
 #[cfg(test)]
 mod tests {
+    use arrow::{array::StringViewArray, datatypes::Fields};
+
     use super::*;
+
+    #[test]
+    fn an_answer_has_no_bytes_of_other_rows() {
+        let texts = StringViewArray::from_iter_values((0..1_000).map(|number| format!("the text of row {number}")));
+        let fields = Fields::from(vec![Field::new("message", DataType::Utf8View, true)]);
+        let structs = StructArray::new(fields, vec![Arc::new(texts.clone())], None);
+        for whole in [Arc::new(texts) as ArrayRef, Arc::new(structs)] {
+            let one = compact(&whole.slice(7, 1));
+            assert_eq!(one.as_ref(), whole.slice(7, 1).as_ref());
+            assert!(one.get_buffer_memory_size() < 1_000, "{} bytes", one.get_buffer_memory_size());
+        }
+    }
 
     #[test]
     fn a_range_is_clipped_to_what_it_says_of_a_file() {

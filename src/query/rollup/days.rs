@@ -129,7 +129,7 @@ impl Asked {
         }
         let mut plain = exprs.map(|expr| expr.clone().unalias_nested().data);
         let groups: Vec<Expr> = plain.by_ref().take(aggregate.group_expr.len()).collect();
-        let figures = Arc::new(Figures::of(&plain.collect::<Vec<_>>())?);
+        let figures = Arc::new(Figures::of(&plain.collect::<Vec<_>>(), aggregate.input.schema())?);
         let range = question.source.filters.iter().filter_map(bounds).fold(Range::ALL, Range::and);
         let conditions = condition.into_iter().flat_map(split_conjunction);
         let starts = conditions.filter_map(|condition| start_bounds(found, &question, condition));

@@ -4,8 +4,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::{
-    common::{Column, DFSchemaRef, Result, ScalarValue, TableReference},
-    logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Union, cast, expr::AggregateFunction, lit},
+    common::{Column, DFSchema, DFSchemaRef, Result, ScalarValue, TableReference},
+    logical_expr::{
+        Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Union, cast,
+        expr::{AggregateFunction, AggregateFunctionParams},
+        lit,
+    },
 };
 
 use super::definition::{Merge, merge_of, plain};
@@ -37,8 +41,8 @@ enum Finish {
 }
 
 impl Figures {
-    /// These figures in parts; none where one of them has none.
-    pub fn of(figures: &[Expr]) -> Option<Self> {
+    /// These figures of rows of the schema in parts; none where one of them has none.
+    pub fn of(figures: &[Expr], schema: &DFSchema) -> Option<Self> {
         let (mut parts, mut finishes) = (Vec::new(), Vec::new());
         let mut position = |part: Expr| {
             parts.iter().position(|other| *other == part).unwrap_or_else(|| {
@@ -50,7 +54,7 @@ impl Figures {
             let finish = match merge_of(figure) {
                 Some(merge) => Finish::Part(position(figure.clone()), merge),
                 None => {
-                    let (total, count) = mean_of(figure)?;
+                    let (total, count) = mean_of(figure, schema)?;
                     Finish::Mean(position(total), position(count))
                 }
             };
@@ -86,11 +90,12 @@ impl Figures {
         }
         let builder = LogicalPlanBuilder::from(union(whole)?);
         let merged = numbered("m", self.parts.len());
+        let float = |position: usize| cast(merged[position].clone(), DataType::Float64);
         let figures = self.finishes.iter().map(|finish| match finish {
             Finish::Part(position, Merge::Count) => or_else(merged[*position].clone(), lit(0_i64)),
             Finish::Part(position, Merge::Histogram(buckets)) => or_else(merged[*position].clone(), empty(*buckets)),
             Finish::Part(position, _) => merged[*position].clone(),
-            Finish::Mean(total, count) => merged[*total].clone() / cast(merged[*count].clone(), DataType::Float64),
+            Finish::Mean(total, count) => float(*total) / float(*count),
         });
         let plan_schema = Arc::clone(builder.schema());
         let columns = groups
@@ -137,10 +142,20 @@ pub fn named<'a>(prefix: &'a str, exprs: &'a [Expr]) -> impl Iterator<Item = Exp
     exprs.iter().enumerate().map(move |(index, expr)| expr.clone().alias(format!("{prefix}{index}")))
 }
 
-/// Sum and count of a mean's rows.
-fn mean_of(figure: &Expr) -> Option<(Expr, Expr)> {
+/// Sum and count of a mean's rows. What the engine makes floats of for a mean alone, a column of whole numbers, is
+/// added up as it is.
+fn mean_of(figure: &Expr, schema: &DFSchema) -> Option<(Expr, Expr)> {
     let function = plain(figure).filter(|function| function.func.name() == "avg")?;
-    let with = |func| Expr::AggregateFunction(AggregateFunction { func, params: function.params.clone() });
+    let args = function.params.args.iter().map(|arg| whole_numbers(arg, schema).unwrap_or(arg).clone()).collect();
+    let params = AggregateFunctionParams { args, ..function.params.clone() };
+    let with = |func| Expr::AggregateFunction(AggregateFunction { func, params: params.clone() });
     let total = with(datafusion::functions_aggregate::sum::sum_udaf());
     Some((total, with(datafusion::functions_aggregate::count::count_udaf())))
+}
+
+/// The whole numbers that this makes floats of, if it is that.
+fn whole_numbers<'a>(expr: &'a Expr, schema: &DFSchema) -> Option<&'a Expr> {
+    let Expr::Cast(Cast { expr, field }) = expr else { return None };
+    let is_whole = field.data_type() == &DataType::Float64 && expr.get_type(schema).is_ok_and(|own| own.is_integer());
+    is_whole.then_some(expr)
 }

@@ -23,7 +23,8 @@ use arrow::{
     datatypes::TimestampMicrosecondType,
 };
 use datafusion::{
-    common::{Column, Result, ScalarValue, tree_node::Transformed},
+    catalog::TableProvider,
+    common::{Column, DFSchema, Result, ScalarValue, tree_node::Transformed},
     datasource::provider_as_source,
     logical_expr::{Aggregate, BinaryExpr, Expr, LogicalPlan, LogicalPlanBuilder, Operator, lit},
     optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule},
@@ -114,7 +115,8 @@ struct Usable<'a> {
 /// The aggregate's answer from rollups, as far as these have it; none where nothing of it comes from there.
 pub(super) fn answer(rollups: &Arc<Rollups>, aggregate: &Aggregate) -> Result<Option<LogicalPlan>> {
     let Some(question) = Question::of(aggregate, &|table| rollups.are_of(table)) else { return Ok(None) };
-    let Some(asked) = Asked::of(question) else { return Ok(None) };
+    let schema = DFSchema::try_from(rollups.table.schema())?;
+    let Some(asked) = Asked::of(question, &schema) else { return Ok(None) };
     let usable: Vec<Usable> = rollups.levels.iter().filter_map(|level| Usable::of(level, &asked)).collect();
     let grains: Vec<i64> = usable.iter().map(|usable| usable.level.definition.grain.us()).collect();
     let cover = cover(asked.range, &grains);
@@ -198,8 +200,9 @@ fn times_of(waiting: &[RecordBatch]) -> Option<(i64, i64)> {
 }
 
 impl Asked {
-    fn of(question: Question) -> Option<Self> {
-        let figures = Figures::of(&question.figures)?;
+    /// Of a table of this schema.
+    fn of(question: Question, schema: &DFSchema) -> Option<Self> {
+        let figures = Figures::of(&question.figures, schema)?;
         let Source { unnested, filters: conditions, scope, .. } = question.source;
         let mut range = Range::ALL;
         let mut others = Vec::new();

@@ -15,12 +15,12 @@ use super::{
     counts::{Counts, Pairs},
     groups::{Answer, Collection, Groups, Single},
     results::{self, structure, structure_type},
-    samples::{NamedSamples, Samples, TwoMoments},
+    samples::{NamedSamples, Parts, Samples, TwoMoments},
 };
 use crate::stats::{
     EXACT_COUNT_MAX, Moments, Outcome, SamplesOutcome, anderson_darling_test, chi2_test, cliffs_delta,
     cramer_von_mises_test, cramers_v, decile_counts, fisher_exact_test, g_test, jensen_shannon_distance,
-    ks_test_of_runs, mann_whitney_test, psi, wasserstein_distance, welch_t_test,
+    ks_test_of_parts, mann_whitney_test, psi, wasserstein_distance, welch_t_test,
 };
 
 /// All statistical aggregates.
@@ -48,6 +48,7 @@ enum Statistic {
 /// What an aggregate collects of its rows, and how that is answered.
 enum Collected {
     Samples(Answer<Samples>),
+    Parts(Answer<Parts>),
     NamedSamples(Answer<NamedSamples>),
     Moments(Answer<TwoMoments>),
     Counts(Answer<Counts>),
@@ -134,9 +135,9 @@ impl Statistic {
     fn collected(self, value: &DataType) -> Collected {
         let is_number = *value == DataType::Float64;
         match self {
-            Self::KolmogorovSmirnov => Collected::Samples(|samples| {
-                let [reference, current] = samples.runs();
-                structure(results::outcome(ks_test_of_runs(&reference, &current)))
+            Self::KolmogorovSmirnov => Collected::Parts(|parts| {
+                let [reference, current] = parts.parts();
+                structure(results::outcome(ks_test_of_parts(&reference, &current)))
             }),
             Self::MannWhitney => Collected::Samples(|samples| {
                 let [reference, current] = samples.whole();
@@ -278,6 +279,7 @@ impl AggregateUDFImpl for Statistical {
         let value = args.input_fields.first().map_or(&DataType::Null, |field| field.data_type());
         let fields = match self.statistic.collected(value) {
             Collected::Samples(_) => Samples::fields(),
+            Collected::Parts(_) => Parts::fields(),
             Collected::NamedSamples(_) => NamedSamples::fields(),
             Collected::Moments(_) => TwoMoments::fields(),
             Collected::Counts(_) => Counts::fields(),
@@ -293,6 +295,7 @@ impl AggregateUDFImpl for Statistical {
         }
         Ok(match self.collected(&args)? {
             Collected::Samples(answer) => Box::new(Single::new(answer)),
+            Collected::Parts(answer) => Box::new(Single::new(answer)),
             Collected::NamedSamples(answer) => Box::new(Single::new(answer)),
             Collected::Moments(answer) => Box::new(Single::new(answer)),
             Collected::Counts(answer) => Box::new(Single::new(answer)),
@@ -308,6 +311,7 @@ impl AggregateUDFImpl for Statistical {
         let answer_type = self.statistic.answer_type();
         Ok(match self.collected(&args)? {
             Collected::Samples(answer) => Box::new(Groups::new(answer, answer_type)),
+            Collected::Parts(answer) => Box::new(Groups::new(answer, answer_type)),
             Collected::NamedSamples(answer) => Box::new(Groups::new(answer, answer_type)),
             Collected::Moments(answer) => Box::new(Groups::new(answer, answer_type)),
             Collected::Counts(answer) => Box::new(Groups::new(answer, answer_type)),

@@ -1,7 +1,7 @@
 //! Numbers, collected as they are or as moments. What is null, NaN or of no sample counts nowhere.
 //!
-//! Tests on ranks need all values, 8 bytes each. Parts are sorted where they are collected, on as many threads as
-//! scan, and stay the sorted runs that they are until somebody wants the whole sample.
+//! Tests on ranks need all values, 8 bytes each. Parts stay as they were collected until somebody wants the whole
+//! sample; where that is to be sorted, they are sorted where they are collected, on as many threads as scan.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,24 +18,30 @@ use super::{
 };
 use crate::stats::{Moments, sort, sort_part};
 
-/// Shorter runs of a state are copied.
-const RUN_MIN: usize = 4_096;
+/// Shorter parts of a state are copied.
+const PART_MIN: usize = 4_096;
 
-/// The values of two samples.
+/// The values of two samples, for what sorts them.
+pub(super) type Samples = TwoSamples<true>;
+
+/// The values of two samples, for what needs no order.
+pub(super) type Parts = TwoSamples<false>;
+
+/// The values of two samples; of states each is sorted, or not.
 #[derive(Debug, Default)]
-pub(super) struct Samples {
+pub(super) struct TwoSamples<const SORTED: bool> {
     reference: Sample,
     current: Sample,
 }
 
-/// The values of one: as they came, and sorted runs of others.
+/// The values of one: as they came, and what was collected elsewhere.
 #[derive(Debug, Default)]
 struct Sample {
     values: Vec<f64>,
-    runs: Vec<ScalarBuffer<f64>>,
+    parts: Vec<ScalarBuffer<f64>>,
 }
 
-impl Samples {
+impl<const SORTED: bool> TwoSamples<SORTED> {
     #[inline]
     fn push(&mut self, number: f64, is_current: bool) {
         if number.is_nan() {
@@ -44,7 +50,9 @@ impl Samples {
         let side = if is_current { &mut self.current } else { &mut self.reference };
         side.values.push(number);
     }
+}
 
+impl Samples {
     /// All values of both, the reference's first, in no order.
     pub(super) fn whole(&mut self) -> [&mut [f64]; 2] {
         [self.reference.whole(), self.current.whole()]
@@ -54,17 +62,19 @@ impl Samples {
     pub(super) fn finite(&mut self) -> [&mut [f64]; 2] {
         [self.reference.finite(), self.current.finite()]
     }
+}
 
-    /// Both as sorted runs.
-    pub(super) fn runs(&mut self) -> [Vec<&[f64]>; 2] {
-        [self.reference.runs(), self.current.runs()]
+impl Parts {
+    /// All values of both, the reference's first, in parts.
+    pub(super) fn parts(&self) -> [Vec<&[f64]>; 2] {
+        [self.reference.parts(), self.current.parts()]
     }
 }
 
 impl Sample {
     fn whole(&mut self) -> &mut Vec<f64> {
-        for run in self.runs.drain(..) {
-            self.values.extend_from_slice(&run);
+        for part in self.parts.drain(..) {
+            self.values.extend_from_slice(&part);
         }
         &mut self.values
     }
@@ -74,14 +84,13 @@ impl Sample {
         &mut self.values
     }
 
-    fn runs(&mut self) -> Vec<&[f64]> {
-        sort_part(&mut self.values);
-        std::iter::once(self.values.as_slice()).chain(self.runs.iter().map(|run| run.as_ref())).collect()
+    fn parts(&self) -> Vec<&[f64]> {
+        std::iter::once(self.values.as_slice()).chain(self.parts.iter().map(|part| part.as_ref())).collect()
     }
 
     /// All values, sorted.
     fn sorted(mut self) -> Vec<f64> {
-        if self.runs.is_empty() {
+        if self.parts.is_empty() {
             sort_part(&mut self.values);
         } else {
             sort(self.whole());
@@ -89,14 +98,14 @@ impl Sample {
         self.values
     }
 
-    /// With what computing a statistic takes: sorting as much again, and putting runs together as much as they are.
+    /// With what computing a statistic takes: sorting as much again, and putting parts together as much as they are.
     fn heap_bytes(&self) -> usize {
-        let runs: usize = self.runs.iter().map(|run| run.len()).sum();
-        (2 * self.values.capacity() + 2 * runs) * size_of::<f64>()
+        let parts: usize = self.parts.iter().map(|part| part.len()).sum();
+        (2 * self.values.capacity() + 2 * parts) * size_of::<f64>()
     }
 }
 
-impl Collection for Samples {
+impl<const SORTED: bool> Collection for TwoSamples<SORTED> {
     fn fields() -> Vec<(&'static str, DataType)> {
         vec![("reference", list_type(DataType::Float64)), ("current", list_type(DataType::Float64))]
     }
@@ -122,12 +131,12 @@ impl Collection for Samples {
         for (row, group) in rows {
             let samples = &mut groups[group];
             for (state, side) in states.iter().zip([&mut samples.reference, &mut samples.current]) {
-                let run = items(state, row).as_primitive::<Float64Type>().values().clone();
-                match run.len() {
+                let part = items(state, row).as_primitive::<Float64Type>().values().clone();
+                match part.len() {
                     0 => {}
-                    // A run of its own keeps what it is a part of, so few values are better copied.
-                    1..RUN_MIN => side.values.extend_from_slice(&run),
-                    _ => side.runs.push(run),
+                    // A part of its own keeps the state that it is of, so few values are better copied.
+                    1..PART_MIN => side.values.extend_from_slice(&part),
+                    _ => side.parts.push(part),
                 }
             }
         }
@@ -135,8 +144,9 @@ impl Collection for Samples {
     }
 
     fn into_state(groups: Vec<Self>) -> Result<Vec<ArrayRef>> {
-        let sorted = |samples: Self| (samples.reference.sorted(), samples.current.sorted());
-        let (references, currents) = groups.into_iter().map(sorted).unzip::<_, _, Vec<_>, Vec<_>>();
+        let values = |mut sample: Sample| if SORTED { sample.sorted() } else { std::mem::take(sample.whole()) };
+        let both = |samples: Self| (values(samples.reference), values(samples.current));
+        let (references, currents) = groups.into_iter().map(both).unzip::<_, _, Vec<_>, Vec<_>>();
         [references, currents].into_iter().map(number_lists).collect()
     }
 
