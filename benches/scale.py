@@ -7,16 +7,16 @@ usage: benches/scale.py [--sizes 1000000,10000000] [--days 91] [--runs 9] [--see
 For each size: `driftline generate` makes so many calls over the same days, and posts them to a server in the order of
 time. Maintenance is run until nothing is due, and the rollups of all files are awaited. Then the server is started
 again, and each question is asked over the whole range: twice to warm up, then RUNS times; the median is told, by the
-client's clock, over one HTTP connection, answer read and parsed as text. KPIs are asked by day and agent, and queries for all
-agents: in their own grain, and those whose buckets are chosen also in the buckets that Grafana asks for, which are two
-hours where a panel has room for 1,100 to 2,200 points.
+client's clock, over one HTTP connection, answer read and parsed as text. KPIs are asked by day and agent, and queries
+for all agents: in their own grain, and those whose buckets are chosen also in the buckets that Grafana asks for, which
+are two hours where a panel has room for 1,100 to 2,100 points.
 
 Each answer is compared with the one that `rollups=off` gives, up to COMPARE_MAX calls: counts, texts and times must be
 equal, figures to a relative 1e-9 (sums of floats are added in another order). Sketches are mergeable, so theirs are
 equal as well. Differences fail the bench, times never do; what is beyond a mark is said: 20 ms, and 1.5 times the
 time at the smallest size. Those of our dashboards are told apart from others, such as figures of each hour of a
-quarter, which no panel shows. Questions for single calls (look-ups) are told apart: no rollup can answer them, and over a whole range they may want more
-memory than a statement has, which is told as refused.
+quarter, which no panel shows. Questions for single calls (look-ups) are told apart: no rollup can answer them, and over
+a whole range they may want more memory than a statement has, which is told as refused.
 """
 
 import argparse
@@ -72,12 +72,12 @@ class Question:
 
 def questions_of(listed, start, end, lookup):
     """All questions; those whose buckets are chosen are asked twice."""
-    targets = [target.get("target") for path in sorted(DASHBOARDS.glob("*.json"))
-               for panel in json.loads(path.read_text())["panels"] for target in panel.get("targets", [])]
+    targets = {target.get("target") for path in sorted(DASHBOARDS.glob("*.json"))
+               for panel in json.loads(path.read_text())["panels"] for target in panel.get("targets", [])}
     for named in listed:
-        yield Question(named, start, end, lookup, set(targets))
+        yield Question(named, start, end, lookup, targets)
         if "interval" in {param["name"] for param in named["params"]}:
-            yield Question(named, start, end, lookup, set(targets), PANEL_INTERVAL)
+            yield Question(named, start, end, lookup, targets, PANEL_INTERVAL)
 
 
 def load(server, seed, days, records):
@@ -190,8 +190,9 @@ def table(sizes):
     """The times, and what is beyond a mark."""
     first = sizes[0][1]
     columns = ["question", "rows"] + [f"{rows:,} calls" for rows, _ in sizes] + ["growth", "from the calls"]
-    lines, beyond = [], {"dashboard": [], "other": [], "look-up": []}
-    for name in sorted(first, key=lambda name: (list(beyond).index(first[name]["kind"]), name)):
+    lines, beyond = [], {"dashboard": [], "other": []}
+    kinds = [*beyond, "look-up"]
+    for name in sorted(first, key=lambda name: (kinds.index(first[name]["kind"]), name)):
         kind = first[name]["kind"]
         times = [found[name]["seconds"] for _, found in sizes]
         growth = times[-1] / times[0] if None not in times else None
@@ -203,7 +204,7 @@ def table(sizes):
                 if seconds is not None and seconds > MARK_SECONDS]
         if len(sizes) > 1 and growth and growth > MARK_GROWTH:
             late.append(f"{growth:.2f} times")
-        if late:
+        if late and kind in beyond:
             beyond[kind].append(f"{name}: {', '.join(late)}")
     return served.markdown(lines, columns), beyond
 

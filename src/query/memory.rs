@@ -34,8 +34,8 @@ const GROWTH_ONE_OF: usize = 8;
 /// dashboard takes a few MiB, and must be answered just when ingest is at its fullest.
 const ALWAYS_ONE_OF: usize = 32;
 /// And each of its operators this part, whatever the others of its statement hold: one that has spilled needs some to
-/// read that back, while another that got much before asks for nothing, and so never spills. One that cannot spill gets
-/// as much as a statement does.
+/// read that back, while another that got much before asks for nothing, and so never spills. Those that cannot spill
+/// share as much as a statement always gets, whatever the others hold.
 const LEAST_ONE_OF: usize = 128;
 /// And this part of what it holds, more: who holds much and needs a batch more cannot always spill.
 const STEP_ONE_OF: usize = 64;
@@ -55,7 +55,7 @@ pub struct Memory {
     bounds: Bounds,
     /// What a statement gets in any case while the pool has it, bytes.
     always: usize,
-    /// What an operator of a statement that can spill gets likewise, bytes.
+    /// What an operator that can spill gets likewise, bytes.
     least: usize,
     /// What the statement with the right of way gets, bytes.
     favour: usize,
@@ -90,6 +90,8 @@ impl Bounds {
 pub struct Share {
     memory: Arc<Memory>,
     reserved: AtomicUsize,
+    /// Of it, what operators hold that cannot spill.
+    fixed: AtomicUsize,
     stopped: AtomicBool,
     stop: Notify,
     /// Whether something was refused because the process was near its bound.
@@ -127,6 +129,7 @@ impl Memory {
         let share = Arc::new(Share {
             memory: Arc::clone(self),
             reserved: AtomicUsize::new(0),
+            fixed: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
             stop: Notify::new(),
             refused: AtomicBool::new(false),
@@ -226,6 +229,13 @@ impl Share {
         self.stopped.store(false, Ordering::Relaxed);
     }
 
+    fn took(&self, reservation: &MemoryReservation, bytes: usize) {
+        self.reserved.fetch_add(bytes, Ordering::Relaxed);
+        if !reservation.consumer().can_spill() {
+            self.fixed.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
     fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
     }
@@ -258,22 +268,28 @@ impl MemoryPool for Share {
 
     fn grow(&self, reservation: &MemoryReservation, additional: usize) {
         self.memory.pool.grow(reservation, additional);
-        self.reserved.fetch_add(additional, Ordering::Relaxed);
+        self.took(reservation, additional);
     }
 
     fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
         self.memory.pool.shrink(reservation, shrink);
         self.reserved.fetch_sub(shrink, Ordering::Relaxed);
+        if !reservation.consumer().can_spill() {
+            self.fixed.fetch_sub(shrink, Ordering::Relaxed);
+        }
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
         let held = reservation.size();
         let is_favoured = self.is_favoured.load(Ordering::Relaxed);
         let always = if is_favoured { self.memory.favour } else { self.memory.always };
-        // What cannot spill ends its statement where it gets nothing.
-        let least = if reservation.consumer().can_spill() { self.memory.least } else { always };
+        // What cannot spill ends its statement where it gets nothing: it has a part beside that of what can.
+        let is_beyond_own = match reservation.consumer().can_spill() {
+            true => held.saturating_add(additional) > self.memory.least,
+            false => self.fixed.load(Ordering::Relaxed).saturating_add(additional) > always,
+        };
         let beyond = self.reserved().saturating_add(additional) > always
-            && held.saturating_add(additional) > least
+            && is_beyond_own
             && additional > held / STEP_ONE_OF
             && !(additional <= BATCH_BYTES_MAX && reservation.consumer().name().contains(AGGREGATE));
         if beyond && self.memory.is_full() {
@@ -284,7 +300,7 @@ impl MemoryPool for Share {
             ));
         }
         self.memory.pool.try_grow(reservation, additional)?;
-        self.reserved.fetch_add(additional, Ordering::Relaxed);
+        self.took(reservation, additional);
         Ok(())
     }
 
@@ -314,17 +330,20 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_spill_gets_as_much_as_a_statement() {
+    fn what_cannot_spill_shares_as_much_as_a_statement_gets() {
         let memory = Memory::new(1280, BOUNDS);
         let share = memory.share();
         let pool: Arc<dyn MemoryPool> = Arc::clone(&share) as _;
         let _held = reserve(&share, 640).unwrap();
         memory.resident.store(801, Ordering::Relaxed);
-        for (can_spill, bytes_max) in [(true, 10), (false, 40)] {
-            let held = MemoryConsumer::new("TopK").with_can_spill(can_spill).register(&pool);
-            held.try_grow(bytes_max).unwrap();
-            assert!(held.try_grow(1).is_err(), "{can_spill}");
-        }
+        let fixed = || MemoryConsumer::new("TopK").register(&pool);
+        let (one, other) = (fixed(), fixed());
+        one.try_grow(30).unwrap();
+        other.try_grow(10).unwrap();
+        assert!(one.try_grow(1).is_err() && other.try_grow(1).is_err());
+        drop(one);
+        other.try_grow(30).unwrap();
+        assert!(reserve(&share, 11).is_err(), "one that can spill has a part of its own");
     }
 
     #[test]

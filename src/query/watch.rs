@@ -69,7 +69,7 @@ impl Engine {
     }
 }
 
-/// The answer to one of a run's questions, which are told in it; none where it was too much to be judged.
+/// Notes in the run whether one of its questions was answered; none where it was too much.
 fn judged<T>(run: &mut AnomalyRun, question: &str, answer: Result<T>) -> Result<Option<T>> {
     match answer {
         Ok(answer) => {

@@ -274,12 +274,16 @@ fn estimate(registers: &Registers) -> f64 {
     let zeros: u32 = registers.iter().map(|register| u32::from(*register == 0)).sum();
     // Sums of inverse powers of two, the small ones apart, so that both are exact, in whatever order.
     let mut large = [0.0; 4];
-    for registers in registers.as_chunks().0 {
-        let inverses: [f64; 4] = registers.map(|register| LARGE_INVERSES[usize::from(register)]);
+    for four in registers.as_chunks().0 {
+        let inverses: [f64; 4] = four.map(|register| LARGE_INVERSES[usize::from(register)]);
         large.iter_mut().zip(inverses).for_each(|(sum, inverse)| *sum += inverse);
     }
     let large: f64 = large.iter().sum();
-    let small: f64 = registers.iter().filter(|register| **register >= SMALL_FROM).map(|one| inverse(*one)).sum();
+    let small = registers
+        .iter()
+        .filter(|register| **register >= SMALL_FROM)
+        .map(|one| inverse(*one))
+        .fold(0.0, |sum, one| sum + one);
     let mut bytes = Vec::with_capacity(40 + REGISTER_COUNT);
     bytes.extend([PREAMBLE_WORDS, SERIAL_VERSION, FAMILY, LOG_REGISTERS, 0, OUT_OF_ORDER, 0, MODE_REGISTERS_OF_BYTES]);
     bytes.extend(0_f64.to_le_bytes());
@@ -310,12 +314,36 @@ fn read_coupons(reader: &mut Reader, coupons: &mut [u32; COUPONS_MAX]) -> Result
     Ok(count)
 }
 
+/// Eight half bytes as eight bytes, in their order.
+#[inline]
+fn spread(halves: u32) -> u64 {
+    let halves = u64::from(halves);
+    let halves = (halves | halves << 16) & 0x0000_ffff_0000_ffff;
+    let halves = (halves | halves << 8) & 0x00ff_00ff_00ff_00ff;
+    (halves | halves << 4) & 0x0f0f_0f0f_0f0f_0f0f
+}
+
+/// Eight bytes below 16 as eight half bytes.
+#[inline]
+fn pack(bytes: u64) -> u32 {
+    let bytes = (bytes | bytes >> 4) & 0x00ff_00ff_00ff_00ff;
+    let bytes = (bytes | bytes >> 8) & 0x0000_ffff_0000_ffff;
+    (bytes | bytes >> 16) as u32
+}
+
 fn put_registers(bytes: &mut Vec<u8>, registers: &Registers) {
-    let least = registers.iter().copied().min().unwrap_or(0);
+    let least = registers.iter().copied().fold(u8::MAX, u8::min);
     bytes.push(least);
     let half = |register: u8| (register - least).min(OUTLYING);
-    bytes.extend(registers.as_chunks().0.iter().map(|[even, odd]| half(*even) | half(*odd) << 4));
-    bytes.extend(registers.iter().filter(|register| **register - least >= OUTLYING));
+    let mut halves = [0_u8; REGISTER_COUNT / 2];
+    for (four, eight) in halves.as_chunks_mut::<4>().0.iter_mut().zip(registers.as_chunks::<8>().0) {
+        *four = pack(u64::from_le_bytes(eight.map(half))).to_le_bytes();
+    }
+    bytes.extend_from_slice(&halves);
+    let has_outlying = registers.iter().fold(false, |found, register| found | (*register - least >= OUTLYING));
+    if has_outlying {
+        bytes.extend(registers.iter().filter(|register| **register - least >= OUTLYING));
+    }
 }
 
 /// In plain passes over all registers, which the compiler does many at a time; what is outlying is rare.
@@ -323,9 +351,8 @@ fn read_registers(reader: &mut Reader, registers: &mut Registers) -> Result<()> 
     let least = reader.byte("least register")?;
     let mut read = [0_u8; REGISTER_COUNT];
     let halves = reader.take(REGISTER_COUNT / 2, "registers")?;
-    for ([even, odd], halves) in read.as_chunks_mut().0.iter_mut().zip(halves) {
-        *even = halves & OUTLYING;
-        *odd = halves >> 4;
+    for (eight, halves) in read.as_chunks_mut::<8>().0.iter_mut().zip(halves.as_chunks::<4>().0) {
+        *eight = spread(u32::from_le_bytes(*halves)).to_le_bytes();
     }
     let least_is_there = read.iter().fold(false, |found, half| found | (*half == 0));
     let has_outlying = read.iter().fold(false, |found, half| found | (*half == OUTLYING));

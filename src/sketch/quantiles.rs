@@ -128,16 +128,16 @@ impl QuantileSketch {
     ///
     /// As [`Sketch::decode`].
     pub fn quantile_of_encoded(bytes: &[u8], q: f64) -> Result<Option<f64>> {
-        let mut bins: Vec<(Place, u64)> = Vec::with_capacity(bytes.len() / 2);
-        let edges = read(bytes, |place, count| bins.push((place, count)))?;
+        let Encoded { negative, zeros, positive, edges } = read(bytes)?;
         let Some(edges) = edges else { return Ok(None) };
-        // By magnitude, as they stand, negative values fall.
-        let negative = bins.partition_point(|(place, _)| matches!(place, Place::Negative(_)));
-        bins[..negative].reverse();
-        let count = bins.iter().fold(0_u64, |total, (_, count)| total.saturating_add(*count));
+        let negative = negative.iter().rev().map(|(key, count)| (Place::Negative(*key), *count));
+        let zeros = std::iter::once((Place::Zero, zeros));
+        let bins = negative.chain(zeros).chain(positive.iter().map(|(key, count)| (Place::Positive(*key), *count)));
+        let count = bins.clone().fold(0_u64, |total, (_, count)| total.saturating_add(count));
         let middle_at = |rank| {
             let mut through = 0_u64;
-            let at_rank = bins.iter().find(|(_, count)| {
+            let mut rising = bins;
+            let at_rank = rising.find(|(_, count)| {
                 through = through.saturating_add(*count);
                 through > rank
             });
@@ -213,7 +213,13 @@ impl Sketch for QuantileSketch {
     }
 
     fn merge_encoded(&mut self, bytes: &[u8]) -> Result<()> {
-        if let Some((least, greatest)) = read(bytes, |place, count| self.count_at(place, count))? {
+        let Encoded { negative, zeros, positive, edges } = read(bytes)?;
+        self.zeros = self.zeros.saturating_add(zeros);
+        self.positive.add_all(&positive);
+        if !negative.is_empty() {
+            self.negative.get_or_insert_default().add_all(&negative);
+        }
+        if let Some((least, greatest)) = edges {
             self.merge_edges(least, greatest);
         }
         Ok(())
@@ -295,46 +301,47 @@ fn quantile_by(count: u64, q: f64, (least, greatest): (f64, f64), middle_at: imp
     Some(middle_at(rank).clamp(least, greatest))
 }
 
-/// Hands over each bin of encoded bytes, by sign and then by rising key; returns the least and the greatest value.
-fn read(bytes: &[u8], mut bin: impl FnMut(Place, u64)) -> Result<Option<(f64, f64)>> {
+/// What a sketch's bytes say: bins by rising key, and the least and the greatest value, if there are any.
+struct Encoded {
+    negative: Vec<(i32, u64)>,
+    zeros: u64,
+    positive: Vec<(i32, u64)>,
+    edges: Option<(f64, f64)>,
+}
+
+fn read(bytes: &[u8]) -> Result<Encoded> {
     let mut reader = Reader::new(NAME, VERSION, bytes)?;
     let parts = reader.byte("parts")?;
     let has_values = parts & (HAS_ZEROS | HAS_NEGATIVE | HAS_POSITIVE) != 0;
     if parts >= 2 * HAS_GREATEST || parts & HAS_GREATEST != 0 && !has_values {
         return Err(reader.damaged(format!("parts {parts} are not known")));
     }
-    let mut places: Option<(Place, Place)> = None;
-    if parts & HAS_NEGATIVE != 0 {
-        let (first, last) = read_bins(&mut reader, |key, count| bin(Place::Negative(key), count))?;
-        places = Some((Place::Negative(last), Place::Negative(first)));
+    let negative = if parts & HAS_NEGATIVE != 0 { read_bins(&mut reader)? } else { Vec::new() };
+    let zeros = if parts & HAS_ZEROS != 0 { reader.integer("zeros")? } else { 0 };
+    if parts & HAS_ZEROS != 0 && zeros == 0 {
+        return Err(reader.damaged("its zeros are none"));
     }
-    if parts & HAS_ZEROS != 0 {
-        let zeros = reader.integer("zeros")?;
-        if zeros == 0 {
-            return Err(reader.damaged("its zeros are none"));
-        }
-        bin(Place::Zero, zeros);
-        places = Some((places.map_or(Place::Zero, |(lowest, _)| lowest), Place::Zero));
-    }
-    if parts & HAS_POSITIVE != 0 {
-        let (first, last) = read_bins(&mut reader, |key, count| bin(Place::Positive(key), count))?;
-        places = Some((places.map_or(Place::Positive(first), |(lowest, _)| lowest), Place::Positive(last)));
-    }
-    let Some(places) = places else {
+    let positive = if parts & HAS_POSITIVE != 0 { read_bins(&mut reader)? } else { Vec::new() };
+    if !has_values {
         reader.end()?;
-        return Ok(None);
-    };
+        return Ok(Encoded { negative, zeros, positive, edges: None });
+    }
     let least = reader.float("least value")?;
     let greatest = if parts & HAS_GREATEST != 0 { reader.float("greatest value")? } else { least };
     let in_order = if parts & HAS_GREATEST != 0 { least < greatest } else { least == greatest };
     let whole = least.is_finite() && greatest.is_finite() && in_order;
+    // By magnitude, as they stand, negative values fall.
+    let [lowest, highest] = [negative.last(), negative.first()].map(|bin| bin.map(|(key, _)| Place::Negative(*key)));
+    let [low, high] = [positive.first(), positive.last()].map(|bin| bin.map(|(key, _)| Place::Positive(*key)));
+    let zero = (zeros > 0).then_some(Place::Zero);
+    let in_bins = lowest.or(zero).or(low) == Some(place(least)) && high.or(zero).or(highest) == Some(place(greatest));
     // A negative zero has the place of a zero and other bytes.
     let one_zero = |value: f64| value != 0.0 || value.is_sign_positive();
-    if !whole || (place(least), place(greatest)) != places || !one_zero(least) || !one_zero(greatest) {
+    if !whole || !in_bins || !one_zero(least) || !one_zero(greatest) {
         return Err(reader.damaged(format!("its least and greatest, {least} and {greatest}, are not in its bins")));
     }
     reader.end()?;
-    Ok(Some((least, greatest)))
+    Ok(Encoded { negative, zeros, positive, edges: Some((least, greatest)) })
 }
 
 fn put_bins(bytes: &mut Vec<u8>, bins: &Bins) {
@@ -350,30 +357,31 @@ fn put_bins(bytes: &mut Vec<u8>, bins: &Bins) {
     });
 }
 
-/// Hands over each bin; returns the first and the last key.
-fn read_bins(reader: &mut Reader, mut bin: impl FnMut(i32, u64)) -> Result<(i32, i32)> {
+/// Bins by rising key, at least one.
+fn read_bins(reader: &mut Reader) -> Result<Vec<(i32, u64)>> {
     let (key_min, key_max) = *KEYS;
     let used = reader.length(2, "bins")?;
-    let mut keys: Option<(i32, i32)> = None;
+    let mut bins: Vec<(i32, u64)> = Vec::with_capacity(used);
     for _ in 0..used {
         let step = reader.integer("bin's key")?;
-        let key = match keys {
+        let key = match bins.last() {
             None => unzigzag(step),
-            Some((_, before)) if step > 0 => i64::from(before).saturating_add_unsigned(step),
+            Some((before, _)) if step > 0 => i64::from(*before).saturating_add_unsigned(step),
             Some(_) => return Err(reader.damaged("a bin comes twice")),
         };
         if key < i64::from(key_min) || key > i64::from(key_max) {
             return Err(reader.damaged(format!("no value has the bin {key}")));
         }
-        let key = key as i32;
         let count = reader.integer("bin's count")?;
         if count == 0 {
             return Err(reader.damaged("a bin counts nothing"));
         }
-        bin(key, count);
-        keys = Some((keys.map_or(key, |(first, _)| first), key));
+        bins.push((key as i32, count));
     }
-    keys.ok_or_else(|| reader.damaged("its bins are none"))
+    if bins.is_empty() {
+        return Err(reader.damaged("its bins are none"));
+    }
+    Ok(bins)
 }
 
 fn zigzag(key: i32) -> u64 {
@@ -414,7 +422,7 @@ impl Bins {
                 let index = key.wrapping_sub(*first) as u32 as usize;
                 match counts.get_mut(index) {
                     Some(bin) => *bin = bin.saturating_add(count),
-                    None => self.widen(key, count),
+                    None => self.add_beyond(key, count),
                 }
             }
             Bins::Listed(list) if list.len() < LISTED_MAX && list.last().is_none_or(|(last, _)| *last < key) => {
@@ -423,40 +431,60 @@ impl Bins {
             Bins::Listed(list) => match list.binary_search_by_key(&key, |(key, _)| *key) {
                 Ok(index) => list[index].1 = list[index].1.saturating_add(count),
                 Err(index) if list.len() < LISTED_MAX => list.insert(index, (key, count)),
-                Err(_) => self.spread(key, count),
+                Err(_) => self.add_beyond(key, count),
             },
         }
     }
 
-    /// From a list to a row.
+    /// Adds to a key that there is no room for.
     #[cold]
-    fn spread(&mut self, key: i32, count: u64) {
-        let list = self.to_list();
-        let first = list.first().map_or(key, |(first, _)| key.min(*first));
-        let last = list.last().map_or(key, |(last, _)| key.max(*last));
-        let mut counts = vec![0; last.abs_diff(first) as usize + 1];
-        for (key, count) in list {
-            counts[key.abs_diff(first) as usize] = count;
-        }
-        counts[key.abs_diff(first) as usize] += count;
-        *self = Bins::Row { first, counts };
+    fn add_beyond(&mut self, key: i32, count: u64) {
+        self.cover(key, key);
+        self.add(key, count);
     }
 
-    /// Makes room for a key beyond the row, and for some more, so that rising or falling keys do not move
+    /// Adds bins that rise, with room made for all of them at once.
+    fn add_all(&mut self, rising: &[(i32, u64)]) {
+        let (Some((first, _)), Some((last, _))) = (rising.first(), rising.last()) else { return };
+        match self {
+            Bins::Listed(list) if list.is_empty() && rising.len() <= LISTED_MAX => list.extend_from_slice(rising),
+            Bins::Listed(list) if list.len() + rising.len() <= LISTED_MAX => {
+                rising.iter().for_each(|(key, count)| self.add(*key, *count));
+            }
+            _ => {
+                self.cover(*first, *last);
+                rising.iter().for_each(|(key, count)| self.add(*key, *count));
+            }
+        }
+    }
+
+    /// Makes it a row that has these keys, and where it was one some more, so that rising or falling keys do not move
     /// it each time.
     #[cold]
-    fn widen(&mut self, key: i32, count: u64) {
-        let Bins::Row { first, counts } = self else { return };
-        let spare = counts.len() as i32 / 4;
-        if key < *first {
-            let start = (key - spare).max(KEYS.0);
-            counts.splice(0..0, std::iter::repeat_n(0, first.abs_diff(start) as usize));
-            *first = start;
-        } else {
-            let last = (key + spare).min(KEYS.1);
-            counts.resize(last.abs_diff(*first) as usize + 1, 0);
+    fn cover(&mut self, low: i32, high: i32) {
+        match self {
+            Bins::Listed(list) => {
+                let first = list.first().map_or(low, |(first, _)| low.min(*first));
+                let last = list.last().map_or(high, |(last, _)| high.max(*last));
+                let mut counts = vec![0; last.abs_diff(first) as usize + 1];
+                for (key, count) in list {
+                    counts[key.abs_diff(first) as usize] = *count;
+                }
+                *self = Bins::Row { first, counts };
+            }
+            Bins::Row { first, counts } => {
+                let spare = counts.len() as i32 / 4;
+                if low < *first {
+                    let start = (low - spare).max(KEYS.0);
+                    counts.splice(0..0, std::iter::repeat_n(0, first.abs_diff(start) as usize));
+                    *first = start;
+                }
+                if high.abs_diff(*first) as usize >= counts.len() {
+                    let last = (high + spare).min(KEYS.1);
+                    counts.resize(last.abs_diff(*first) as usize + 1, 0);
+                }
+            }
         }
-        counts[key.abs_diff(*first) as usize] += count;
     }
 
     #[inline]

@@ -6,7 +6,7 @@
 
 use super::kolmogorov::kolmogorov_sf;
 use super::order::{sort, ties};
-use super::unsorted::spread;
+use super::unsorted::{Distance, measure};
 use super::{Outcome, TwoSampleTest, totals};
 
 /// Tests whether two samples come from one continuous distribution. Sorts both in place.
@@ -28,24 +28,29 @@ pub fn ks_test(reference: &mut [f64], current: &mut [f64]) -> Outcome {
     let grid = Grid::new(n_reference, n_current);
     let mut distance = grid.distance();
     ties(reference, current).for_each(|tie| distance.pass(tie.reference, tie.current));
-    Outcome::Tested(grid.tested(distance.largest))
+    Outcome::Tested(grid.tested(distance.largest()))
 }
 
 /// The same of samples that are given in parts, without NaNs and in no order. Of many values only a few are sorted.
 pub fn ks_test_of_parts(reference: &[&[f64]], current: &[&[f64]]) -> Outcome {
     let count = |parts: &[&[f64]]| parts.iter().map(|part| part.len() as u64).sum();
     let (n_reference, n_current): (u64, u64) = (count(reference), count(current));
-    if n_reference == 0 || n_current == 0 || n_reference + n_current < UNSORTED_MIN {
+    if n_reference == 0 || n_current == 0 {
+        return Outcome::Insufficient { n_reference, n_current };
+    }
+    if n_reference + n_current < UNSORTED_MIN || n_reference.max(n_current) > UNSORTED_MAX {
         return ks_test(&mut reference.concat(), &mut current.concat());
     }
     let grid = Grid::new(n_reference, n_current);
     let mut distance = grid.distance();
-    spread(reference, current, &mut distance);
-    Outcome::Tested(grid.tested(distance.largest))
+    measure(reference, current, &mut distance);
+    Outcome::Tested(grid.tested(distance.largest()))
 }
 
 /// Fewer values are sorted: counting them in bins pays for many only.
 const UNSORTED_MIN: u64 = 1 << 15;
+/// A larger sample is sorted: bins count so many.
+const UNSORTED_MAX: u64 = u32::MAX as u64;
 
 /// What counts of two samples in the same bins say of their Kolmogorov-Smirnov test: the two results
 /// that the exact one is between.
@@ -86,38 +91,6 @@ pub fn ks_test_of_bins(counts: &[(u64, u64)]) -> Option<BinnedKs> {
 /// proportional to the product of both sizes, so this bounds it at 10⁸ cells.
 const EXACT_SAMPLE_MAX: u64 = 10_000;
 
-/// D of the values so far, in units of one over the least common multiple.
-pub(super) struct Distance {
-    steps: (i128, i128),
-    difference: i128,
-    largest: i128,
-}
-
-impl Distance {
-    /// The next higher value, so often in each sample; or all values up to some end.
-    pub(super) fn pass(&mut self, reference: usize, current: usize) {
-        self.difference += reference as i128 * self.steps.0 - current as i128 * self.steps.1;
-        self.largest = self.largest.max(self.difference.abs());
-    }
-
-    /// By how much the functions differ after what was passed.
-    pub(super) fn difference(&self) -> i128 {
-        self.difference
-    }
-
-    /// Goes on from a difference of before.
-    pub(super) fn restart(&mut self, difference: i128) {
-        self.difference = difference;
-    }
-
-    /// Whether so many values after this difference can be further apart than any before, in some order.
-    pub(super) fn reach(&self, start: i128, reference: usize, current: usize) -> bool {
-        let furthest =
-            (start + reference as i128 * self.steps.0).abs().max((start - current as i128 * self.steps.1).abs());
-        furthest > self.largest
-    }
-}
-
 /// The lattice on which a pair of sample sizes lives.
 ///
 /// Reading both samples in order is a path from (0, 0) to (larger, smaller); under the hypothesis
@@ -154,7 +127,7 @@ impl Grid {
 
     /// D in the same units, before any value.
     fn distance(&self) -> Distance {
-        Distance { steps: self.steps(), difference: 0, largest: 0 }
+        Distance::new(self.steps())
     }
 
     fn tested(&self, distance: i128) -> TwoSampleTest {

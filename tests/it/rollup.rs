@@ -371,7 +371,11 @@ fn statement_of_days(random: &mut Random) -> String {
         }
     }
     let group = random.pick(&["date_trunc('hour', started_at)", "agent", "date_trunc('month', started_at)", "date"]);
-    let figure = random.pick(&["avg(cost)", "sum(turns)", "max(cost)", "count(agent)", "min(started_at)"]);
+    let means = ["avg(cost)", "avg(turns)", "avg(cast(calls > 1 as int))", "avg(extract(hour from started_at))"];
+    let figure = match random.once_in(2) {
+        true => random.pick(&means),
+        false => random.pick(&["sum(turns)", "max(cost)", "count(agent)", "min(started_at)"]),
+    };
     let filter = random.pick(&["true", "calls > 1", "agent <> 'rag'"]);
     format!(
         "with found as (

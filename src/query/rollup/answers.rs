@@ -35,8 +35,9 @@ use crate::{
 const READ_BYTES: u64 = 16 << 20;
 /// About as many bytes an answer has.
 const ANSWER_BYTES: usize = 8 * 1024;
-/// Fewer rows are left to one worker.
+/// Fewer rows are left to one worker, if they have fewer bytes as well: sketches are many.
 const ROWS_EACH: usize = 4_096;
+const BYTES_EACH: usize = 512 * 1024;
 
 /// A question to a rollup's rows, in terms of its columns.
 #[derive(Debug, Clone)]
@@ -274,7 +275,8 @@ pub fn shown(
     is_bound: bool,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let rows: usize = answers.iter().map(RecordBatch::num_rows).sum();
-    let workers = (rows / ROWS_EACH).clamp(1, state.config().target_partitions().max(1));
+    let bytes: usize = answers.iter().map(RecordBatch::get_array_memory_size).sum();
+    let workers = (rows / ROWS_EACH).max(bytes / BYTES_EACH).clamp(1, state.config().target_partitions().max(1));
     let share = answers.len().div_ceil(workers).max(1);
     let partitions: Vec<Vec<RecordBatch>> =
         answers.chunks(share).map(|answers| Ok(vec![concat_batches(schema, answers)?])).collect::<Result<_>>()?;

@@ -142,10 +142,15 @@ pub fn named<'a>(prefix: &'a str, exprs: &'a [Expr]) -> impl Iterator<Item = Exp
     exprs.iter().enumerate().map(move |(index, expr)| expr.clone().alias(format!("{prefix}{index}")))
 }
 
-/// Sum and count of a mean's rows. What the engine makes floats of for a mean alone, a column of whole numbers, is
-/// added up as it is.
+/// Sum and count of a mean's rows, if the mean is a float. Whole numbers, of which the engine makes floats for a mean,
+/// are added up as they are, which is how rollups keep them; like any sum of whole numbers that is exact within 64 bits.
 fn mean_of(figure: &Expr, schema: &DFSchema) -> Option<(Expr, Expr)> {
     let function = plain(figure).filter(|function| function.func.name() == "avg")?;
+    let is_float =
+        function.params.args.iter().all(|arg| !matches!(arg.get_type(schema), Ok(other) if other != DataType::Float64));
+    if !is_float {
+        return None;
+    }
     let args = function.params.args.iter().map(|arg| whole_numbers(arg, schema).unwrap_or(arg).clone()).collect();
     let params = AggregateFunctionParams { args, ..function.params.clone() };
     let with = |func| Expr::AggregateFunction(AggregateFunction { func, params: params.clone() });
@@ -153,9 +158,10 @@ fn mean_of(figure: &Expr, schema: &DFSchema) -> Option<(Expr, Expr)> {
     Some((total, with(datafusion::functions_aggregate::count::count_udaf())))
 }
 
-/// The whole numbers that this makes floats of, if it is that.
+/// The whole numbers that this makes floats of, if it is that. Narrower ones have no sum of their type.
 fn whole_numbers<'a>(expr: &'a Expr, schema: &DFSchema) -> Option<&'a Expr> {
     let Expr::Cast(Cast { expr, field }) = expr else { return None };
-    let is_whole = field.data_type() == &DataType::Float64 && expr.get_type(schema).is_ok_and(|own| own.is_integer());
+    let own = expr.get_type(schema).ok()?;
+    let is_whole = field.data_type() == &DataType::Float64 && matches!(own, DataType::Int64 | DataType::UInt64);
     is_whole.then_some(expr)
 }

@@ -15,7 +15,7 @@ use super::{
     counts::{Counts, Pairs},
     groups::{Answer, Collection, Groups, Single},
     results::{self, structure, structure_type},
-    samples::{NamedSamples, Parts, Samples, TwoMoments},
+    samples::{NamedSamples, Samples, TwoMoments, Unsorted},
 };
 use crate::stats::{
     EXACT_COUNT_MAX, Moments, Outcome, SamplesOutcome, anderson_darling_test, chi2_test, cliffs_delta,
@@ -48,7 +48,7 @@ enum Statistic {
 /// What an aggregate collects of its rows, and how that is answered.
 enum Collected {
     Samples(Answer<Samples>),
-    Parts(Answer<Parts>),
+    Unsorted(Answer<Unsorted>),
     NamedSamples(Answer<NamedSamples>),
     Moments(Answer<TwoMoments>),
     Counts(Answer<Counts>),
@@ -135,8 +135,8 @@ impl Statistic {
     fn collected(self, value: &DataType) -> Collected {
         let is_number = *value == DataType::Float64;
         match self {
-            Self::KolmogorovSmirnov => Collected::Parts(|parts| {
-                let [reference, current] = parts.parts();
+            Self::KolmogorovSmirnov => Collected::Unsorted(|samples| {
+                let [reference, current] = samples.values();
                 structure(results::outcome(ks_test_of_parts(&reference, &current)))
             }),
             Self::MannWhitney => Collected::Samples(|samples| {
@@ -279,7 +279,7 @@ impl AggregateUDFImpl for Statistical {
         let value = args.input_fields.first().map_or(&DataType::Null, |field| field.data_type());
         let fields = match self.statistic.collected(value) {
             Collected::Samples(_) => Samples::fields(),
-            Collected::Parts(_) => Parts::fields(),
+            Collected::Unsorted(_) => Unsorted::fields(),
             Collected::NamedSamples(_) => NamedSamples::fields(),
             Collected::Moments(_) => TwoMoments::fields(),
             Collected::Counts(_) => Counts::fields(),
@@ -295,7 +295,7 @@ impl AggregateUDFImpl for Statistical {
         }
         Ok(match self.collected(&args)? {
             Collected::Samples(answer) => Box::new(Single::new(answer)),
-            Collected::Parts(answer) => Box::new(Single::new(answer)),
+            Collected::Unsorted(answer) => Box::new(Single::new(answer)),
             Collected::NamedSamples(answer) => Box::new(Single::new(answer)),
             Collected::Moments(answer) => Box::new(Single::new(answer)),
             Collected::Counts(answer) => Box::new(Single::new(answer)),
@@ -311,7 +311,7 @@ impl AggregateUDFImpl for Statistical {
         let answer_type = self.statistic.answer_type();
         Ok(match self.collected(&args)? {
             Collected::Samples(answer) => Box::new(Groups::new(answer, answer_type)),
-            Collected::Parts(answer) => Box::new(Groups::new(answer, answer_type)),
+            Collected::Unsorted(answer) => Box::new(Groups::new(answer, answer_type)),
             Collected::NamedSamples(answer) => Box::new(Groups::new(answer, answer_type)),
             Collected::Moments(answer) => Box::new(Groups::new(answer, answer_type)),
             Collected::Counts(answer) => Box::new(Groups::new(answer, answer_type)),

@@ -25,9 +25,9 @@ const PART_MIN: usize = 4_096;
 pub(super) type Samples = TwoSamples<true>;
 
 /// The values of two samples, for what needs no order.
-pub(super) type Parts = TwoSamples<false>;
+pub(super) type Unsorted = TwoSamples<false>;
 
-/// The values of two samples; of states each is sorted, or not.
+/// The values of two samples. `SORTED` is whether they are sorted in its state.
 #[derive(Debug, Default)]
 pub(super) struct TwoSamples<const SORTED: bool> {
     reference: Sample,
@@ -64,9 +64,9 @@ impl Samples {
     }
 }
 
-impl Parts {
+impl Unsorted {
     /// All values of both, the reference's first, in parts.
-    pub(super) fn parts(&self) -> [Vec<&[f64]>; 2] {
+    pub(super) fn values(&self) -> [Vec<&[f64]>; 2] {
         [self.reference.parts(), self.current.parts()]
     }
 }
@@ -98,7 +98,7 @@ impl Sample {
         self.values
     }
 
-    /// With what computing a statistic takes: sorting as much again, and putting parts together as much as they are.
+    /// With what computing a statistic takes, at most: as much again, for sorting or for putting parts together.
     fn heap_bytes(&self) -> usize {
         let parts: usize = self.parts.iter().map(|part| part.len()).sum();
         (2 * self.values.capacity() + 2 * parts) * size_of::<f64>()
