@@ -13,7 +13,7 @@ use super::{
 use crate::{
     error::{Error, Kind, Result},
     jaeger::{AGENT_UNKNOWN, Call, OPERATION_UNKNOWN, Search, Trace, traces},
-    query::{Comparison, Condition, Engine, LibraryKind, Options, Page, Question, Range, Subject},
+    query::{Comparison, Condition, Engine, LibraryKind, Options, Page, Question, Range, Subject, text_of},
 };
 
 /// Most names of services and operations.
@@ -283,10 +283,4 @@ fn listed(total: usize) -> JaegerListed {
 fn lately(app: &App, engine: &Engine) -> Range {
     let to_us = engine.now_us().saturating_add(DAY_US);
     Range { from_us: to_us.saturating_sub((i64::from(app.jaeger.services_days) + 1) * DAY_US), to_us }
-}
-
-fn text_of(us: i64) -> Result<String> {
-    let time =
-        chrono::DateTime::from_timestamp_micros(us).ok_or_else(|| Error::invalid("a time outside the calendar"))?;
-    Ok(time.to_rfc3339_opts(chrono::SecondsFormat::Micros, true))
 }

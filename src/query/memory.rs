@@ -1,5 +1,5 @@
-//! The memory of statements. They share one pool, whose parts are fair and which refuses what is beyond it;
-//! what is refused spills or ends. The pool knows what operators say they hold, and they do not say all:
+//! The memory of statements. They share one pool, whose parts are fair once half of it is held, and which refuses what is
+//! beyond it; what is refused spills or ends. The pool knows what operators say they hold, and they do not say all:
 //! what a Parquet reader decodes, what a sort copies while it spills. So the process's resident memory is
 //! looked at as well: near its bound no statement gets more than a small part, with a smaller one for each of its
 //! operators, which the questions of dashboards and most of what has spilled do with. One that needs more gets a large
@@ -48,6 +48,10 @@ const AGGREGATE: &str = "HashAggregateStream";
 /// takes beyond [`Bounds::refuse`] stays well within what is left up to its bound.
 const WAY_ONE_OF: usize = 8;
 
+/// Fair parts are small where many operators are registered, most of which hold nothing. So until this part of the pool
+/// is held nobody has to keep to one.
+const LENT_ONE_OF: usize = 2;
+
 /// What all statements share.
 #[derive(Debug)]
 pub struct Memory {
@@ -59,6 +63,8 @@ pub struct Memory {
     least: usize,
     /// What the statement with the right of way gets, bytes.
     favour: usize,
+    /// Up to so much of the pool whoever asks gets, bytes.
+    lent: usize,
     way: sync::Mutex<()>,
     /// As it was when it was last looked at, bytes.
     resident: AtomicUsize,
@@ -116,6 +122,7 @@ impl Memory {
             always: bytes_max / ALWAYS_ONE_OF,
             least: bytes_max / LEAST_ONE_OF,
             favour: bytes_max / WAY_ONE_OF,
+            lent: bytes_max / LENT_ONE_OF,
             way: sync::Mutex::new(()),
             resident: AtomicUsize::new(0),
             running: Mutex::default(),
@@ -299,7 +306,11 @@ impl MemoryPool for Share {
                 reservation.consumer().name()
             ));
         }
-        self.memory.pool.try_grow(reservation, additional)?;
+        if self.memory.pool.reserved().saturating_add(additional) <= self.memory.lent {
+            self.memory.pool.grow(reservation, additional);
+        } else {
+            self.memory.pool.try_grow(reservation, additional)?;
+        }
         self.took(reservation, additional);
         Ok(())
     }
@@ -365,6 +376,21 @@ mod tests {
         drop(held);
         reserve(&other, 50).unwrap();
         assert_eq!((one.reserved(), other.reserved(), memory.pool.reserved()), (0, 0, 0));
+    }
+
+    #[test]
+    fn fair_parts_count_once_half_of_the_pool_is_held() {
+        let memory = Memory::new(1280, BOUNDS);
+        let share = memory.share();
+        let others: Vec<MemoryReservation> = (0..15).map(|_| reserve(&share, 0).unwrap()).collect();
+        let held = reserve(&share, 600).unwrap();
+        held.try_grow(40).unwrap();
+        assert!(held.try_grow(1).is_err());
+        // A sixteenth is the fair part of one that comes later.
+        others[0].try_grow(80).unwrap();
+        assert!(others[0].try_grow(1).is_err());
+        held.shrink(81);
+        others[0].try_grow(1).unwrap();
     }
 
     #[test]

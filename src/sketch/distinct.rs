@@ -334,39 +334,44 @@ fn pack(bytes: u64) -> u32 {
 fn put_registers(bytes: &mut Vec<u8>, registers: &Registers) {
     let least = registers.iter().copied().fold(u8::MAX, u8::min);
     bytes.push(least);
-    let half = |register: u8| (register - least).min(OUTLYING);
+    // In two passes, each of which the compiler does many at a time.
+    let mut above = **registers;
+    above.iter_mut().for_each(|register| *register = (*register - least).min(OUTLYING));
     let mut halves = [0_u8; REGISTER_COUNT / 2];
-    for (four, eight) in halves.as_chunks_mut::<4>().0.iter_mut().zip(registers.as_chunks::<8>().0) {
-        *four = pack(u64::from_le_bytes(eight.map(half))).to_le_bytes();
+    for (four, eight) in halves.as_chunks_mut::<4>().0.iter_mut().zip(above.as_chunks::<8>().0) {
+        *four = pack(u64::from_le_bytes(*eight)).to_le_bytes();
     }
     bytes.extend_from_slice(&halves);
-    let has_outlying = registers.iter().fold(false, |found, register| found | (*register - least >= OUTLYING));
-    if has_outlying {
-        bytes.extend(registers.iter().filter(|register| **register - least >= OUTLYING));
-    }
+    bytes.extend(outlying(&above).map(|index| registers[index]));
+}
+
+/// The registers that stand beside the half bytes: few, so most are passed over many at a time.
+fn outlying(above: &[u8; REGISTER_COUNT]) -> impl Iterator<Item = usize> {
+    const PASSED: usize = 64;
+    let chunks = above.as_chunks::<PASSED>().0.iter().enumerate();
+    let found = chunks.filter(|(_, chunk)| chunk.iter().fold(false, |found, one| found | (*one >= OUTLYING)));
+    found.flat_map(|(number, chunk)| {
+        (0..PASSED).filter(move |index| chunk[*index] >= OUTLYING).map(move |index| PASSED * number + index)
+    })
 }
 
 /// In plain passes over all registers, which the compiler does many at a time; what is outlying is rare.
 fn read_registers(reader: &mut Reader, registers: &mut Registers) -> Result<()> {
     let least = reader.byte("least register")?;
-    let mut read = [0_u8; REGISTER_COUNT];
+    let mut above = [0_u8; REGISTER_COUNT];
     let halves = reader.take(REGISTER_COUNT / 2, "registers")?;
-    for (eight, halves) in read.as_chunks_mut::<8>().0.iter_mut().zip(halves.as_chunks::<4>().0) {
+    for (eight, halves) in above.as_chunks_mut::<8>().0.iter_mut().zip(halves.as_chunks::<4>().0) {
         *eight = spread(u32::from_le_bytes(*halves)).to_le_bytes();
     }
-    let least_is_there = read.iter().fold(false, |found, half| found | (*half == 0));
-    let has_outlying = read.iter().fold(false, |found, half| found | (*half == OUTLYING));
-    for register in &mut read {
-        *register = register.saturating_add(least);
-    }
-    if has_outlying {
-        let outlying = least.saturating_add(OUTLYING);
-        for register in read.iter_mut().filter(|register| **register == outlying) {
-            *register = reader.byte("outlying register")?;
-            if *register < outlying {
-                return Err(reader.damaged(format!("an outlying register cannot be {register}")));
-            }
+    let least_is_there = above.iter().fold(false, |found, one| found | (*one == 0));
+    let mut read = above;
+    read.iter_mut().for_each(|register| *register = register.saturating_add(least));
+    for index in outlying(&above) {
+        let register = reader.byte("outlying register")?;
+        if register < read[index] {
+            return Err(reader.damaged(format!("an outlying register cannot be {register}")));
         }
+        read[index] = register;
     }
     let greatest = read.iter().copied().fold(0, u8::max);
     if !least_is_there || greatest == 0 || greatest > REGISTER_MAX {

@@ -448,7 +448,7 @@ impl Bins {
         let (Some((first, _)), Some((last, _))) = (rising.first(), rising.last()) else { return };
         match self {
             Bins::Listed(list) if list.is_empty() && rising.len() <= LISTED_MAX => list.extend_from_slice(rising),
-            Bins::Listed(list) if list.len() + rising.len() <= LISTED_MAX => {
+            Bins::Listed(_) if rising.len() <= LISTED_MAX => {
                 rising.iter().for_each(|(key, count)| self.add(*key, *count));
             }
             _ => {
@@ -460,7 +460,6 @@ impl Bins {
 
     /// Makes it a row that has these keys, and where it was one some more, so that rising or falling keys do not move
     /// it each time.
-    #[cold]
     fn cover(&mut self, low: i32, high: i32) {
         match self {
             Bins::Listed(list) => {

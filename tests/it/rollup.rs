@@ -479,6 +479,32 @@ async fn edges_of_a_range_come_from_finer_rollups_and_from_calls() {
 }
 
 #[tokio::test]
+async fn files_of_the_same_periods_are_put_together_once() {
+    let app = three_days().await;
+    let more = |day: i64, id: &str, cost: f64| record(-day * 86_400 - 300, id, "rag", cost);
+    app.logs([more(0, "more-0", 0.5), more(1, "more-1", 0.75)].concat()).await;
+    app.flush().await;
+    build(&app, u64::MAX).await;
+    let monthly = DAILY.replace("'day'", "'month'");
+    for statement in [DAILY, monthly.as_str()] {
+        let plan = plan(&app, statement).await;
+        assert!(plan.contains("rollup_calls_day") && !plan.contains("Aggregate"), "{plan}");
+        check(&app, statement).await;
+        check(&app, statement).await;
+    }
+    // Another file of a day makes it another question, and the other days' answers stay.
+    app.logs(more(1, "late", 16.0)).await;
+    app.flush().await;
+    let mixed = plan(&app, DAILY).await;
+    assert!(mixed.contains("rollup_calls_day") && mixed.contains("Aggregate"), "{mixed}");
+    check(&app, DAILY).await;
+    build(&app, u64::MAX).await;
+    assert!(!plan(&app, DAILY).await.contains("Aggregate"));
+    check(&app, DAILY).await;
+    check(&app, &monthly).await;
+}
+
+#[tokio::test]
 async fn what_rollups_do_not_keep_is_asked_of_the_calls() {
     let app = three_days().await;
     build(&app, u64::MAX).await;

@@ -1,7 +1,7 @@
-//! What each file's rollup answers to a question, put together once and kept: dashboards ask the same of the same files
-//! again and again, and a file never changes. Of a file's hundreds of rows for each hour, one is left for each group of
-//! the question, so that what is added up for an answer grows with its rows, and not with the calls behind them.
-//! Never decides which files are asked.
+//! What each file's rollup answers to a question, and the files of a day together, put together once and kept:
+//! dashboards ask the same of the same files again and again, and a file never changes. Of a file's hundreds of rows for
+//! each hour, one is left for each group of the question, so that what is added up for an answer grows with its rows, and
+//! not with the calls behind them. Never decides which files are asked.
 
 use std::{fmt, sync::Arc};
 
@@ -13,7 +13,7 @@ use arrow::{
 use datafusion::{
     catalog::{Session, TableProvider},
     common::{Column, DFSchema, Result, internal_datafusion_err},
-    datasource::{TableType, memory::MemorySourceConfig, provider_as_source, source::DataSourceExec},
+    datasource::{MemTable, TableType, memory::MemorySourceConfig, provider_as_source, source::DataSourceExec},
     logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, utils::conjunction},
     physical_plan::{ExecutionPlan, collect},
 };
@@ -63,9 +63,9 @@ pub struct Answers {
 pub struct Place {
     /// Of the question but its windows, and of whose rows it sees.
     pub question: blake3::Hash,
-    /// Where the file's rollup is, or the files are.
+    /// Where the files' rollups are, or the files are.
     pub path: String,
-    /// The windows, as far as they say anything about the file.
+    /// The windows, as far as they say anything about the files.
     pub windows: Range,
 }
 
@@ -105,27 +105,41 @@ pub struct Answered {
     answers: Arc<Answers>,
     level: Arc<Level>,
     snapshot: Arc<Snapshot>,
-    /// Each file's rollup, and the windows that it is asked for.
-    files: Vec<(Sidecar, Range)>,
+    /// What has one answer each.
+    units: Vec<Unit>,
     fence: Option<Fence>,
     question: Question,
     schema: SchemaRef,
 }
 
+/// Files whose answers are put together and kept as one: dashboards ask for the same days again and again, and a day that
+/// is over has several files.
+struct Unit {
+    /// Each file's rollup, and the windows that it is asked for.
+    files: Vec<(Sidecar, Range)>,
+    /// The windows that they are asked for, as far as these say anything about them.
+    windows: Range,
+}
+
 impl Answered {
-    /// These files' answers.
+    /// The answers of these units of files.
     pub fn new(
         answers: &Arc<Answers>,
         level: &Arc<Level>,
         snapshot: &Arc<Snapshot>,
-        files: &[&DataFile],
+        units: &[Vec<&DataFile>],
         fence: Option<Fence>,
         question: Question,
     ) -> Result<Self> {
         let grain_us = level.definition.grain.us();
-        let asked =
-            |file: &&DataFile| Some((level.sidecars.of(file)?, clipped(question.windows, grain_us, file.times())));
-        let files = files.iter().filter_map(asked).collect();
+        let clip = |times| clipped(question.windows, grain_us, times);
+        let unit = |files: &Vec<&DataFile>| {
+            let (firsts, lasts): (Vec<i64>, Vec<i64>) = files.iter().map(|file| file.times()).unzip();
+            let times = firsts.into_iter().min().zip(lasts.into_iter().max());
+            let asked = |file: &&DataFile| Some((level.sidecars.of(file)?, clip(file.times())));
+            Unit { files: files.iter().filter_map(asked).collect(), windows: times.map_or(Range::ALL, clip) }
+        };
+        let units = units.iter().map(unit).collect();
         let rows = DFSchema::try_from(Arc::clone(&level.definition.schema))?;
         let parts = question.parts.iter().map(|(part, _)| part);
         let fields = numbered_names("g", &question.groups).zip(&question.groups);
@@ -133,25 +147,74 @@ impl Answered {
         let fields =
             fields.map(|(name, expr)| Ok(Field::new(name, expr.get_type(&rows)?, true))).collect::<Result<Vec<_>>>()?;
         let (answers, level, snapshot) = (Arc::clone(answers), Arc::clone(level), Arc::clone(snapshot));
-        Ok(Self { answers, level, snapshot, files, fence, question, schema: Arc::new(Schema::new(fields)) })
+        Ok(Self { answers, level, snapshot, units, fence, question, schema: Arc::new(Schema::new(fields)) })
+    }
+
+    /// Each unit's answer; none where they are too much to be in memory at once.
+    async fn answers(&self, state: &dyn Session) -> Result<Option<Vec<RecordBatch>>> {
+        let question = self.fingerprint();
+        let place = |unit: &Unit| {
+            let locations: Vec<&str> = unit.files.iter().map(|(sidecar, _)| sidecar.location()).collect();
+            Place { question, path: locations.join("\n"), windows: unit.windows }
+        };
+        let places: Vec<Place> = self.units.iter().map(place).collect();
+        let mut found: Vec<Option<RecordBatch>> = places.iter().map(|place| self.answers.get(place)).collect();
+        let size = |answer: &RecordBatch| answer.get_array_memory_size();
+        let mut bytes: usize = found.iter().flatten().map(size).sum();
+        let lacking: Vec<usize> = (0..found.len()).filter(|index| found[*index].is_none()).collect();
+        let mut rest = lacking.as_slice();
+        while !rest.is_empty() {
+            let (asked, later) = rest.split_at(self.read_at_once(rest));
+            rest = later;
+            let files: Vec<&(Sidecar, Range)> = asked.iter().flat_map(|index| &self.units[*index].files).collect();
+            let Some(answers) = self.of_files(state, question, &files).await? else { return Ok(None) };
+            let mut answers = answers.into_iter();
+            let of_units: Vec<Vec<RecordBatch>> =
+                asked.iter().map(|index| answers.by_ref().take(self.units[*index].files.len()).collect()).collect();
+            for (index, answer) in asked.iter().zip(self.merged(state, of_units).await?) {
+                bytes += size(&answer);
+                if self.units[*index].files.len() > 1 {
+                    self.answers.keep(&places[*index], &answer);
+                }
+                found[*index] = Some(answer);
+            }
+            if bytes > self.answers.bytes_max() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(found.into_iter().flatten().collect()))
+    }
+
+    /// How many of these units, from the first on, are read at once.
+    fn read_at_once(&self, units: &[usize]) -> usize {
+        let mut bytes = 0;
+        let fits = |index: &&usize| {
+            bytes += self.units[**index].files.iter().map(|(sidecar, _)| sidecar.bytes()).sum::<u64>();
+            bytes <= READ_BYTES
+        };
+        units.iter().take_while(fits).count().max(1)
     }
 
     /// Each file's answer, the order of files kept; none where they are too much to be in memory at once.
-    async fn answers(&self, state: &dyn Session) -> Result<Option<Vec<RecordBatch>>> {
-        let question = self.fingerprint();
+    async fn of_files(
+        &self,
+        state: &dyn Session,
+        question: blake3::Hash,
+        files: &[&(Sidecar, Range)],
+    ) -> Result<Option<Vec<RecordBatch>>> {
         let place = |(sidecar, windows): &(Sidecar, Range)| Place {
             question,
             path: sidecar.location().to_owned(),
             windows: *windows,
         };
-        let places: Vec<Place> = self.files.iter().map(place).collect();
+        let places: Vec<Place> = files.iter().map(|file| place(file)).collect();
         let mut found: Vec<Option<RecordBatch>> = places.iter().map(|place| self.answers.get(place)).collect();
         let size = |answer: &RecordBatch| answer.get_array_memory_size();
         let mut bytes: usize = found.iter().flatten().map(size).sum();
         while let Some(first) = found.iter().position(Option::is_none) {
-            let asked = self.next_unanswered(&found, first);
-            let rollups: Vec<Sidecar> = asked.iter().map(|index| self.files[*index].0.clone()).collect();
-            let windows = self.files[first].1;
+            let asked = next_unanswered(files, &found, first);
+            let rollups: Vec<Sidecar> = asked.iter().map(|index| files[*index].0.clone()).collect();
+            let windows = files[first].1;
             for (index, answer) in asked.into_iter().zip(self.ask(state, rollups, windows).await?) {
                 bytes += size(&answer);
                 self.answers.keep(&places[index], &answer);
@@ -164,24 +227,35 @@ impl Answered {
         Ok(Some(found.into_iter().flatten().collect()))
     }
 
-    /// Files without an answer, from the first on, that are asked for the same windows: as many as are read at once.
-    fn next_unanswered(&self, found: &[Option<RecordBatch>], first: usize) -> Vec<usize> {
-        let mut bytes = 0;
-        let windows = self.files[first].1;
-        let unanswered =
-            (first..found.len()).filter(|index| found[*index].is_none() && self.files[*index].1 == windows);
-        let fits = |index: &usize| {
-            bytes += self.files[*index].0.bytes();
-            *index == first || bytes <= READ_BYTES
-        };
-        unanswered.take_while(fits).collect()
+    /// One answer for the answers of each unit's files.
+    async fn merged(&self, state: &dyn Session, of_units: Vec<Vec<RecordBatch>>) -> Result<Vec<RecordBatch>> {
+        if of_units.iter().all(|answers| answers.len() == 1) {
+            return Ok(of_units.into_iter().flatten().collect());
+        }
+        let (count, schema) = (of_units.len(), with_file_number(&self.schema));
+        let all: Vec<usize> = (0..schema.fields().len()).collect();
+        let numbered = of_units.iter().enumerate().flat_map(|(number, answers)| {
+            answers.iter().map(|answer| with_number(number, answer, &all, &schema)).collect::<Vec<_>>()
+        });
+        let rows = MemTable::try_new(Arc::clone(&schema), vec![numbered.collect::<Result<Vec<_>>>()?])?;
+        let rows = LogicalPlanBuilder::scan("answers", provider_as_source(Arc::new(rows)), None)?;
+        let columns = |prefix, count| (0..count).map(move |index| unqualified(&format!("{prefix}{index}")));
+        let groups: Vec<Expr> = columns("g", self.question.groups.len()).collect();
+        let merges = self.question.parts.iter().map(|(_, merge)| *merge);
+        let parts: Vec<(Expr, Merge)> = columns("p", self.question.parts.len()).zip(merges).collect();
+        self.by_number(state, self.put_together(rows, &groups, &parts, true)?, count).await
     }
 
     /// One answer for each of these rollups.
     async fn ask(&self, state: &dyn Session, rollups: Vec<Sidecar>, windows: Range) -> Result<Vec<RecordBatch>> {
         let count = rollups.len();
         let rows = RollupRows { is_numbered: true, ..self.rows(rollups) };
-        let plan = self.put_together(self.matching(rows, windows)?, true)?;
+        let Question { groups, parts, .. } = &self.question;
+        self.by_number(state, self.put_together(self.matching(rows, windows)?, groups, parts, true)?, count).await
+    }
+
+    /// What the plan finds for each of so many numbers.
+    async fn by_number(&self, state: &dyn Session, plan: LogicalPlan, count: usize) -> Result<Vec<RecordBatch>> {
         let plan = state.create_physical_plan(&plan).await?;
         let schema = plan.schema();
         let together = concat_batches(&schema, &collect(plan, state.task_ctx()).await?)?;
@@ -203,12 +277,18 @@ impl Answered {
         }
     }
 
-    /// One row for each group, or for each group of a file, and then with the number of that before the others.
-    fn put_together(&self, rows: LogicalPlanBuilder, by_file: bool) -> Result<LogicalPlan> {
-        let number = || by_file.then(file_number);
-        let merged = self.question.parts.iter().map(|(part, merge)| merge.of_parts(part.clone()));
+    /// One row for each group, or for each group of a number, and then with that before the others.
+    fn put_together(
+        &self,
+        rows: LogicalPlanBuilder,
+        groups: &[Expr],
+        parts: &[(Expr, Merge)],
+        by_number: bool,
+    ) -> Result<LogicalPlan> {
+        let number = || by_number.then(file_number);
+        let merged = parts.iter().map(|(part, merge)| merge.of_parts(part.clone()));
         let merged = merged.collect::<Result<Vec<_>>>()?;
-        let groups = number().into_iter().chain(named("g", &self.question.groups));
+        let groups = number().into_iter().chain(named("g", groups));
         let rows = rows.aggregate(groups, named("p", &merged))?;
         let own = self.schema.fields().iter();
         let columns = own.map(|own| typed(unqualified(own.name()), own.data_type(), rows.schema(), None, own.name()));
@@ -218,8 +298,10 @@ impl Answered {
 
     /// The answer of all files, whose rows are read one after the other, where those of each are too much.
     fn streamed(&self) -> Result<LogicalPlan> {
-        let rows = self.rows(self.files.iter().map(|(sidecar, _)| sidecar.clone()).collect());
-        self.put_together(self.matching(rows, self.question.windows)?, false)
+        let files = self.units.iter().flat_map(|unit| &unit.files);
+        let rows = self.rows(files.map(|(sidecar, _)| sidecar.clone()).collect());
+        let Question { groups, parts, windows, .. } = &self.question;
+        self.put_together(self.matching(rows, *windows)?, groups, parts, false)
     }
 
     fn fingerprint(&self) -> blake3::Hash {
@@ -231,7 +313,8 @@ impl Answered {
 
 impl fmt::Debug for Answered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Answered({} of {} files)", self.level.definition.name, self.files.len())
+        let files: usize = self.units.iter().map(|unit| unit.files.len()).sum();
+        write!(f, "Answered({} of {files} files)", self.level.definition.name)
     }
 }
 
@@ -259,6 +342,18 @@ impl TableProvider for Answered {
     }
 }
 
+/// Files without an answer, from the first on, that are asked for the same windows: as many as are read at once.
+fn next_unanswered(files: &[&(Sidecar, Range)], found: &[Option<RecordBatch>], first: usize) -> Vec<usize> {
+    let mut bytes = 0;
+    let windows = files[first].1;
+    let unanswered = (first..found.len()).filter(|index| found[*index].is_none() && files[*index].1 == windows);
+    let fits = |index: &usize| {
+        bytes += files[*index].0.bytes();
+        *index == first || bytes <= READ_BYTES
+    };
+    unanswered.take_while(fits).collect()
+}
+
 /// The plan's wanted columns only, by the names that they have in the schema.
 pub fn narrowed(plan: LogicalPlan, schema: &Schema, projection: Option<&Vec<usize>>) -> Result<LogicalPlan> {
     let Some(wanted) = projection else { return Ok(plan) };
@@ -277,9 +372,10 @@ pub fn shown(
     let rows: usize = answers.iter().map(RecordBatch::num_rows).sum();
     let bytes: usize = answers.iter().map(RecordBatch::get_array_memory_size).sum();
     let workers = (rows / ROWS_EACH).max(bytes / BYTES_EACH).clamp(1, state.config().target_partitions().max(1));
-    let share = answers.len().div_ceil(workers).max(1);
+    let (whole, share) = (concat_batches(schema, answers)?, rows.div_ceil(workers).max(1));
+    let shares = (0..rows.div_ceil(share).max(1)).map(|number| number * share);
     let partitions: Vec<Vec<RecordBatch>> =
-        answers.chunks(share).map(|answers| Ok(vec![concat_batches(schema, answers)?])).collect::<Result<_>>()?;
+        shares.map(|from| vec![whole.slice(from, share.min(rows - from))]).collect();
     let memory = MemorySourceConfig::try_new(&partitions, Arc::clone(schema), projection.cloned())?;
     let shown = DataSourceExec::from_data_source(memory);
     Ok(if is_bound { scoped::unseen(shown) } else { shown })

@@ -8,14 +8,18 @@
 //!     agent_logs                  becomes       rollup_calls_day: groups, parts of files apart
 //!                                               Aggregate: groups, merged parts
 //!                                                 Union
-//!                                                   rollup_calls_day: groups, parts of each file
-//!                                                   rollup_calls_hour: groups, parts of each file
+//!                                                   rollup_calls_day: groups, parts of the files of a day
+//!                                                   rollup_calls_hour: groups, parts of the files of a day
 //!                                                   Aggregate: groups, parts ← Filter ← agent_logs, the rest
 //! ```
 //!
-//! Files are apart where a group is a period of time, and no other file or call is of theirs.
+//! Files are apart, alone or some of them together, where a group is a period of time, and no other file or call is of
+//! theirs.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use arrow::{
     array::{AsArray, RecordBatch},
@@ -33,7 +37,7 @@ use datafusion::{
 use super::{
     Fence, Level, Rollups,
     answers::{self, Answered, Answers},
-    apart::apart,
+    apart::clusters,
     cover::{Cover, Range, cover},
     days,
     definition::{Merge, merge_of, periods_of},
@@ -163,20 +167,31 @@ fn branches(rollups: &Arc<Rollups>, asked: &Asked, usable: &[Usable<'_>], cover:
         .collect();
     let read = spans.len();
     spans.extend(answering.iter().map(|(_, windows, file)| windows.of(file.times())));
-    let apart = match asked.groups.iter().find_map(periods_of) {
-        Some(periods) => apart(&spans, periods),
-        None => vec![false; spans.len()],
-    };
+    let asked_of = |at: usize| (answering[at].0, answering[at].1);
+    let together = asked.groups.iter().find_map(periods_of).and_then(|periods| clusters(&spans, periods));
+    // Files that share no group with others, and are asked for the same windows.
+    let apart: Vec<Vec<usize>> = together
+        .into_iter()
+        .flatten()
+        .filter_map(|cluster| cluster.into_iter().map(|index| index.checked_sub(read)).collect::<Option<Vec<_>>>())
+        .filter(|unit| unit.iter().all(|at| asked_of(*at) == asked_of(unit[0])))
+        .collect();
+    let mut is_apart = vec![false; answering.len()];
+    apart.iter().flatten().for_each(|at| is_apart[*at] = true);
     for (position, windows) in &cover.windows {
-        for is_apart in [true, false] {
-            let files = answering
-                .iter()
-                .zip(&apart[read..])
-                .filter(|((of, within, _), is)| (of, within) == (position, windows) && **is == is_apart);
-            let files: Vec<&DataFile> = files.map(|((.., file), _)| *file).collect();
-            if !files.is_empty() {
-                let branch = usable[*position].branch(&rollups.answers, &view.snapshot, &files, *windows)?;
-                if is_apart { inputs.apart.push(branch) } else { inputs.mixed.push(branch) }
+        let is_asked = |at: usize| asked_of(at) == (*position, *windows);
+        // Of a day that is over, files stay as they are.
+        let mut days: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
+        for at in (0..answering.len()).filter(|at| !is_apart[*at] && is_asked(*at)) {
+            days.entry(answering[at].2.day).or_default().push(at);
+        }
+        let apart = apart.iter().filter(|unit| is_asked(unit[0]));
+        for (inputs, units) in [(&mut inputs.apart, apart.collect()), (&mut inputs.mixed, days.values().collect())] {
+            let units: Vec<&Vec<usize>> = units;
+            let files = |unit: &&Vec<usize>| unit.iter().map(|at| answering[*at].2).collect();
+            let units: Vec<Vec<&DataFile>> = units.iter().map(files).collect();
+            if !units.is_empty() {
+                inputs.push(usable[*position].branch(&rollups.answers, &view.snapshot, &units, *windows)?);
             }
         }
     }
@@ -234,17 +249,17 @@ impl<'a> Usable<'a> {
         Some(Self { level, groups, parts, conditions, fence })
     }
 
-    /// Parts that the rollup holds, put together file by file.
+    /// Parts that the rollup holds, put together for each of some units of files.
     fn branch(
         &self,
         answers: &Arc<Answers>,
         snapshot: &Arc<Snapshot>,
-        files: &[&DataFile],
+        units: &[Vec<&DataFile>],
         windows: Range,
     ) -> Result<LogicalPlan> {
         let (groups, parts, conditions) = (self.groups.clone(), self.parts.clone(), self.conditions.clone());
         let question = answers::Question { groups, parts, conditions, windows };
-        let answered = Answered::new(answers, self.level, snapshot, files, self.fence.clone(), question)?;
+        let answered = Answered::new(answers, self.level, snapshot, units, self.fence.clone(), question)?;
         let name = format!("rollup_{}", self.level.definition.name);
         LogicalPlanBuilder::scan(name, provider_as_source(Arc::new(answered)), None)?.build()
     }
