@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`driftline detect` on series of the Numenta Anomaly Benchmark (NAB), scored as NAB does.
 
-usage: benches/nab.py DATA_DIR SCORER [--driftline BINARY] [--keep DIRECTORY] [--json FILE]
+usage: benches/nab.py DATA_DIR SCORER [--driftline BINARY] [--keep DIRECTORY] [--json FILE] [--least 58]
 
   DATA_DIR  holds windows.json ({"group/file.csv": [[start, end], ...]}, as NAB's combined_windows.json) and
             group/file.csv, or group/file.csv.gz, with the columns timestamp and value
@@ -10,7 +10,7 @@ usage: benches/nab.py DATA_DIR SCORER [--driftline BINARY] [--keep DIRECTORY] [-
 
 Each series is written to the standard input of a process of its own, a line at a time: what a score is made of is what
 came before it. Prints what one threshold finds in each series (the best one for the standard profile), and the totals
-as the scorer says them. `--keep` leaves the scores in a directory. Needs what the scorer needs; nothing else.
+as the scorer says them; the exit code is 1 where the standard profile is below `--least`. `--keep` leaves the scores in a directory. Needs what the scorer needs; nothing else.
 """
 
 import argparse
@@ -36,6 +36,7 @@ def main():
     parser.add_argument("--driftline", default="target/release/driftline")
     parser.add_argument("--keep", type=pathlib.Path)
     parser.add_argument("--json", type=pathlib.Path)
+    parser.add_argument("--least", type=float, default=58.0)
     flags = parser.parse_args()
     windows = json.loads((flags.data / "windows.json").read_text())
     with tempfile.TemporaryDirectory() as scratch:
@@ -57,6 +58,7 @@ def main():
         print(f"{name} {total:.2f}")
     if flags.json:
         flags.json.write_text(json.dumps({"threshold": threshold, "totals": totals}) + "\n")
+    return int(totals["standard"] < flags.least)
 
 
 class Series:
@@ -123,4 +125,4 @@ def read(path):
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

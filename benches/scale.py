@@ -8,14 +8,13 @@ For each size: `driftline generate` makes so many calls over the same days, and 
 time. Maintenance is run until nothing is due, and the rollups of all files are awaited. Then the server is started
 again, and each question is asked over the whole range: twice to warm up, then RUNS times; the median is told, by the
 client's clock, over one HTTP connection, answer read and parsed as text. KPIs are asked by day and agent, and queries
-for all agents: in their own grain, and those whose buckets are chosen also in the buckets that Grafana asks for, which
-are two hours where a panel has room for 1,100 to 2,100 points.
+for all agents, in their own grain. Then each target of our dashboards is asked as Grafana asks it, with its own grain, groups
+and figures, for all tenants, agents and models, in the buckets for a panel of 1,440 points, which are of two hours.
 
-Each answer is compared with the one that `rollups=off` gives, up to COMPARE_MAX calls: counts, texts and times must be
+Each answer but those of panels, which ask the same files, is compared with the one that `rollups=off` gives, up to COMPARE_MAX calls: counts, texts and times must be
 equal, figures to a relative 1e-9 (sums of floats are added in another order). Sketches are mergeable, so theirs are
 equal as well. Differences fail the bench, times never do; what is beyond a mark is said: 20 ms, and 1.5 times the
-time at the smallest size. Those of our dashboards are told apart from others, such as figures of each hour of a
-quarter, which no panel shows. Questions for single calls (look-ups) are told apart: no rollup can answer them, and over
+time at the smallest size. Panels are told apart from the other questions. Those of single calls (look-ups) are told apart: no rollup can answer them, and over
 a whole range they may want more memory than a statement has, which is told as refused; they are asked once.
 """
 
@@ -37,7 +36,7 @@ MARK_SECONDS, MARK_GROWTH = 0.020, 1.5
 # Figures this near are equal: a sum of so many floats has lost no more.
 CLOSE = 1e-9
 WARM_UPS = 2
-PANEL_INTERVAL = "2 hours"
+PANEL_INTERVAL_MS, PANEL_POINTS = 7_200_000, 1_440
 DASHBOARDS = pathlib.Path(__file__).resolve().parent.parent / "dashboards" / "grafana" / "driftline"
 SETTLE_SECONDS_MAX = 3600
 ANSWER_SECONDS_MAX = 600
@@ -51,33 +50,53 @@ LOOK_UPS = {"trace_calls", "trace_search", "trace_spans", "session_calls", "slow
 class Question:
     """A named query or a KPI, and how it is asked."""
 
-    def __init__(self, named, start, end, lookup, on_dashboards, interval=None):
-        self.query = named["name"]
+    def __init__(self, named, start, end, lookup):
+        self.name = named["name"]
         params = {param["name"] for param in named["params"]}
-        # Panels choose their buckets.
-        is_shown = self.query in on_dashboards and (interval is not None or "interval" not in params)
-        self.kind = "look-up" if self.query in LOOK_UPS else "dashboard" if is_shown else "other"
-        self.name = f"{self.query}, {interval}" if interval else self.query
+        self.kind = "look-up" if self.name in LOOK_UPS else "query"
         asked = {"from": start, "to": end} if "from" in params else {}
         asked.update({"trace_id": lookup["trace_id"]} if "trace_id" in params else {})
         asked.update({"session_id": lookup["session_id"]} if "session_id" in params else {})
         asked.update({"grain": "day", "by": "agent"} if {"grain", "by"} <= params else {})
-        asked.update({"interval": interval} if interval else {})
         self.asked = asked
 
-    def target(self, rollups):
+    def request(self, rollups="on"):
         text = urllib.parse.urlencode({**self.asked, "rollups": rollups})
-        return f"/api/v1/queries/{self.query}?{text}"
+        return "GET", f"/api/v1/queries/{self.name}?{text}", None, None
+
+
+class Panel:
+    """A target of a dashboard, as Grafana asks it."""
+
+    def __init__(self, dashboard, title, target, start, end):
+        # Panels of single calls show the worst of the range, and read the calls.
+        self.kind = "look-up" if target["target"] in LOOK_UPS else "panel"
+        self.name = f"{dashboard}: {title}"
+        payload = {key: str(value).replace("$reference_days", "7").replace("$tenant", ".*").replace("$agent", ".*")
+                   .replace("$model", ".*") for key, value in target.get("payload", {}).items()}
+        self.body = json.dumps({
+            "range": {"from": start, "to": end}, "intervalMs": PANEL_INTERVAL_MS, "maxDataPoints": PANEL_POINTS,
+            "filters": [], "targets": [{"refId": "A", "target": target["target"], "payload": payload}],
+        })
+
+    def request(self):
+        return "POST", "/grafana/query", self.body, {"Content-Type": "application/json"}
 
 
 def questions_of(listed, start, end, lookup):
-    """All questions; those whose buckets are chosen are asked twice."""
-    targets = {target.get("target") for path in sorted(DASHBOARDS.glob("*.json"))
-               for panel in json.loads(path.read_text())["panels"] for target in panel.get("targets", [])}
+    """All questions."""
     for named in listed:
-        yield Question(named, start, end, lookup, targets)
-        if "interval" in {param["name"] for param in named["params"]}:
-            yield Question(named, start, end, lookup, targets, PANEL_INTERVAL)
+        yield Question(named, start, end, lookup)
+    seen = set()
+    for path in sorted(DASHBOARDS.glob("*.json")):
+        dashboard = json.loads(path.read_text())
+        shown = [(panel["title"], target) for panel in dashboard["panels"] for target in panel["targets"]]
+        shown += [(f"{one['name']} (annotation)", one["target"]) for one in dashboard["annotations"]["list"] if not one.get("builtIn")]
+        for title, target in shown:
+            panel = Panel(path.stem, title, target, start, end)
+            if panel.body not in seen:
+                seen.add(panel.body)
+                yield panel
 
 
 def load(server, seed, days, records):
@@ -138,8 +157,8 @@ def measure(server, question, runs):
     times = []
     try:
         for run in range(warm_ups + runs):
-            answer = connection.ask("GET", question.target("on"))
-            if answer.status == 422 and question.kind == "look-up":
+            answer = connection.ask(*question.request())
+            if answer.status == 422 and question.kind != "query":
                 return None, answer
             if answer.status != 200:
                 sys.exit(f"{question.name}: {answer.status} {answer.error()}")
@@ -172,8 +191,8 @@ def one_size(options, records, work, claims):
                 claims.note(f"{question.name} at {rows:,} calls", f"refused: {answer.error()}")
                 continue
             found[question.name] = {"seconds": seconds, "rows": len(answer.json()), "kind": question.kind}
-            if records <= options.compare_max and question.kind != "look-up":
-                raw = server.ask("GET", question.target("off"), timeout=ANSWER_SECONDS_MAX)
+            if records <= options.compare_max and question.kind == "query":
+                raw = server.ask(*question.request("off"), timeout=ANSWER_SECONDS_MAX)
                 differs = difference(question, answer.json(), raw.json())
                 found[question.name]["raw_seconds"] = raw.seconds
                 claims.check(f"{question.name} at {rows:,} calls", differs is None,
@@ -192,14 +211,14 @@ def table(sizes):
     """The times, and what is beyond a mark."""
     first = sizes[0][1]
     columns = ["question", "rows"] + [f"{rows:,} calls" for rows, _ in sizes] + ["growth", "from the calls"]
-    lines, beyond = [], {"dashboard": [], "other": []}
+    lines, beyond = [], {"panel": [], "query": []}
     kinds = [*beyond, "look-up"]
     for name in sorted(first, key=lambda name: (kinds.index(first[name]["kind"]), name)):
         kind = first[name]["kind"]
         times = [found[name]["seconds"] for _, found in sizes]
         growth = times[-1] / times[0] if None not in times else None
         raw = sizes[-1][1][name].get("raw_seconds")
-        lines.append([name if kind == "dashboard" else f"{name} ({kind})", str(sizes[-1][1][name]["rows"])]
+        lines.append([f"{name} ({kind})" if kind == "look-up" else name, str(sizes[-1][1][name]["rows"])]
                      + ["refused" if seconds is None else f"{1000 * seconds:.1f} ms" for seconds in times]
                      + [f"{growth:.2f}" if growth else "–", f"{1000 * raw:.0f} ms" if raw else "–"])
         late = [f"{1000 * seconds:.1f} ms at {rows:,}" for (rows, _), seconds in zip(sizes, times)
@@ -233,7 +252,7 @@ def main():
             subprocess.run(["rm", "-rf", str(work)], check=False)
     lines, beyond = table(sizes)
     print(f"\n{lines}\n")
-    for kind, titled in ("dashboard", "questions of dashboards"), ("other", "other questions"):
+    for kind, titled in ("panel", "panels"), ("query", "queries"):
         print(f"{titled} beyond {1000 * MARK_SECONDS:.0f} ms or {MARK_GROWTH} times: "
               + ("; ".join(beyond[kind]) or "none"))
     if options.json:

@@ -30,7 +30,13 @@ from served import ROOT, Claims, Server, binary
 
 WRITTEN = datetime.date(2026, 11, 23)
 SERVER = "http://127.0.0.1:7717"
-RUN = re.compile(r"(curl|gzip|driftline (generate|load|query|report)) ")
+RUN = re.compile(r"(curl|gzip|driftline (generate|load|query|report|anomalies|drift|experiment|forecast|slo))( |$)")
+# What these print goes by history and settings that the server here has not: they run, and what they say is not compared.
+BY_HISTORY = re.compile(r"driftline (anomalies|drift|experiment|forecast|slo)\b")
+# What they say of too little history, or of settings that are not there.
+TOO_LITTLE = re.compile(r"insufficient|too short|too few|no experiment|no objective")
+# What `driftline drift` ends with where something drifts.
+DRIFTS = 3
 COMMAND_SECONDS_MAX = 120
 DAYS = 4
 RATE = 12_000
@@ -222,7 +228,7 @@ class Examples:
         program.write_text(
             "#!/bin/sh\n"
             'case "$1" in\n'
-            f'load|query|report) exec "{binary()}" "$@" --url {self.url} ;;\n'
+            f'load|query|report|anomalies|drift|experiment|forecast|slo) exec "{binary()}" "$@" --url {self.url} ;;\n'
             f'*) exec "{binary()}" "$@" ;;\n'
             "esac\n"
         )
@@ -240,11 +246,17 @@ class Examples:
         return ran.returncode, ran.stdout, ran.stderr
 
     def example(self, place, command, expected):
-        if not RUN.match(command) or LEFT_OPEN.search(command):
+        is_elsewhere = command.startswith("driftline ") and " --data " in command
+        if not RUN.match(command) or LEFT_OPEN.search(command) or is_elsewhere:
             self.others += 1
             return
         code, out, error = self.run(command)
         name = f"{place} {' '.join(command.split())[:90]}"
+        if BY_HISTORY.match(command):
+            said = (error + out).strip()
+            is_answer = code == 0 or (code == DRIFTS and command.startswith("driftline drift")) or TOO_LITTLE.search(said) is not None
+            self.claims.check(name, is_answer and "usage:" not in said.lower(), f"ended with {code}, {said[:100]!r}")
+            return
         is_refused = out.startswith('{"error"') and not any("error" in line for line in expected)
         if code != 0 or is_refused:
             self.claims.check(name, False, f"ended with {code}: {(error + out).strip()[:300]}")

@@ -160,16 +160,24 @@ def money(calls):
     return Figure(total(costs), len(costs))
 
 
+def that_tell(calls):
+    """Those of agents of which a call says whether its task was done."""
+    told = {call.agent for call in calls if call.done is not None}
+    return [call for call in calls if call.agent in told]
+
+
 def cost_per_resolved_task(calls):
+    calls = that_tell(calls)
     costs, done = present(calls, lambda call: call.cost), sum(1 for call in calls if call.done)
     return Figure(over(total(costs), done), done, total(costs), done)
 
 
 def return_on_cost(calls):
     valued = [call for call in calls if call.agent in TASK_VALUES]
+    telling = that_tell(valued)
     done = [call for call in valued if call.done]
     worth = total([TASK_VALUES[call.agent] for call in done] or [0.0] * bool(valued))
-    cost = total(present(valued, lambda call: call.cost))
+    cost = total(present(telling, lambda call: call.cost))
     return Figure(over(worth, cost), len(done), worth, cost)
 
 
@@ -290,7 +298,14 @@ class Question:
             baseline = before[0].value if before else None
             return Figure(growth(now.value, baseline), baseline or 0, now.value, baseline)
 
-        return self.compared(1, distinct("user_id"), compare)
+        rows = self.compared(1, distinct("user_id"), compare)
+        # Nobody at all is no call, and a change all the same.
+        first = start_of(self.grain, self.begin)
+        for (start, key), calls in self.grouped(step(self.grain, first, -1)).items():
+            after, users = step(self.grain, start, 1), distinct("user_id")(calls).value
+            if first <= after < self.end and (after, key) not in rows and users > 0:
+                rows[after, key] = Figure(-1.0, users, 0, users)
+        return rows
 
     def sessions(self):
         found = collections.defaultdict(list)
@@ -500,7 +515,10 @@ def check_coverage(claims, asker, calls, begin, end):
                "groundedness": lambda call: call.groundedness, "tool_calls": lambda call: call.tools or None,
                "total_tokens": total_tokens,
                "relevance": lambda call: (call["quality_scores"] or {}).get("relevance"),
-               "task_value_usd": lambda call: TASK_VALUES.get(call.agent)}
+               "cost_computed_usd": lambda call: None,
+               "task_value_usd": lambda call: TASK_VALUES.get(call.agent),
+               # The check's server has neither.
+               "token_daily_quota": lambda call: None, "objective": lambda call: None}
     wrong, fields = [], 0
     for agent in coverage["agents"]:
         own = [call for call in within if call.agent == agent["agent_id"]]

@@ -148,6 +148,7 @@ fuzz "with a key of one tenant" "$bound"
 check "status of a backup" 200 "$(curl --silent --output /dev/null --write-out '%{http_code}' --noproxy '*' \
   --header "Authorization: Bearer $everything" --json "{\"directory\": \"$WORK/backup\"}" "$URL/api/v1/backup")"
 check_true "the server still answers" fetch --output /dev/null "$URL/readyz"
+grep -E 'ERROR|panicked' -A 3 "$SERVER_LOG" | head -n 40 || true
 check "errors and panics in the server's log" 0 "$(grep -cE 'ERROR|panicked' "$SERVER_LOG" || true)"
 stop_server
 finish

@@ -14,6 +14,7 @@
 #   multipart  files that are uploaded in parts, of which some are lost
 #   writers    a second server on the same tables, and another program that commits to them
 #   rollups    what is answered from rollups and what the calls say
+#   crash      the tests' own crash harness ($CRASH_KILLS kills, 20) with its tables there, which wants cargo
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -22,7 +23,7 @@ SEED=${1:-1}
 RECORDS=${2:-40000}
 KIND=${3:-auto}
 STEPS=("${@:4}")
-((${#STEPS[@]} > 0)) || STEPS=(loads lifecycle multipart writers rollups)
+((${#STEPS[@]} > 0)) || STEPS=(loads lifecycle multipart writers rollups crash)
 # A day of a load of small files.
 SMALL_RECORDS=400
 RANDOM=$SEED

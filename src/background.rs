@@ -30,8 +30,8 @@ pub struct Background {
 pub struct Job {
     /// Panics since the start.
     pub panics: u64,
-    /// What the last one said; `None` once the loop has run for a minute since.
-    pub broken: Option<String>,
+    /// Whether it panicked of late: not any more once the loop has run for a minute since.
+    pub broken: bool,
 }
 
 impl Default for Background {
@@ -64,7 +64,7 @@ impl Background {
             let ended = match tokio::time::timeout(self.calm, &mut running).await {
                 Ok(ended) => ended,
                 Err(_) => {
-                    self.jobs().entry(name).or_default().broken = None;
+                    self.jobs().entry(name).or_default().broken = false;
                     running.await
                 }
             };
@@ -76,7 +76,7 @@ impl Background {
                 let mut jobs = self.jobs();
                 let job = jobs.entry(name).or_default();
                 job.panics += 1;
-                job.broken = Some(said);
+                job.broken = true;
             }
             tokio::time::sleep(self.pause).await;
         }
@@ -87,9 +87,9 @@ impl Background {
         self.jobs().clone()
     }
 
-    /// A loop that panicked of late, with what it said.
-    pub fn broken(&self) -> Option<(&'static str, String)> {
-        self.jobs().iter().find_map(|(name, job)| Some((*name, job.broken.clone()?)))
+    /// A loop that panicked of late.
+    pub fn broken(&self) -> Option<&'static str> {
+        self.jobs().iter().find_map(|(name, job)| job.broken.then_some(*name))
     }
 
     fn jobs(&self) -> MutexGuard<'_, BTreeMap<&'static str, Job>> {
@@ -126,15 +126,15 @@ mod tests {
         background.run("job", job).await;
         assert_eq!(starts.load(Ordering::SeqCst), panics + 1);
         assert_eq!(background.all(), BTreeMap::from([("job", expected.clone())]));
-        assert_eq!(background.broken(), expected.broken.map(|said| ("job", said)));
+        assert_eq!(background.broken(), expected.broken.then_some("job"));
     }
 
     #[tokio::test]
     async fn a_job_that_panics_is_counted_shown_and_started_again() {
         let hour = Duration::from_secs(3_600);
         check(0, hour, Job::default()).await;
-        check(1, hour, Job { panics: 1, broken: Some("panic 0".to_owned()) }).await;
-        check(3, hour, Job { panics: 3, broken: Some("panic 2".to_owned()) }).await;
-        check(3, Duration::ZERO, Job { panics: 3, broken: None }).await;
+        check(1, hour, Job { panics: 1, broken: true }).await;
+        check(3, hour, Job { panics: 3, broken: true }).await;
+        check(3, Duration::ZERO, Job { panics: 3, broken: false }).await;
     }
 }

@@ -228,6 +228,13 @@ AGENT = 'agent_id=~"$agent"'
 RATE = "$__rate_interval"
 
 
+def over_agents(gauge):
+    """A ratio of all agents together: of the ratios of each, the mean by how many calls it had in the hour that they are of."""
+    # By agent on both sides, however many targets have it.
+    ratio, calls = f"avg by (agent_id) ({gauge}{{{AGENT}}})", f"sum by (agent_id) (increase(llm_requests_total{{{AGENT}}}[1h]))"
+    return f"sum({ratio} * on (agent_id) {calls}) / sum({calls} and on (agent_id) {ratio})"
+
+
 def total(family, labels, by="", window=RATE, function="rate"):
     inner = f"{function}({family}{{{labels}}}[{window}])"
     return f"sum by ({by}) ({inner})" if by else f"sum({inner})"
@@ -465,12 +472,12 @@ def quality_prometheus():
     blocked = AGENT + ',decision="block"'
     return [
         stat("Hallucination score", [prom(mean(score, AGENT, window="$__range"))], "percentunit", "hallucination_rate", width=6),
-        stat("Tasks done", [prom(f"avg(llm_task_completion_ratio{{{AGENT}}})")], "percentunit", "task_completion", width=6,
-             description="Mean of the agents, each of the past hour."),
-        stat("Handed to a person", [prom(f"avg(llm_escalation_ratio{{{AGENT}}})")], "percentunit", "escalation_rate", width=6,
-             description="Mean of the agents, each of the past hour."),
-        stat("Guardrail blocks", [prom(f"avg(llm_guardrail_block_ratio{{{AGENT}}})")], "percentunit", "guardrail_block_rate", width=6,
-             description="Mean of the agents, each of the past hour."),
+        stat("Tasks done", [prom(over_agents("llm_task_completion_ratio"))], "percentunit", "task_completion", width=6,
+             description="All agents together, each by its number of calls, of the past hour."),
+        stat("Handed to a person", [prom(over_agents("llm_escalation_ratio"))], "percentunit", "escalation_rate", width=6,
+             description="All agents together, each by its number of calls, of the past hour."),
+        stat("Guardrail blocks", [prom(over_agents("llm_guardrail_block_ratio"))], "percentunit", "guardrail_block_rate", width=6,
+             description="All agents together, each by its number of calls, of the past hour."),
         timeseries("Hallucination score by agent", [prom(mean(score, AGENT, "agent_id"), "{{agent_id}}")], "percentunit", "hallucination_rate"),
         timeseries("Hallucination score p90 by agent", [prom(quantile(0.9, score, AGENT, "agent_id"), "{{agent_id}}")], "percentunit"),
         timeseries("Tasks done by agent", gauge("llm_task_completion_ratio"), "percentunit", "task_completion"),
@@ -518,15 +525,15 @@ def health_prometheus():
     three = lambda family, labels: [prom(quantile(q, family, labels), f"p{round(q * 100)}") for q in (0.5, 0.95, 0.99)]
     own = lambda expr, legend="": [prom(expr, legend)]
     return [
-        stat("Error rate", own(f"avg(llm_error_ratio{{{AGENT}}})"), "percentunit", "error_rate",
-             description="Mean of the agents, each of the past hour."),
-        stat("Timeouts", own(f"avg(llm_timeout_ratio{{{AGENT}}})"), "percentunit", "timeout_rate",
-             description="Mean of the agents, each of the past hour."),
-        stat("Retries", own(f"avg(llm_retry_ratio{{{AGENT}}})"), "percentunit", "retry_rate",
-             description="Mean of the agents, each of the past hour."),
+        stat("Error rate", own(over_agents("llm_error_ratio")), "percentunit", "error_rate",
+             description="All agents together, each by its number of calls, of the past hour."),
+        stat("Timeouts", own(over_agents("llm_timeout_ratio")), "percentunit", "timeout_rate",
+             description="All agents together, each by its number of calls, of the past hour."),
+        stat("Retries", own(over_agents("llm_retry_ratio")), "percentunit", "retry_rate",
+             description="All agents together, each by its number of calls, of the past hour."),
         stat("First token p95", own(quantile(0.95, ttft, AGENT_MODEL, window="1h")), "s", "ttft_p95", scale=0.001),
-        stat("Tool failures", own(f"avg(llm_tool_failure_ratio{{{AGENT}}})"), "percentunit", "tool_failure_rate",
-             description="Mean of the agents, each of the past hour."),
+        stat("Tool failures", own(over_agents("llm_tool_failure_ratio")), "percentunit", "tool_failure_rate",
+             description="All agents together, each by its number of calls, of the past hour."),
         stat("Open breakers", own(f"count(llm_circuit_breaker_state{{{AGENT}}} == 2) or vector(0)")),
         timeseries("Latency", three(duration, AGENT_MODEL), "s", "latency_p95", scale=0.001),
         timeseries("First token", three(ttft, AGENT_MODEL), "s", "ttft_p95", scale=0.001),
@@ -566,22 +573,21 @@ def business_driftline():
             timeseries("Tasks done by agent", [kpi("task_completion", "agent_id")], "percentunit", "task_completion"),
             timeseries("Return on cost by agent", [kpi("return_on_cost", "agent_id")], "percentunit", "return_on_cost",
                        description="Only agents whose tasks have a value in the settings."),
-            table("Score card of the month in which the range ends", [ask("kpi_card")], height=16,
-                  description="Of all calls: the variables above do not hold for it."),
+            table("Score card of the month in which the range ends", [ask("kpi_card")], height=16),
         ]
     )  # fmt: skip
 
 
 def business_prometheus():
-    gauge = lambda name: [prom(f"avg({name}{{{AGENT}}})")]
+    gauge = lambda name: [prom(over_agents(name))]
     by_agent = lambda name: [prom(f"{name}{{{AGENT}}}", "{{agent_id}}")]
     cost, requests = "llm_cost_usd_total", "llm_requests_total"
-    hour = "Mean of the agents, each of the past hour."
+    hour = "All agents together, each by its number of calls, of the past hour."
     return [
         stat("Tasks done", gauge("llm_task_completion_ratio"), "percentunit", "task_completion", description=hour),
         stat("Escalations", gauge("llm_escalation_ratio"), "percentunit", "escalation_rate", description=hour),
         stat("Error rate", gauge("llm_error_ratio"), "percentunit", "error_rate", description=hour),
-        stat("Cost today so far", [prom(total(cost, ALL, "", "24h", "increase"))], "currencyUSD", description="The last 24 hours."),
+        stat("Cost of 24 hours", [prom(total(cost, ALL, "", "24h", "increase"))], "currencyUSD"),
         stat(
             "Cost of a call",
             [prom(f"{total(cost, ALL, '', '24h', 'increase')} / {total(requests, ALL, '', '24h', 'increase')}")],
@@ -631,7 +637,7 @@ DRIFT_COLUMNS = [
 
 
 def drift_driftline():
-    said = "The range against the days before it, agent by agent; corrected for the number of agents. Filters do not hold for it."
+    said = "The range against the days before it, agent by agent; corrected for the number of agents."
     verdicts = [
         table(
             f"{title} ({column})",
@@ -643,6 +649,9 @@ def drift_driftline():
                         "column": column,
                         "group_by": "agent_id",
                         "reference_days": "$reference_days",
+                        "tenant_id": "$tenant",
+                        "agent_id": "$agent",
+                        "model": "$model",
                         "verdict": "all",
                         "values": "group,verdict,effect_size,p_value_adjusted,n_reference,n_current",
                     },
@@ -807,7 +816,7 @@ def annotations_driftline(name):
         "KPI alerts", "orange", ask("kpi_alerts", kpi="error_rate,latency_p95,hallucination_rate,cost_baseline_ratio"), DRIFTLINE
     )
     drift = annotation(
-        "Drift of latency", "purple", {"target": "drift", "editorMode": "builder", "payload": {"column": "latency_ms", "group_by": "agent_id"}}, DRIFTLINE
+        "Drift of latency", "purple", {"target": "drift", "editorMode": "builder", "payload": {"column": "latency_ms", "group_by": "agent_id", "tenant_id": "$tenant", "agent_id": "$agent", "model": "$model"}}, DRIFTLINE
     )
     # What the hourly jobs found and kept.
     found = annotation(

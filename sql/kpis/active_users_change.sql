@@ -20,7 +20,8 @@
 -- column: numerator count -- people in the window, as active_users says
 -- column: denominator count -- people in the window before
 
--- Read it day by day. Null where the window before has no users.
+-- Read it day by day. Null where the window before has no users. Where nobody calls at all after a window with users, the
+-- next window says so: it has no calls to be grouped by.
 with figures as (
   select
     date_trunc($grain, timestamp) as window_start,
@@ -38,6 +39,25 @@ with figures as (
     and ($model is null or model = $model)
   group by 1, 2
 ),
+seen as (
+  select window_start, key, max(figure) as figure
+  from (
+    select window_start, key, figure from figures
+    union all
+    select
+      case $grain
+        when 'hour' then window_start + interval '1 hour'
+        when 'day' then window_start + interval '1 day'
+        else window_start + interval '1 month'
+      end as window_start,
+      key,
+      0 as figure
+    from figures
+    where figure > 0
+  )
+  where window_start < least($to, cast(now() as timestamp))
+  group by 1, 2
+),
 numbered as (
   select
     *,
@@ -46,7 +66,7 @@ numbered as (
       when 'day' then cast(date_part('epoch', window_start) as bigint) / 86400
       else cast(date_part('year', window_start) as bigint) * 12 + cast(date_part('month', window_start) as bigint)
     end as number
-  from figures
+  from seen
 ),
 compared as (
   select

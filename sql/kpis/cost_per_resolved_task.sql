@@ -16,21 +16,34 @@
 -- column: key text -- agent, tenant or model, null where the calls name none; all for `by` = all
 -- column: value USD -- numerator / denominator
 -- column: samples count -- tasks that were done
--- column: numerator USD -- cost of all calls, those of tasks that were not done included
+-- column: numerator USD -- cost of all calls of agents that say whether tasks are done, calls of tasks that were not done included
 -- column: denominator count -- tasks that were done
 
+-- Agents of which no call of the window says whether its task was done are left out: their cost would count, and their
+-- tasks would not.
+with of_agents as (
+  select
+    date_trunc($grain, timestamp) as window_start,
+    case $by when 'agent' then agent_id when 'tenant' then tenant_id when 'model' then model else 'all' end as key,
+    agent_id as worker,
+    sum(cost) as cost,
+    count(*) filter (where task_completed) as done,
+    count(task_completed) as told
+  from agent_logs
+  where timestamp >= $from
+    and timestamp < $to
+    and ($tenant_id is null or tenant_id = $tenant_id)
+    and ($agent_id is null or agent_id = $agent_id)
+    and ($model is null or model = $model)
+  group by 1, 2, 3
+)
 select
-  date_trunc($grain, timestamp) as window_start,
-  case $by when 'agent' then agent_id when 'tenant' then tenant_id when 'model' then model else 'all' end as key,
-  sum(cost) / nullif(count(*) filter (where task_completed), 0) as value,
-  count(*) filter (where task_completed) as samples,
-  sum(cost) as numerator,
-  count(*) filter (where task_completed) as denominator
-from agent_logs
-where timestamp >= $from
-  and timestamp < $to
-  and ($tenant_id is null or tenant_id = $tenant_id)
-  and ($agent_id is null or agent_id = $agent_id)
-  and ($model is null or model = $model)
+  window_start,
+  key,
+  sum(cost) filter (where told > 0) / nullif(sum(done), 0) as value,
+  sum(done) as samples,
+  sum(cost) filter (where told > 0) as numerator,
+  sum(done) as denominator
+from of_agents
 group by 1, 2
 order by window_start, key

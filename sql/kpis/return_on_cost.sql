@@ -17,16 +17,17 @@
 -- column: value ratio -- numerator / denominator
 -- column: samples count -- tasks that were done, by agents whose tasks have a value
 -- column: numerator USD -- what those tasks are worth
--- column: denominator USD -- what all calls of these agents cost
+-- column: denominator USD -- what all calls cost of those of these agents that say whether tasks are done
 
 -- What a task is worth is a setting, kpi.agents.AGENT.task_value_usd, which the table task_values holds. Agents without
--- one are left out on both sides.
+-- one are left out on both sides, and so are those of which no call of the window says whether its task was done.
 with tasks as (
   select
     date_trunc($grain, timestamp) as window_start,
     case $by when 'agent' then agent_id when 'tenant' then tenant_id when 'model' then model else 'all' end as key,
     agent_id as worker,
     count(*) filter (where task_completed) as done,
+    count(task_completed) as told,
     sum(cost) as cost
   from agent_logs
   where timestamp >= $from
@@ -42,7 +43,7 @@ valued as (
     key,
     sum(done) filter (where task_value_usd is not null) as done,
     sum(done * task_value_usd) as worth,
-    sum(cost) filter (where task_value_usd is not null) as cost
+    sum(cost) filter (where task_value_usd is not null and told > 0) as cost
   from tasks
   left join task_values on task_values.agent_id = tasks.worker
   group by 1, 2

@@ -3,7 +3,7 @@
 -- param: from timestamp = now-24h -- start of the range, inclusive
 -- param: to timestamp = now -- end of the range, exclusive
 -- column: agent_id text -- agent whose tasks have a value in the settings
--- column: value ratio -- worth of the tasks that were done / cost of all calls
+-- column: value ratio -- worth of the tasks that were done / cost of all calls; none of agents that do not say what was done
 
 with tasks as (
   select agent_id, count(*) filter (where task_completed) as done, sum(cost) as cost
@@ -11,6 +11,7 @@ with tasks as (
   where timestamp >= $from
     and timestamp < $to
   group by agent_id
+  having count(task_completed) > 0
 )
 select
   tasks.agent_id as agent_id,

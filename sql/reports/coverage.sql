@@ -30,6 +30,7 @@
 -- column: cache_write_tokens count -- calls
 -- column: reasoning_tokens count -- calls
 -- column: cost count -- calls whose cost is known
+-- column: cost_computed_usd count -- calls with a cost by the price list
 -- column: latency_ms count -- calls
 -- column: ttft_ms count -- calls
 -- column: queue_wait_ms count -- calls
@@ -76,6 +77,7 @@ with calls as (
     count(cache_write_tokens) as cache_write_tokens,
     count(reasoning_tokens) as reasoning_tokens,
     count(cost) as cost,
+    count(cost_computed_usd) as cost_computed_usd,
     count(latency_ms) as latency_ms,
     count(ttft_ms) as ttft_ms,
     count(queue_wait_ms) as queue_wait_ms,
@@ -141,6 +143,7 @@ select
   calls.cache_write_tokens,
   calls.reasoning_tokens,
   calls.cost,
+  calls.cost_computed_usd,
   calls.latency_ms,
   calls.ttft_ms,
   calls.queue_wait_ms,

@@ -73,6 +73,12 @@ pub struct AnomalyRow {
 }
 
 impl AnomalyRow {
+    /// The tenant by whose calls alone it was found. What is usual of sessions and calls is of all tenants.
+    pub fn tenant(&self) -> Option<&str> {
+        let is_own = self.subject == Subject::Hour && self.slice_by == TENANT;
+        self.slice.as_deref().filter(|_| is_own)
+    }
+
     /// Whether it is about a tenant, or about a slice whose deviation comes from the tenant.
     pub fn names_tenant(&self, tenant: &str) -> bool {
         let is_of = |by: Option<&str>, name: &Option<String>| by == Some(TENANT) && name.as_deref() == Some(tenant);

@@ -37,6 +37,13 @@ pub enum Replays {
         /// Scores from this on.
         score_min: f64,
     },
+    /// An hour with sessions or calls of an agent that are odd by themselves.
+    Events {
+        /// The queries that find them, with commas.
+        kinds: &'static str,
+        /// Calls that are stuck count from so many of an agent in an hour on.
+        stuck_calls_min: u64,
+    },
     /// A pair of windows of any objective in which the allowance is used too fast.
     Objectives {
         /// The long one's name.
@@ -53,7 +60,7 @@ const fn burn(name: &'static str, long: &'static str) -> Alert {
 }
 
 /// All that can be.
-pub const ALERTS: [Alert; 11] = [
+pub const ALERTS: [Alert; 12] = [
     Alert {
         name: "LlmCostSpike",
         replays: Replays::Kpi { kpi: "cost_baseline_ratio", window: "1d", above: 1.5, samples_min: 3, hold: "0s" },
@@ -81,6 +88,16 @@ pub const ALERTS: [Alert; 11] = [
         name: "LlmAnomaly",
         replays: Replays::Anomalies { score_min: 0.7 },
         differs: Some("an episode is the odd hours, and does not go on for six hours after them"),
+    },
+    Alert {
+        name: "LlmAnomalousSessions",
+        replays: Replays::Events {
+            kinds: "runaway_sessions,tool_loops,retry_loops,mispriced_calls,stuck_calls",
+            stuck_calls_min: 3,
+        },
+        differs: Some(
+            "an episode is the hours with such sessions or calls, and does not go on for six hours after them",
+        ),
     },
     burn("LlmErrorBudgetBurnFast", "1h"),
     burn("LlmErrorBudgetBurnSlow", "6h"),

@@ -247,6 +247,20 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn the_state_of_a_newer_version_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("catalog.sqlite");
+        let catalog = Catalog::open(&path).await.unwrap();
+        let tomorrow = "insert into _sqlx_migrations select 99999999, description, installed_on, success, checksum, \
+                        execution_time from _sqlx_migrations limit 1";
+        sqlx::query(tomorrow).execute(&catalog.pool).await.unwrap();
+        catalog.pool.close().await;
+        let refused = Catalog::open(&path).await.err().unwrap();
+        assert_eq!(refused.kind(), Kind::Conflict);
+        assert!(refused.to_string().contains("a newer version wrote"), "{refused}");
+    }
+
+    #[tokio::test]
     async fn what_is_saved_is_synced_before_it_is_reported() {
         let directory = tempfile::tempdir().unwrap();
         let catalog = Catalog::open(&directory.path().join("catalog.sqlite")).await.unwrap();

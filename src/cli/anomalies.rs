@@ -25,7 +25,8 @@ pub struct AnomaliesArgs {
     /// Days before the week of an hour that it is judged by [default: 42]
     #[arg(long)]
     history_days: Option<u32>,
-    /// KPIs, parted by commas; traffic is the number of calls [default: one for each thing that goes wrong]
+    /// KPIs, parted by commas; traffic is the number of calls [default: one for each thing that goes wrong]. Sessions and
+    /// calls are found by runaway_sessions, tool_loops, retry_loops, stuck_calls, mispriced_calls and outlier_calls
     #[arg(long)]
     kpi: Option<String>,
     /// What has series of its own: all, agent, tenant or model [default: agent]
@@ -120,14 +121,35 @@ fn text(answer: &Value) -> String {
             }
         }
     }
+    for event in answer["events"].as_array().into_iter().flatten() {
+        let field = |name: &str| shown(&event[name]);
+        let hour: String = field("window_start").chars().take(16).collect();
+        let expected =
+            if event["expected"].is_null() { String::new() } else { format!(", expected {}", field("expected")) };
+        out += &format!(
+            "{hour}  {} of {}: {} {}{expected}  ({} samples)\n",
+            field("kpi"),
+            field("agent_id"),
+            field("value"),
+            field("unit"),
+            field("samples"),
+        );
+        let calls: Vec<String> = event["request_ids"].as_array().into_iter().flatten().map(shown).collect();
+        let session = event["session_id"].as_str().map(|_| format!(" in session {}", field("session_id")));
+        out += &format!("    calls {}{}\n", calls.join(", "), session.unwrap_or_default());
+    }
     let count = |name: &str| answer[name].as_u64().unwrap_or_default();
     out += &format!(
-        "{} anomalies, {} more left out; {} hours of {} series judged, {} series have too little past\n",
+        "{} anomalies, {} more left out; {} hours of {} series judged, {} series have too little past{}\n",
         answer["anomalies"].as_array().map_or(0, Vec::len),
         count("left_out"),
         count("hours_judged"),
         count("series_judged"),
         count("series_insufficient"),
+        answer["events"]
+            .as_array()
+            .filter(|events| !events.is_empty())
+            .map_or_else(String::new, |events| format!("; {} sessions and calls", events.len())),
     );
     out
 }

@@ -17,7 +17,7 @@ use crate::{
 pub enum BacktestCommand {
     /// The verdicts of `driftline drift`, run after run
     Drift(DriftArgs),
-    /// The hours that `driftline anomalies` finds
+    /// The hours, and the sessions and calls, that `driftline anomalies` finds
     Anomalies(AnomaliesArgs),
     /// A KPI that leaves a bound
     Kpi(KpiArgs),

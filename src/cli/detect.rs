@@ -136,9 +136,17 @@ impl<R: BufRead> Rows<R> {
     }
 }
 
-/// The fields of a line. Neither times nor numbers hold a comma, so quotes only surround.
+/// The fields of a line. A comma within quotes that begin a field is one of its own.
 fn fields(line: &str) -> impl Iterator<Item = &str> {
-    line.split(',').map(|field| field.trim().trim_matches('"').trim())
+    let (mut is_start, mut is_quoted) = (true, false);
+    let separates = move |letter: char| {
+        // Quotes that are doubled close and open again.
+        is_quoted ^= letter == '"' && (is_start || is_quoted);
+        let ends = letter == ',' && !is_quoted;
+        is_start = ends || (is_start && letter.is_whitespace()) || (letter == '"' && !is_quoted);
+        ends
+    };
+    line.split(separates).map(|field| field.trim().trim_matches('"').trim())
 }
 
 #[cfg(test)]
@@ -161,7 +169,7 @@ mod tests {
     #[test]
     fn every_row_has_a_score() {
         let text = "\u{feff}host,\"Value\",timestamp\r\na,1.5,2026-05-01 00:00:00\r\n\nb,,2026-05-01T01:00:00+01:00\n\
-                    c,NaN,1777600000\nd,-2e3,\"2026-05-01T00:15:00Z\"";
+                    \"c, \"\"d\"\"\",NaN,1777600000\nd,-2e3,\"2026-05-01T00:15:00Z\"";
         assert_eq!(scores(text).unwrap(), [0.0; 4]);
         assert_eq!(scores("timestamp,value\n").unwrap(), [0.0; 0]);
     }

@@ -18,10 +18,26 @@ pub struct AnomalyConfig {
     pub history_days: u32,
     /// `DRIFTLINE_ANOMALY_RESULTS_MAX`: anomalies that are kept, the newest, and as many runs.
     pub results_max: u32,
+    /// `DRIFTLINE_ANOMALY_KPIS`: KPIs that are watched besides those that always are, with commas.
+    pub kpis: String,
+}
+
+impl AnomalyConfig {
+    /// Each of [`Self::kpis`].
+    pub fn kpis(&self) -> impl Iterator<Item = &str> {
+        self.kpis.split(',').map(str::trim).filter(|name| !name.is_empty())
+    }
 }
 
 impl Default for AnomalyConfig {
     fn default() -> Self {
-        Self { interval_s: 300, settle_minutes: 5, overlap_hours: 3, history_days: 42, results_max: 20_000 }
+        Self {
+            interval_s: 300,
+            settle_minutes: 5,
+            overlap_hours: 3,
+            history_days: 42,
+            results_max: 20_000,
+            kpis: String::new(),
+        }
     }
 }

@@ -65,6 +65,9 @@ pub struct PostgresConfig {
     pub listen: Option<SocketAddr>,
     /// `DRIFTLINE_POSTGRES_CONNECTIONS_MAX`: connections at the same time; further ones are refused.
     pub connections_max: usize,
+    /// `DRIFTLINE_POSTGRES_CONNECTIONS_PER_KEY_MAX`: of these, those of one key, so that no key keeps all others out;
+    /// 0 is any number.
+    pub connections_per_key_max: usize,
     /// `DRIFTLINE_POSTGRES_IDLE_TIMEOUT_S`: a connection on which nothing is asked for so long is closed, seconds; 0
     /// is never.
     pub idle_timeout_s: u64,
@@ -75,7 +78,13 @@ pub struct PostgresConfig {
 
 impl Default for PostgresConfig {
     fn default() -> Self {
-        Self { listen: None, connections_max: 64, idle_timeout_s: 3_600, allow_unencrypted_keys: false }
+        Self {
+            listen: None,
+            connections_max: 64,
+            connections_per_key_max: 32,
+            idle_timeout_s: 3_600,
+            allow_unencrypted_keys: false,
+        }
     }
 }
 

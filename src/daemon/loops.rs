@@ -41,8 +41,9 @@ pub(super) fn start(
     let anomaly = settings::anomaly(config);
     if !anomaly.interval.is_zero() {
         let (engine, results, stopping) = (Arc::clone(&store.engine), store.results.clone(), stopped.clone());
-        let judge =
-            move || jobs::judge_anomalies(Arc::clone(&engine), results.clone(), anomaly, wait(stopping.clone()));
+        let judge = move || {
+            jobs::judge_anomalies(Arc::clone(&engine), results.clone(), anomaly.clone(), wait(stopping.clone()))
+        };
         loops.push(background.spawn("anomaly", judge));
     }
     let interval = Duration::from_secs(config.rollup.interval_s);

@@ -15,7 +15,7 @@ use crate::{
 
 pub(super) fn gate(config: &Config) -> gate::Settings {
     let AccessConfig { requests_per_second, statements_max } = config.access;
-    gate::Settings { requests_per_second, statements_max }
+    gate::Settings { requests_per_second, statements_max, seats_max: config.postgres.connections_per_key_max }
 }
 
 pub(super) fn ingest(config: &Config, budget: &Budget) -> ingest::Settings {
@@ -78,9 +78,10 @@ pub(super) fn drift(config: &Config) -> jobs::DriftSettings {
 }
 
 pub(super) fn anomaly(config: &Config) -> jobs::AnomalySettings {
-    let AnomalyConfig { interval_s, settle_minutes, overlap_hours, history_days, results_max } = config.anomaly;
+    let AnomalyConfig { interval_s, settle_minutes, overlap_hours, history_days, results_max, .. } = config.anomaly;
     let pace = Pace { settle_minutes, overlap_hours };
-    jobs::AnomalySettings { interval: Duration::from_secs(interval_s), pace, history_days, results_max }
+    let kpis = config.anomaly.kpis().map(str::to_owned).collect();
+    jobs::AnomalySettings { interval: Duration::from_secs(interval_s), pace, history_days, results_max, kpis }
 }
 
 pub(super) fn query(config: &Config, budget: &Budget, spill_directory: PathBuf) -> query::Settings {
@@ -94,6 +95,7 @@ pub(super) fn query(config: &Config, budget: &Budget, spill_directory: PathBuf) 
         concurrency: config.query.concurrency,
         spill_directory,
         sql_directory: config.query.sql_directory.clone(),
+        quota_tenants: config.metrics.tenants.keys().cloned().collect(),
         task_values_usd: config.kpi.agents.iter().map(|(agent, own)| (agent.clone(), own.task_value_usd)).collect(),
         budgets: config.budget.clone(),
         objectives: config.slo.clone(),

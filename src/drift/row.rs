@@ -62,6 +62,11 @@ pub struct ResultRow {
 }
 
 impl ResultRow {
+    /// The tenant by whose calls alone it was found.
+    pub fn tenant(&self) -> Option<&str> {
+        self.slice.as_deref().filter(|_| self.by == By::TenantId.name())
+    }
+
     /// Whether it is about a tenant, or names the tenant as the part of a slice, or of a mix of tenants, that moved most.
     pub fn names_tenant(&self, tenant: &str) -> bool {
         let is_of = |by: &str, name: &Option<String>| by == By::TenantId.name() && name.as_deref() == Some(tenant);

@@ -40,6 +40,8 @@ pub struct Settings {
     pub requests_per_second: u32,
     /// Statements at the same time; 0 is any number.
     pub statements_max: usize,
+    /// Seats among the clients of Postgres at the same time; 0 is any number.
+    pub seats_max: usize,
 }
 
 /// The gate.
@@ -74,6 +76,7 @@ struct Limits {
     key_id: String,
     requests: Mutex<Allowance>,
     statements: Arc<Semaphore>,
+    seats: Arc<Semaphore>,
 }
 
 impl Gate {
@@ -163,17 +166,32 @@ impl Gate {
     ///
     /// [`Kind::TooMany`] while as many of the key run as may.
     pub fn statement(&self, caller: &Caller, what: &str) -> Result<Option<OwnedSemaphorePermit>> {
-        let Some(limits) = caller.limits.as_ref().filter(|_| self.settings.statements_max > 0) else {
-            return Ok(None);
+        self.take(caller, Reason::Statements, what)
+    }
+
+    /// A seat for one of the caller's connections, to be kept until it ends.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::TooMany`] while as many of the key are open as may.
+    pub fn seat(&self, caller: &Caller, what: &str) -> Result<Option<OwnedSemaphorePermit>> {
+        self.take(caller, Reason::Seats, what)
+    }
+
+    /// One of what a key may hold of something, or the refusal for this reason.
+    fn take(&self, caller: &Caller, reason: Reason, what: &str) -> Result<Option<OwnedSemaphorePermit>> {
+        let Some(limits) = caller.limits.as_ref() else { return Ok(None) };
+        let (free, most, held) = match reason {
+            Reason::Seats => (&limits.seats, self.settings.seats_max, "connections of the key are open"),
+            _ => (&limits.statements, self.settings.statements_max, "statements of the key are running"),
         };
-        match Arc::clone(&limits.statements).try_acquire_owned() {
-            Ok(turn) => Ok(Some(turn)),
-            Err(_) => {
-                let message =
-                    format!("{} statements of the key are running: that is the most", self.settings.statements_max);
-                Err(self.deny(Reason::Statements, what, Some(&limits.key_id), &message))
-            }
+        if most == 0 {
+            return Ok(None);
         }
+        let taken = Arc::clone(free).try_acquire_owned();
+        taken
+            .map(Some)
+            .map_err(|_| self.deny(reason, what, Some(&limits.key_id), &format!("{most} {held}: that is the most")))
     }
 
     /// Notes a refusal that was decided elsewhere; `key` is what came as one.
@@ -232,6 +250,7 @@ impl Gate {
             key_id: id.to_owned(),
             requests: Mutex::default(),
             statements: Arc::new(Semaphore::new(self.settings.statements_max)),
+            seats: Arc::new(Semaphore::new(self.settings.seats_max)),
         });
         limits.insert(id.to_owned(), Arc::clone(&made));
         made

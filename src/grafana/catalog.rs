@@ -123,11 +123,12 @@ fn special(special: Special) -> Value {
                 select(payload::GROUP_BY, "Group by", "all calls together where not set"),
                 select("state", "State", "alert where not set"),
                 input("grain", "Grain", "hour, day or month"),
+                filters(),
             ],
         ),
         Special::KpiCard => (
             "kpi_card: the score card of the month in which the range ends",
-            vec![input("month", "Month", "like 2026-05")],
+            vec![input("month", "Month", "like 2026-05"), filters()],
         ),
         Special::Drift => (
             "drift: has a column changed in the range, against the days before it?",
@@ -136,6 +137,7 @@ fn special(special: Special) -> Value {
                 select(payload::GROUP_BY, "Group by", "all calls together where not set"),
                 input("reference_days", "Reference days", &REFERENCE_DAYS.to_string()),
                 select("verdict", "Verdict", "drifting where not set"),
+                filters(),
             ],
         ),
     };

@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Kind, Result},
     kpi::Grain,
     named::{NamedSql, Param, ParamKind, ParamValue, parse_time},
-    query::{Comparison, Condition, DriftRequest, Library, LibraryKind, Question, Range, Subject, filterable, text_of},
+    query::{Condition, DriftRequest, Library, LibraryKind, Question, Range, Subject, filterable, text_of},
 };
 
 /// Metrics that are no files. A file of such a name is not reached here.
@@ -67,17 +67,15 @@ pub enum Prepared {
         is_all: bool,
         /// The answer's shape.
         shape: Shape,
-        /// What has to be said.
-        notices: Vec<String>,
     },
     /// A score card.
     KpiCard {
         /// The first day of its month.
         month: NaiveDate,
+        /// What the calls have to fulfil.
+        conditions: Vec<Condition>,
         /// The answer's shape.
         shape: Shape,
-        /// What has to be said.
-        notices: Vec<String>,
     },
     /// Verdicts of drift.
     Drift {
@@ -87,8 +85,6 @@ pub enum Prepared {
         is_all: bool,
         /// The answer's shape.
         shape: Shape,
-        /// What has to be said.
-        notices: Vec<String>,
     },
 }
 
@@ -117,6 +113,8 @@ pub struct KpiQuestion {
     pub name: String,
     /// Its arguments.
     pub arguments: Vec<(String, String)>,
+    /// What the calls have to fulfil.
+    pub conditions: Vec<Condition>,
 }
 
 /// What `/variable` asks.
@@ -316,33 +314,20 @@ impl Asking<'_> {
             // The library's message names what there is.
             self.library.kpi(name)?;
         }
-        let mut notices = Vec::new();
-        let mut dimensions = Vec::new();
-        for condition in self.conditions()?.into_iter().chain(self.dimensions()?) {
-            match (condition.subject, condition.comparison) {
-                (Subject::Column(name @ ("tenant_id" | "agent_id" | "model")), Comparison::Equal(value)) => {
-                    dimensions.push((name.to_owned(), value));
-                }
-                _ => notices
-                    .push("only tenant_id, agent_id and model, each by =, filter KPIs that are judged".to_owned()),
-            }
-        }
-        notices.dedup();
+        let conditions = self.all_conditions()?;
         let questions = names.into_iter().map(|name| -> Result<KpiQuestion> {
             let (_, named) = find(self.library, &name)?;
             let grain = self.payload().text("grain").unwrap_or_else(|| self.judged_at(&name).name().to_owned());
             let by = named.params.iter().find(|param| param.name == "by");
             let by = by.map(|param| self.by(param)).transpose()?.flatten().unwrap_or_else(|| "all".to_owned());
-            let mut arguments = dimensions.clone();
-            arguments.push(("from".to_owned(), text_of(self.request.range.from_us)?));
-            arguments.push(("to".to_owned(), text_of(self.request.range.to_us)?));
-            arguments.push(("grain".to_owned(), grain));
-            arguments.push(("by".to_owned(), by));
-            Ok(KpiQuestion { name, arguments })
+            let Range { from_us, to_us } = self.request.range;
+            let arguments = [("from", text_of(from_us)?), ("to", text_of(to_us)?), ("grain", grain), ("by", by)];
+            let arguments = arguments.map(|(name, value)| (name.to_owned(), value)).into();
+            Ok(KpiQuestion { name, arguments, conditions: conditions.clone() })
         });
         let questions = questions.collect::<Result<_>>()?;
         let shape = Shape { format: Format::Table, ..self.shape(Special::KpiAlerts.name())? };
-        Ok(Prepared::KpiAlerts { questions, is_all: self.is_all("state"), shape, notices })
+        Ok(Prepared::KpiAlerts { questions, is_all: self.is_all("state"), shape })
     }
 
     /// The grain at which a KPI is judged: its own, else hours for up to two days and days for more.
@@ -361,12 +346,8 @@ impl Asking<'_> {
                 .and_then(|last| last.date_naive().with_day(1))
                 .ok_or_else(|| Error::invalid("the range is outside the calendar"))?,
         };
-        let mut notices = Vec::new();
-        if !self.conditions()?.is_empty() || !self.dimensions()?.is_empty() {
-            notices.push("the score card is of all calls: filters do not hold for it".to_owned());
-        }
         let shape = Shape { format: Format::Table, ..self.shape(Special::KpiCard.name())? };
-        Ok(Prepared::KpiCard { month, shape, notices })
+        Ok(Prepared::KpiCard { month, conditions: self.all_conditions()?, shape })
     }
 
     fn drift(&self) -> Result<Prepared> {
@@ -381,18 +362,15 @@ impl Asking<'_> {
             Some(text) => parse_time(&text, self.now_us).map_err(Error::invalid)?,
             None => current.from_us.saturating_sub(i64::from(days) * DAY_US),
         };
-        let mut notices = Vec::new();
-        if !self.conditions()?.is_empty() || !self.dimensions()?.is_empty() {
-            notices.push("drift is judged over all calls: filters do not hold for it".to_owned());
-        }
         let request = DriftRequest {
             column: self.payload().values("column").into_iter().next().unwrap_or_else(|| "latency_ms".to_owned()),
             reference: Range { from_us, to_us: current.from_us },
             current,
             by: self.payload().list(payload::GROUP_BY).into_iter().next(),
+            conditions: self.all_conditions()?,
         };
         let shape = Shape { format: Format::Table, ..self.shape(Special::Drift.name())? };
-        Ok(Prepared::Drift { request, is_all: self.is_all("verdict"), shape, notices })
+        Ok(Prepared::Drift { request, is_all: self.is_all("verdict"), shape })
     }
 
     /// Whether a field of the payload asks for all, and not for what calls for someone alone.
@@ -404,6 +382,13 @@ impl Asking<'_> {
     fn conditions(&self) -> Result<Vec<Condition>> {
         let mut conditions = self.request.filters.clone();
         conditions.extend(filter::written_out(self.payload())?);
+        Ok(conditions)
+    }
+
+    /// Those, and those of the payload's fields that are columns.
+    fn all_conditions(&self) -> Result<Vec<Condition>> {
+        let mut conditions = self.conditions()?;
+        conditions.extend(self.dimensions()?);
         Ok(conditions)
     }
 

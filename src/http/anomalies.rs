@@ -20,7 +20,9 @@ struct AnomalyQuery {
     /// Days before the week of an hour that it is judged by.
     #[param(default = 42, minimum = 7, maximum = 182)]
     history_days: Option<i64>,
-    /// KPIs, parted by commas, at most 40; `traffic` is the number of calls. Twelve of them where it is absent.
+    /// KPIs, parted by commas, at most 40; `traffic` is the number of calls. Twelve of them where it is absent. Kinds of
+    /// sessions and calls may stand among them: `runaway_sessions`, `tool_loops`, `retry_loops`, `stuck_calls`,
+    /// `mispriced_calls`, `outlier_calls`.
     #[param(example = "traffic,error_rate")]
     kpi: Option<String>,
     /// What has series of its own.
@@ -40,7 +42,7 @@ struct AnomalyQuery {
     limit: Option<i64>,
 }
 
-/// Hours of KPIs that their own past does not explain.
+/// Hours of KPIs that their own past does not explain, and sessions and calls that the others do not.
 ///
 /// Each hour of each slice's series is judged by the hours before it. At most 500 series.
 #[utoipa::path(

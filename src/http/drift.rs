@@ -113,6 +113,7 @@ async fn compare(engine: &Engine, query: DriftQuery) -> Result<DriftAnswer> {
         reference: range("reference", query.reference.as_deref().unwrap_or("now-8d/now-1d"), now_us)?,
         current: range("current", query.current.as_deref().unwrap_or("now-1d/now"), now_us)?,
         by: query.by,
+        conditions: Vec::new(),
     };
     engine.drift(request).await
 }

@@ -42,7 +42,7 @@ pub async fn card(
         Some(text) => parse_month(text)?,
         None => this_month(engine.now_us())?,
     };
-    Ok(Json(engine.score_card(first).await?))
+    Ok(Json(engine.score_card(first, &[]).await?))
 }
 
 /// One KPI, each window judged.
@@ -68,7 +68,7 @@ pub async fn one(
     Params(arguments): Params<Vec<(String, String)>>,
 ) -> Result<Json<KpiAnswer>, Failure> {
     let arguments = arguments.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    Ok(Json(engine.kpi(&name, arguments).await?))
+    Ok(Json(engine.kpi(&name, arguments, &[]).await?))
 }
 
 /// The first day of a month.

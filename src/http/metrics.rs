@@ -15,7 +15,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{App, access::CallerScope};
+use super::{
+    App,
+    access::{CallerEngine, CallerScope},
+};
 use crate::{
     config::MetricsConfig,
     metrics::{Family, Format, encode},
@@ -56,22 +59,29 @@ pub async fn count(State(app): State<App>, path: Option<MatchedPath>, request: R
 /// asked for.
 ///
 /// OpenMetrics 1.0.0 for those that `Accept` it, text format 0.0.4 for all others. A key that is bound to tenants sees the
-/// series that carry one of them.
+/// gauges of SQL files by the tenants' rows, from `metrics.sql_interval_s` after its first scrape on, and of all other
+/// families the series that carry one of the tenants.
 #[utoipa::path(
     get, path = "/metrics", tag = "prometheus", operation_id = "metrics",
     responses((status = 200, description = "Every family", content(
         (String = "text/plain"), (String = "application/openmetrics-text"),
     ))),
 )]
-pub async fn scrape(State(app): State<App>, CallerScope(scope): CallerScope, headers: HeaderMap) -> Response {
+pub async fn scrape(
+    State(app): State<App>,
+    CallerScope(scope): CallerScope,
+    CallerEngine(engine): CallerEngine,
+    headers: HeaderMap,
+) -> Response {
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
     let format = Format::negotiate(accept);
     let mut families = app.ingestor.live_families();
     families.extend(own_families(&app));
-    families.extend(app.engine_of_everybody.gauges().families().iter().cloned());
     if let Some(tenants) = scope.tenants() {
         families = families.into_iter().filter_map(|family| family.of_tenants(|name| tenants.has(name))).collect();
     }
+    // They were asked in the caller's scope.
+    families.extend(engine.gauges().families().iter().cloned());
     ([(CONTENT_TYPE, format.content_type())], encode(&families, format)).into_response()
 }
 

@@ -9,7 +9,7 @@ use axum::{
     },
     response::Response,
 };
-use futures::stream;
+use futures::{StreamExt, stream};
 use serde::Deserialize;
 use utoipa::{
     IntoParams, ToSchema,
@@ -220,40 +220,51 @@ pub async fn respond(mut rows: Rows, format: Format) -> Result<Response> {
         }
         held.extend_from_slice(&output.take());
     }
+    let id = uuid::Uuid::now_v7().to_string();
     let body = if whole {
         held.extend_from_slice(&output.finish()?);
         Body::from(held)
     } else {
-        Body::from_stream(stream::unfold(Some((rows, output, held)), next_chunk))
+        let running = Running { id: id.clone(), rows, output, held };
+        // What packs answers asks once more after the end.
+        Body::from_stream(stream::unfold(Some(running), next_chunk).fuse())
     };
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
-    let id = uuid::Uuid::now_v7().to_string();
     headers.insert(HeaderName::from_static("x-query-id"), HeaderValue::from_str(&id).context("a query id is ASCII")?);
     Ok(response)
 }
 
-type Running = (Rows, Output, Vec<u8>);
+/// A result that is streamed.
+struct Running {
+    /// As the client was told.
+    id: String,
+    rows: Rows,
+    output: Output,
+    /// What was written before the head was sent.
+    held: Vec<u8>,
+}
 
 async fn next_chunk(running: Option<Running>) -> Option<(Result<Bytes>, Option<Running>)> {
-    let (mut rows, mut output, held) = running?;
+    let mut running = running?;
+    let held = std::mem::take(&mut running.held);
     if !held.is_empty() {
-        return Some((Ok(Bytes::from(held)), Some((rows, output, Vec::new()))));
+        return Some((Ok(Bytes::from(held)), Some(running)));
     }
     loop {
-        match rows.next().await {
-            None => return Some((output.finish().map(Bytes::from), None)),
+        match running.rows.next().await {
+            None => return Some((running.output.finish().map(Bytes::from), None)),
             Some(batch) => {
-                if let Err(error) = batch.and_then(|batch| output.write(&batch)) {
-                    tracing::warn!(error = error.chain(), "a streamed result broke off");
+                if let Err(error) = batch.and_then(|batch| running.output.write(&batch)) {
+                    tracing::warn!(query_id = running.id, error = error.chain(), "a streamed result broke off");
                     return Some((Err(error), None));
                 }
             }
         }
-        let chunk = output.take();
+        let chunk = running.output.take();
         if !chunk.is_empty() {
-            return Some((Ok(Bytes::from(chunk)), Some((rows, output, Vec::new()))));
+            return Some((Ok(Bytes::from(chunk)), Some(running)));
         }
     }
 }

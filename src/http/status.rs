@@ -24,7 +24,7 @@ pub async fn healthz() -> &'static str {
 
 /// Whether ingest is taken. Reads go on even when it is not.
 ///
-/// Open to everybody.
+/// Open to everybody: so it says what is wrong, and not the paths and addresses that an error names.
 #[utoipa::path(
     get, path = "/readyz", tag = "operation", operation_id = "readyz",
     responses(
@@ -36,12 +36,11 @@ pub async fn readyz(State(app): State<App>) -> Response {
     let status = app.ingestor.status();
     let problem = if status.wal_failed {
         Some("the write-ahead log failed: ingest is refused".to_owned())
-    } else if let Some(error) = status.flush_error {
-        Some(format!("the last flush failed: {error}"))
+    } else if status.flush_error.is_some() {
+        Some("the last flush failed: flush_error of /api/v1/status says why, and the server's log".to_owned())
     } else {
-        app.background
-            .broken()
-            .map(|(job, said)| format!("the background job {job} panicked and was started again: {said}"))
+        let broken = app.background.broken();
+        broken.map(|job| format!("the background job {job} panicked and was started again: the server's log says why"))
     };
     match problem {
         Some(problem) => (StatusCode::SERVICE_UNAVAILABLE, problem + "\n").into_response(),

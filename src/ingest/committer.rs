@@ -441,3 +441,63 @@ fn stopped() -> Error {
 fn again(error: &Error) -> Error {
     Error::new(error.kind(), error.chain())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::{collections::BTreeSet, time::Duration};
+
+    use super::*;
+    use crate::{disk::SystemDisk, metrics::Limits, wal::Resume};
+
+    /// Where a frame's head tells the start of its group, and how long its payload is.
+    const GROUP_START: std::ops::Range<usize> = 24..32;
+    const PAYLOAD_BYTES: std::ops::Range<usize> = 4..8;
+    const HEADS: [usize; 2] = [16, 36];
+
+    #[tokio::test]
+    async fn one_fsync_serves_all_that_wait() {
+        const WAITING: usize = 40;
+        let directory = tempfile::tempdir().unwrap();
+        let resume = Resume { segments: Vec::new(), next_seq: 1 };
+        let writer = Writer::new(Arc::new(SystemDisk), directory.path(), 1 << 20, resume);
+        let worker = Worker {
+            writer,
+            buffer: Arc::new(Buffer::new(1 << 20)),
+            full_bytes: 1 << 20,
+            recent: Recent::default(),
+            live: Arc::new(Mutex::new(LiveMetrics::new(Limits::default()))),
+            state: Arc::default(),
+            sealed: VecDeque::new(),
+        };
+        let (commands, inbox) = mpsc::channel(WAITING);
+        let mut answers = Vec::new();
+        for _ in 0..WAITING {
+            let frame = Frame { received_at_us: 1, receipt: None, accepted: 0, rejected: 1, sections: Vec::new() };
+            let pending = Pending::new(&frame).unwrap();
+            let reservation = worker.buffer.reserve(1, Duration::ZERO).await.unwrap();
+            let (reply, answer) = oneshot::channel();
+            let append = Append { frame, pending, reservation, receipts_from_us: 0 };
+            commands.send(Command::Append(Box::new(append), reply)).await.unwrap();
+            answers.push(answer);
+        }
+        drop(commands);
+        thread::spawn(move || worker.run(inbox)).join().unwrap();
+        for (answer, seq) in answers.into_iter().zip(1..) {
+            let appended = answer.await.unwrap().unwrap();
+            assert!(matches!(appended, Appended::Stored(stored) if stored.seq == seq), "{appended:?}");
+        }
+        let segment = std::fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
+        let bytes = std::fs::read(segment).unwrap();
+        let [mut at, frame_head] = HEADS;
+        let (mut frames, mut groups) = (0, BTreeSet::new());
+        while at < bytes.len() {
+            let head = &bytes[at..at + frame_head];
+            groups.insert(u64::from_le_bytes(head[GROUP_START].try_into().unwrap()));
+            at += frame_head + u32::from_le_bytes(head[PAYLOAD_BYTES].try_into().unwrap()) as usize;
+            frames += 1;
+        }
+        // A group is written with one fsync.
+        assert_eq!((frames, groups), (WAITING, BTreeSet::from([HEADS[0] as u64])));
+    }
+}

@@ -17,7 +17,7 @@ use crate::{
 const FIRST_MAX: Duration = Duration::from_secs(60);
 
 /// What the job does.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// How often it is looked whether an hour is over.
     pub interval: Duration,
@@ -27,6 +27,8 @@ pub struct Settings {
     pub history_days: u32,
     /// Anomalies that are kept, the newest, and as many runs.
     pub results_max: u32,
+    /// KPIs that are watched besides those that always are.
+    pub kpis: Vec<String>,
 }
 
 /// Runs until the stop. A run that fails is tried again at the next interval; the results before stay.
@@ -47,7 +49,8 @@ pub async fn judge_hours(engine: &Engine, results: &Results, settings: &Settings
     let runs: Vec<(i64, AnomalyRun)> = read(results, ResultKind::AnomalyRuns).await?;
     let judged_to_us = runs.last().map(|(_, run)| run.judged_to_us);
     let Some((from_us, to_us)) = due(judged_to_us, engine.now_us(), settings.pace) else { return Ok(()) };
-    let Watched { runs, anomalies } = engine.watch(Range { from_us, to_us }, settings.history_days).await?;
+    let Watched { runs, anomalies } =
+        engine.watch(Range { from_us, to_us }, settings.history_days, &settings.kpis).await?;
     for run in &runs {
         for not_judged in &run.not_judged {
             tracing::warn!(by = run.slice_by, reason = not_judged, "hours of a KPI were not judged");

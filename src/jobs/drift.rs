@@ -40,7 +40,8 @@ pub async fn judge_once(engine: &Engine, results: &Results, settings: &Settings)
     for left in &answer.left_out {
         tracing::warn!(by = left.by.name(), reason = left.reason, "drift left slices out");
     }
-    let rows = answer.rows().iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>();
+    // Where a run is more than is kept, the first rows go: not those that drift.
+    let rows = answer.rows().iter().rev().map(serde_json::to_string).collect::<Result<Vec<_>, _>>();
     let rows = rows.context("cannot write the results of drift")?;
     let (run_at_us, kept_max) = (engine.now_us(), settings.results_max);
     keep(engine, results, ResultKind::Drift, NewResults { run_at_us, results: &rows, replaced: &[], kept_max }).await?;

@@ -87,6 +87,11 @@ pub struct Blind {
 }
 
 impl AgentFields {
+    /// Notes a field that the settings tell of, and not the calls.
+    pub fn tell(&mut self, field: &str, carried: u64) {
+        self.counts.insert(field.to_owned(), Value::from(carried));
+    }
+
     /// How many carry the field.
     pub fn carried(&self, field: &str) -> u64 {
         self.counts.get(field).and_then(Value::as_u64).unwrap_or(0)

@@ -21,6 +21,11 @@ pub enum CountedAmong {
     ToolCalls,
 }
 
+/// What the settings have to say of the calls: a quota of some tenant, and an objective.
+pub const TOKEN_DAILY_QUOTA: &str = "token_daily_quota";
+/// Likewise.
+pub const OBJECTIVE: &str = "objective";
+
 /// Every field, in the order of the record.
 pub const FIELDS: &[Field] = &[
     of_calls("tenant_id", "tenant_id"),
@@ -44,6 +49,7 @@ pub const FIELDS: &[Field] = &[
     of_calls("cache_write_tokens", "cache_write_tokens"),
     of_calls("reasoning_tokens", "reasoning_tokens"),
     of_calls("cost", "cost_usd"),
+    of_calls("cost_computed_usd", "nothing yet: there is no price list to compute it by"),
     of_calls("latency_ms", "latency_ms"),
     of_calls("ttft_ms", "ttft_ms"),
     of_calls("queue_wait_ms", "queue_wait_ms"),
@@ -64,6 +70,8 @@ pub const FIELDS: &[Field] = &[
     of_tools("tool_latency_ms", "latency_ms in each of tool_calls"),
     of_tools("tool_status", "status in each of tool_calls"),
     of_calls("task_value_usd", "the setting kpi.agents.AGENT.task_value_usd"),
+    of_calls(TOKEN_DAILY_QUOTA, "the setting metrics.tenants.TENANT.token_daily_quota"),
+    of_calls(OBJECTIVE, "an objective below slo in the settings"),
 ];
 
 const fn of_calls(name: &'static str, send: &'static str) -> Field {

@@ -19,7 +19,7 @@ pub use bound::Bound;
 pub use card::{CardLine, RETURN_ON_COST, ReturnLine, ScoreCard, Tier};
 pub use coverage::{AgentCoverage, AgentFields, Blind, Coverage, FieldCoverage, Lacking};
 pub use definition::{Definition, Group, Need};
-pub use field::{CountedAmong, FIELDS, Field};
+pub use field::{CountedAmong, FIELDS, Field, OBJECTIVE, TOKEN_DAILY_QUOTA};
 pub use figure::Figure;
 pub use grain::Grain;
 pub use judge::{Direction, Judged, State, Trend, Window, Windows};

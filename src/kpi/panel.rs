@@ -1,7 +1,10 @@
 //! The panels of the dashboards in `dashboards/grafana/`, and which fields they are made of. A test holds that there are
 //! no others, and that those that show a KPI need what it needs.
 
-use super::surface::{MONITORED, Needs, OBJECTIVES};
+use super::{
+    field::{OBJECTIVE, TOKEN_DAILY_QUOTA},
+    surface::{MONITORED, Needs, OBJECTIVES},
+};
 
 /// Panels that are made of the same fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +47,7 @@ pub const PANELS: &[Panels] = &[
             "Token Economy: Cost",
             "Token Economy: Cost of a call",
             "Business KPI: Cost per call",
-            "Business KPI: Cost today so far",
+            "Business KPI: Cost of 24 hours",
             "Business KPI: Cost of a call",
             "Business KPI: 24 hours against the 24 before",
         ],
@@ -154,11 +157,11 @@ pub const PANELS: &[Panels] = &[
     },
     Panels {
         needs: &[&["model"], &["cost"]],
-        names: &[
-            "Token Economy: Cost by model",
-            "Token Economy: Reported cost against the price list",
-            "Token Economy: Cost an hour by model",
-        ],
+        names: &["Token Economy: Cost by model", "Token Economy: Cost an hour by model"],
+    },
+    Panels {
+        needs: &[&["model"], &["cost"], &["cost_computed_usd"]],
+        names: &["Token Economy: Reported cost against the price list"],
     },
     Panels {
         needs: &[&["agent_id"], &["prompt_tokens"], &["completion_tokens"]],
@@ -171,7 +174,7 @@ pub const PANELS: &[Panels] = &[
     },
     Panels { needs: &[TOKENS], names: &["Token Economy: Tokens a second by kind"] },
     Panels {
-        needs: &[&["tenant_id"], TOKENS],
+        needs: &[&["tenant_id"], TOKENS, &[TOKEN_DAILY_QUOTA]],
         names: &["Token Economy: Tokens of 24 hours against the tenant's quota"],
     },
     Panels { needs: &[&["groundedness"]], names: &["Quality: Groundedness"] },
@@ -280,7 +283,7 @@ pub const PANELS: &[Panels] = &[
     },
     Panels { needs: &[&["tenant_id"]], names: &["Business KPI: Calls of a day by tenant"] },
     Panels {
-        needs: &[OBJECTIVES],
+        needs: &[&[OBJECTIVE], OBJECTIVES],
         names: &["Business KPI: Error budgets: what is left", "Business KPI: Burn rate of the past hour"],
     },
     Panels { needs: &[&["agent_id"], &["ttft_ms"]], names: &["Drift: First token (ttft_ms)"] },

@@ -1,5 +1,7 @@
 //! Alerts outside of KPIs, and which fields they are made of.
 
+use super::field::{OBJECTIVE, TOKEN_DAILY_QUOTA};
+
 /// Fields: all of them, each one of several.
 pub type Needs = &'static [&'static [&'static str]];
 
@@ -19,8 +21,8 @@ pub const SURFACES: &[Surface] = &[
     Surface { name: "LlmErrorRateHigh", needs: &[&["error", "error_type", "http_status"]] },
     Surface { name: "LlmHallucinationHigh", needs: &[&["hallucination_probability"]] },
     Surface { name: "LlmGuardrailBlocksHigh", needs: &[&["guardrail_status"]] },
-    Surface { name: "LlmTokenQuotaNear", needs: &[&["tenant_id"], &["prompt_tokens", "completion_tokens"]] },
-    Surface { name: "LlmTokenQuotaExceeded", needs: &[&["tenant_id"], &["prompt_tokens", "completion_tokens"]] },
+    Surface { name: "LlmTokenQuotaNear", needs: QUOTA },
+    Surface { name: "LlmTokenQuotaExceeded", needs: QUOTA },
     Surface { name: "LlmCircuitBreakerOpen", needs: &[&["circuit_breaker_state"]] },
     Surface { name: "LlmContextOverflowHigh", needs: &[&["error_type", "finish_reason"]] },
     Surface { name: "LlmDrift", needs: &[&["agent_id"], MONITORED] },
@@ -31,10 +33,13 @@ pub const SURFACES: &[Surface] = &[
     // The number of calls is watched as well, which wants no field.
     Surface { name: "LlmAnomaly", needs: &[&["agent_id"]] },
     Surface { name: "LlmAnomalousSessions", needs: &[&["agent_id"], &["session_id", "latency_ms", "cost"]] },
-    Surface { name: "LlmErrorBudgetBurnFast", needs: &[OBJECTIVES] },
-    Surface { name: "LlmErrorBudgetBurnSlow", needs: &[OBJECTIVES] },
-    Surface { name: "LlmErrorBudgetBurnLasting", needs: &[OBJECTIVES] },
+    Surface { name: "LlmErrorBudgetBurnFast", needs: &[&[OBJECTIVE], OBJECTIVES] },
+    Surface { name: "LlmErrorBudgetBurnSlow", needs: &[&[OBJECTIVE], OBJECTIVES] },
+    Surface { name: "LlmErrorBudgetBurnLasting", needs: &[&[OBJECTIVE], OBJECTIVES] },
 ];
+
+/// What quotas of tokens stand on.
+const QUOTA: Needs = &[&["tenant_id"], &["prompt_tokens", "completion_tokens"], &[TOKEN_DAILY_QUOTA]];
 
 /// Fields of which an objective stands on one or another, as the settings say.
 pub(super) const OBJECTIVES: &[&str] = &[

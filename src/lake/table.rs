@@ -105,13 +105,17 @@ pub struct LakeTable {
     pub(super) places: Places,
     pub(super) log_store: LogStoreRef,
     pub(super) writer: Mutex<DeltaTableState>,
-    snapshot: RwLock<Arc<Snapshot>>,
+    snapshots: RwLock<Snapshots>,
     /// Whose commits it may have, where others could make some.
     pub(super) runs: Option<Arc<Runs>>,
     /// The right to change the cold store, where others could have it too.
     pub(super) turn: Option<Arc<Turn>>,
-    /// Snapshots that were the newest once: somebody may still read from them.
-    past: std::sync::Mutex<Vec<Weak<Snapshot>>>,
+}
+
+/// The newest snapshot, and those that were the newest once: somebody may still read from them.
+struct Snapshots {
+    newest: Arc<Snapshot>,
+    past: Vec<Weak<Snapshot>>,
 }
 
 /// Where a table's files are.
@@ -154,10 +158,9 @@ impl LakeTable {
             places,
             log_store,
             writer: Mutex::new(state),
-            snapshot: RwLock::new(Arc::new(snapshot)),
+            snapshots: RwLock::new(Snapshots { newest: Arc::new(snapshot), past: Vec::new() }),
             runs: None,
             turn: None,
-            past: std::sync::Mutex::default(),
         })
     }
 
@@ -173,7 +176,7 @@ impl LakeTable {
 
     /// The newest version.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.snapshot.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.snapshots.read().unwrap_or_else(PoisonError::into_inner).newest)
     }
 
     /// Commits rows whose highest WAL seq is `through_seq`, in one version: sorted files first, each
@@ -257,17 +260,16 @@ impl LakeTable {
 
     /// The newest snapshot and those that somebody still reads from.
     pub(super) fn snapshots_in_use(&self) -> Vec<Arc<Snapshot>> {
-        let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
-        past.retain(|snapshot| snapshot.strong_count() > 0);
-        past.iter().filter_map(Weak::upgrade).chain([self.snapshot()]).collect()
+        let snapshots = self.snapshots.read().unwrap_or_else(PoisonError::into_inner);
+        let past = snapshots.past.iter().filter_map(Weak::upgrade);
+        past.chain([Arc::clone(&snapshots.newest)]).collect()
     }
 
     fn publish(&self, snapshot: Snapshot) {
-        let mut newest = self.snapshot.write().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::replace(&mut *newest, Arc::new(snapshot));
-        let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
-        past.retain(|snapshot| snapshot.strong_count() > 0);
-        past.push(Arc::downgrade(&before));
+        let mut snapshots = self.snapshots.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut snapshots.newest, Arc::new(snapshot));
+        snapshots.past.retain(|snapshot| snapshot.strong_count() > 0);
+        snapshots.past.push(Arc::downgrade(&before));
     }
 
     async fn write_files(&self, batches: &[RecordBatch], now_us: i64) -> Result<Vec<Add>> {

@@ -61,7 +61,7 @@ pub struct Guest {
     /// As long as others can cancel them.
     pub _registered: ConnectionGuard,
     /// Its seat.
-    pub _seat: OwnedSemaphorePermit,
+    pub _seats: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
 }
 
 impl Guest {

@@ -11,21 +11,23 @@ mod session;
 mod startup;
 mod stream;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
 
 use pgwire::api::{ConnectionManager, RandomPidSecretKeyGenerator};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
-    task::JoinSet,
+    task::{AbortHandle, JoinError, JoinSet},
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 
+use connection::Connection;
+
 use crate::{config::PostgresConfig, gate::Gate, query::Engine, tls::Certificate};
 
-/// Connections that are being let in at the same time; further ones wait in the system's queue.
-const HANDSHAKES_MAX: usize = 64;
+/// Connections that are being let in at the same time; for a further one, the oldest is closed.
+const HANDSHAKES_MAX: usize = 256;
 /// How long letting one in may take.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// How long accepting rests after it failed: for want of file descriptors, mostly.
@@ -72,47 +74,60 @@ impl Server {
 /// Serves until the stop, then finishes the statements that run.
 pub async fn serve(listener: TcpListener, server: Server, stop: impl Future<Output = ()> + Send) {
     let server = Arc::new(server);
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     let (stopping, stopped) = watch::channel(false);
-    let mut connections = JoinSet::new();
+    let (mut newcomers, mut connections) = (Newcomers::default(), JoinSet::new());
     tokio::pin!(stop);
     loop {
-        let accepted = tokio::select! {
+        tokio::select! {
             () = &mut stop => break,
-            Some(ended) = connections.join_next() => {
-                if ended.is_err_and(|error| error.is_panic()) {
-                    tracing::error!("a connection panicked");
+            Some(ended) = connections.join_next() => note(&ended),
+            Some(met) = newcomers.meetings.join_next() => match met {
+                Ok(Some(connection)) => {
+                    connections.spawn(Connection::serve(*connection, stopped.clone()));
                 }
-                continue;
-            }
-            accepted = accept(&listener, &handshakes) => accepted,
-        };
-        let Some((tcp, handshake)) = accepted else { continue };
-        let (server, stopped) = (Arc::clone(&server), stopped.clone());
-        connections.spawn(async move {
-            // One that dawdles or breaks off is the client's affair.
-            let met = timeout(HANDSHAKE_MAX, startup::meet(tcp, &server)).await;
-            drop(handshake);
-            if let Ok(Some(connection)) = met {
-                connection.serve(stopped).await;
-            }
-        });
+                Ok(None) => {}
+                Err(error) => note(&Err(error)),
+            },
+            accepted = listener.accept() => match accepted {
+                Ok((tcp, _)) => newcomers.meet(tcp, &server),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
     }
+    drop(newcomers);
     let _ = stopping.send(true);
     while connections.join_next().await.is_some() {}
 }
 
-async fn accept(
-    listener: &TcpListener,
-    handshakes: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let handshake = Arc::clone(handshakes).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((tcp, _)) => Some((tcp, handshake)),
-        Err(error) => {
-            tracing::warn!(%error, "cannot accept a connection");
-            sleep(ACCEPT_PAUSE).await;
-            None
+fn note(ended: &Result<(), JoinError>) {
+    if ended.as_ref().is_err_and(JoinError::is_panic) {
+        tracing::error!("a connection panicked");
+    }
+}
+
+/// Connections that are being let in.
+#[derive(Default)]
+struct Newcomers {
+    meetings: JoinSet<Option<Box<Connection>>>,
+    /// Of those that have not ended when another one comes, the oldest first.
+    handles: VecDeque<AbortHandle>,
+}
+
+impl Newcomers {
+    /// Begins to let one in. Where there are too many, the one that has taken the longest gives way: whoever says what
+    /// is to be said is in at once.
+    fn meet(&mut self, tcp: TcpStream, server: &Arc<Server>) {
+        self.handles.retain(|handle| !handle.is_finished());
+        if self.handles.len() >= HANDSHAKES_MAX
+            && let Some(oldest) = self.handles.pop_front()
+        {
+            oldest.abort();
         }
+        let server = Arc::clone(server);
+        let met = async move { timeout(HANDSHAKE_MAX, startup::meet(tcp, &server)).await.ok().flatten().map(Box::new) };
+        self.handles.push_back(self.meetings.spawn(met));
     }
 }

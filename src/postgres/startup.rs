@@ -44,6 +44,8 @@ const TOLD: [&str; 11] = [
     "in_hot_standby",
     "default_transaction_read_only",
 ];
+/// The code of a connection too many.
+const TOO_MANY: &str = "53300";
 /// What a first message has beside settings.
 const NO_SETTINGS: [&str; 4] = ["user", "database", "options", "replication"];
 
@@ -79,16 +81,26 @@ async fn admit(wire: &mut Wire, server: &Arc<Server>) -> Result<Option<Guest>> {
     let key = if server.gate.needs_keys().await? { Some(ask_for_key(wire, server).await?) } else { None };
     let caller = server.gate.admit(key.as_deref(), Permission::Query, WHAT).await?;
     let engine = server.engine_of_everybody.scoped(caller.scope()).await?;
+    let own = server.gate.seat(&caller, WHAT).map_err(|error| Failure::new(TOO_MANY, error.to_string()))?;
     let seat = Arc::clone(&server.seats).try_acquire_owned().map_err(|_| {
         server.gate.note(Reason::Seats, WHAT, key.as_deref());
         let most = server.connections_max;
-        Failure::new("53300", format!("sorry, too many clients already: postgres.connections_max is {most}"))
+        Failure::new(TOO_MANY, format!("sorry, too many clients already: postgres.connections_max is {most}"))
     })?;
     let (pid, secret) = server.identities.generate(&*wire);
     wire.set_pid_and_secret_key(pid, secret.clone());
     let (cancel, registered) = server.cancels.register(pid, secret);
     finish_authentication(wire, &Parameters).await?;
-    Ok(Some(Guest { server: Arc::clone(server), key, engine, settings, cancel, _registered: registered, _seat: seat }))
+    let seats = (seat, own);
+    Ok(Some(Guest {
+        server: Arc::clone(server),
+        key,
+        engine,
+        settings,
+        cancel,
+        _registered: registered,
+        _seats: seats,
+    }))
 }
 
 /// The key of a client, which comes as its password. It is asked for only where nobody can read along.

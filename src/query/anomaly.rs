@@ -7,16 +7,19 @@ use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Engine, LibraryKind, Range, moment::text_of};
+use super::{Engine, LibraryKind, Range, moment::text_of, watch::OddEvent};
 use crate::{
-    anomaly::{Asked, Contribution, Finding, Hour, Judged, Kind as FigureKind, Part, Series, contributions, judge},
+    anomaly::{
+        Asked, Contribution, EVENTS, Event, Finding, Hour, Judged, Kind as FigureKind, Part, Series, contributions,
+        judge,
+    },
     error::{Context, Error, Kind, Result},
     kpi::Figure,
     named::parse_time,
 };
 
 /// The number of calls, which is watched like a KPI and is none: there is no good or bad of it.
-const TRAFFIC: &str = "traffic";
+pub(super) const TRAFFIC: &str = "traffic";
 /// What is watched unless KPIs are named: those whose hours can be told from each other, one for each thing that goes
 /// wrong.
 pub(super) const WATCHED: [&str; 12] = [
@@ -64,14 +67,16 @@ const EXAMPLES_MAX: usize = 5;
 #[derive(Debug, Clone, PartialEq)]
 pub struct AnomalyRequest {
     /// Whole hours.
-    range: Range,
+    pub(super) range: Range,
     history_days: i64,
     kpis: Vec<String>,
+    /// Kinds of sessions and calls that are looked for as well.
+    pub(super) events: Vec<&'static Event>,
     by: String,
     /// `tenant_id`, `agent_id` and `model`, where given.
-    filters: BTreeMap<&'static str, String>,
+    pub(super) filters: BTreeMap<&'static str, String>,
     score_min: f64,
-    limit: usize,
+    pub(super) limit: usize,
 }
 
 impl AnomalyRequest {
@@ -86,6 +91,7 @@ impl AnomalyRequest {
             range,
             history_days,
             kpis: vec![kpi.to_owned()],
+            events: Vec::new(),
             by: by.to_owned(),
             filters: BTreeMap::new(),
             score_min: crate::detect::ANOMALY,
@@ -106,6 +112,7 @@ impl AnomalyRequest {
             range: Range { from_us: time("from", "now-24h")?, to_us: now_us },
             history_days: HISTORY_DAYS,
             kpis: WATCHED.map(str::to_owned).to_vec(),
+            events: Vec::new(),
             by: "agent".to_owned(),
             filters: BTreeMap::new(),
             score_min: crate::detect::ANOMALY,
@@ -116,7 +123,7 @@ impl AnomalyRequest {
                 "from" => request.range.from_us = time(name, text)?,
                 "to" => request.range.to_us = time(name, text)?,
                 "history_days" => request.history_days = whole(name, text, HISTORY_DAYS_MIN, HISTORY_DAYS_MAX)?,
-                "kpi" => request.kpis = kpis_of(text)?,
+                "kpi" => (request.events, request.kpis) = watched_of(text)?,
                 "by" => request.by = by_of(text)?,
                 "tenant_id" => _ = request.filters.insert("tenant_id", text.to_owned()),
                 "agent_id" => _ = request.filters.insert("agent_id", text.to_owned()),
@@ -142,8 +149,13 @@ impl AnomalyRequest {
     /// What is asked, in words.
     pub(super) fn words(&self) -> String {
         let filters: String = self.filters.iter().map(|(name, value)| format!(", {name} {value}")).collect();
+        let kinds: Vec<&str> = self.events.iter().map(|event| event.query).collect();
+        if self.kpis.is_empty() {
+            return format!("an hour has {}{filters}", kinds.join(", "));
+        }
+        let events = if kinds.is_empty() { String::new() } else { format!(", or has {}", kinds.join(", ")) };
         format!(
-            "an hour of {} scores {} or more, by {}{filters}; by {} days before its week",
+            "an hour of {} scores {} or more{events}, by {}{filters}; by {} days before its week",
             self.kpis.join(", "),
             self.score_min,
             self.by,
@@ -178,17 +190,20 @@ fn whole<T: TryFrom<i64>>(name: &str, text: &str, least: i64, most: impl TryInto
     number.ok_or_else(|| Error::invalid(format!("{name}={text} is no whole number from {least} to {most}")))
 }
 
-fn kpis_of(text: &str) -> Result<Vec<String>> {
-    let mut kpis: Vec<String> = Vec::new();
+/// Kinds of sessions and calls, and KPIs.
+fn watched_of(text: &str) -> Result<(Vec<&'static Event>, Vec<String>)> {
+    let mut names: Vec<&str> = Vec::new();
     for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-        if !kpis.iter().any(|known| known == name) {
-            kpis.push(name.to_owned());
+        if !names.contains(&name) {
+            names.push(name);
         }
     }
-    if kpis.is_empty() || kpis.len() > KPIS_MAX {
+    if names.is_empty() || names.len() > KPIS_MAX {
         return Err(Error::invalid(format!("kpi: name 1 to {KPIS_MAX} KPIs, parted by commas")));
     }
-    Ok(kpis)
+    let event = |name: &str| EVENTS.iter().find(|event| event.query == name);
+    let kpis = names.iter().filter(|name| event(name).is_none());
+    Ok((names.iter().filter_map(|name| event(name)).collect(), kpis.map(|name| (*name).to_owned()).collect()))
 }
 
 fn by_of(text: &str) -> Result<String> {
@@ -228,6 +243,8 @@ pub struct AnomalyAnswer {
     pub left_out: u64,
     /// The highest score first.
     pub anomalies: Vec<Anomaly>,
+    /// Sessions and calls of the kinds that were asked for, of each kind the oddest first, at most `limit`.
+    pub events: Vec<OddEvent>,
 }
 
 /// An hour of a slice that its past does not explain.
@@ -314,6 +331,7 @@ impl Engine {
             hours_judged: 0,
             left_out: 0,
             anomalies: Vec::new(),
+            events: self.odd_events(request).await?,
         };
         let mut found = answer.count(judged);
         found.sort_by(|a, b| {
@@ -364,7 +382,7 @@ impl Engine {
     }
 
     /// The rows of a KPI's file, or of the traffic's, by hour.
-    async fn hours(
+    pub(super) async fn hours(
         &self,
         kpi: &str,
         by: &str,
@@ -535,7 +553,7 @@ fn parts_of(dimension: &'static str, kind: FigureKind, window_us: i64, rows: Vec
     Ok(sums.into_iter().filter_map(part).collect())
 }
 
-fn start_us(text: &str) -> Result<i64> {
+pub(super) fn start_us(text: &str) -> Result<i64> {
     let time = DateTime::parse_from_rfc3339(text).context("a window has no start")?;
     Ok(time.timestamp_micros())
 }

@@ -9,7 +9,7 @@ use datafusion::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Engine, error::from_engine};
+use super::{Condition, Engine, error::from_engine};
 use crate::{
     drift::{DETECTABLE_MAX, FALSE_DISCOVERY_RATE, POWER, VALUES_MIN, Verdict},
     error::{Error, Result},
@@ -49,6 +49,8 @@ pub struct DriftRequest {
     pub current: Range,
     /// A category column; each of its values is compared on its own.
     pub by: Option<String>,
+    /// What the calls of both ranges have to fulfil.
+    pub conditions: Vec<Condition>,
 }
 
 /// One group's verdict.
@@ -312,6 +314,7 @@ impl Engine {
                 .build()
         };
         let plan = plan.await.map_err(|error| from_engine("cannot plan the comparison", error))?;
+        let (plan, _) = self.narrowed(plan, &request.conditions).await?;
         self.run_plan(plan).await?.collect_as().await
     }
 

@@ -71,6 +71,8 @@ pub struct Settings {
     pub spill_directory: PathBuf,
     /// The user's SQL files.
     pub sql_directory: Option<PathBuf>,
+    /// Tenants that have a quota of tokens.
+    pub quota_tenants: Vec<String>,
     /// What a task that an agent gets done is worth, USD.
     pub task_values_usd: BTreeMap<String, f64>,
     /// What a month may cost.
@@ -171,9 +173,7 @@ impl Engine {
         let context = session::context(&shared.runtime, use_rollups, scope)?;
         let tables = shared.tables.iter().filter_map(|table| table.scoped(scope));
         session::register(&context, tables, &shared.settings.task_values_usd, scope)?;
-        if scope == &Scope::Everybody {
-            session::register_results(&context, shared.result_tables.tables())?;
-        }
+        session::register_results(&context, shared.result_tables.tables(scope))?;
         let (gauges, planned, scoped) = (Gauges::default(), Planned::default(), Mutex::default());
         let engine = Self { context, shared, scope: scope.clone(), gauges, planned, dialect: OnceCell::new(), scoped };
         let problems = engine.create_views().await;
@@ -194,6 +194,12 @@ impl Engine {
         let too_many = known.len().saturating_sub(SCOPED_MAX);
         known.drain(..too_many);
         Ok(made)
+    }
+
+    /// The engines of other scopes that stay.
+    pub(super) fn scoped_engines(&self) -> Vec<Arc<Self>> {
+        let scoped = self.scoped.lock().unwrap_or_else(PoisonError::into_inner);
+        scoped.iter().map(|(_, engine)| Arc::clone(engine)).collect()
     }
 
     fn known(&self, tenants: &Tenants) -> Option<Arc<Self>> {
@@ -218,6 +224,12 @@ impl Engine {
     /// What a month may cost, by the settings.
     pub(super) fn budgets(&self) -> &BudgetConfig {
         &self.shared.settings.budgets
+    }
+
+    /// Whether a tenant that the scope sees has a quota of tokens, by the settings.
+    pub(super) fn has_token_quotas(&self) -> bool {
+        let is_seen = |tenant: &String| self.scope.tenants().is_none_or(|tenants| tenants.has(tenant));
+        self.shared.settings.quota_tenants.iter().any(is_seen)
     }
 
     /// The objectives of the settings.

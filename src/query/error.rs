@@ -21,7 +21,8 @@ pub fn from_engine(context: &str, error: DataFusionError) -> Error {
     }
     let text = if text.is_empty() { error.to_string() } else { text };
     match kind {
-        Kind::Internal => Error::new(kind, format!("{context}: {text}")).with_source(error),
+        // What broke is ours, and may name files of the host: the log has it, and no client.
+        Kind::Internal => Error::new(kind, context).with_source(error),
         _ => Error::new(kind, format!("{context}: {text}")),
     }
 }

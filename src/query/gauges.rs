@@ -4,7 +4,10 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use arrow::{
@@ -15,6 +18,7 @@ use arrow::{
 
 use super::{Engine, LibraryKind, library::Entry, slo};
 use crate::{
+    access::Scope,
     error::{Context, Error, Result},
     metrics::{FAMILIES, Family},
 };
@@ -26,23 +30,61 @@ const OTHER_TYPES: [&str; 4] = ["_total", "_count", "_sum", "_bucket"];
 /// Labels that mean something of their own.
 const KEPT_LABELS: [&str; 2] = ["le", "quantile"];
 
+/// How often a scope's gauges are asked for after somebody has looked at them; then they are none until the next look.
+const ROUNDS_AFTER_A_LOOK: u32 = 15;
+
 /// The families as they were last asked for.
 #[derive(Debug, Default)]
-pub struct Gauges(RwLock<Arc<Vec<Family>>>);
+pub struct Gauges {
+    families: RwLock<Arc<Vec<Family>>>,
+    /// How often they are still to be asked for unless somebody looks again.
+    rounds: AtomicU32,
+}
 
 impl Gauges {
     /// The families.
     pub fn families(&self) -> Arc<Vec<Family>> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        self.rounds.store(ROUNDS_AFTER_A_LOOK, Ordering::Relaxed);
+        Arc::clone(&self.families.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether they are to be asked for once more; where not, what they were is forgotten.
+    fn is_wanted(&self) -> bool {
+        let one_less = |rounds: u32| rounds.checked_sub(1);
+        let is_wanted = self.rounds.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok();
+        if !is_wanted {
+            self.show(Vec::new());
+        }
+        is_wanted
+    }
+
+    fn show(&self, families: Vec<Family>) {
+        *self.families.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(families);
     }
 }
 
 impl Engine {
-    /// Asks for all gauges; a family has at most `series_max` series. One that fails is absent until it succeeds
-    /// again: an old value would look like a new one. Returns what failed.
+    /// Asks for all gauges, and for those of the scopes in which somebody has looked at them of late; a
+    /// family has at most `series_max` series. One that fails is absent until it succeeds again: an old value would look
+    /// like a new one. Returns what failed.
     pub async fn refresh_gauges(&self, series_max: usize) -> Vec<Error> {
+        let mut failed = self.refresh_own_gauges(series_max).await;
+        for engine in self.scoped_engines() {
+            if engine.gauges().is_wanted() {
+                failed.extend(engine.refresh_own_gauges(series_max).await);
+            }
+        }
+        failed
+    }
+
+    async fn refresh_own_gauges(&self, series_max: usize) -> Vec<Error> {
+        let is_bound = self.scope() != &Scope::Everybody;
         let (mut families, mut failed) = (Vec::new(), Vec::new());
         for entry in self.library().of(LibraryKind::Metrics) {
+            // Files that need what a tenant does not see are not there for it: no problem of theirs.
+            if is_bound && self.plan_of(entry).await.is_err() {
+                continue;
+            }
             match self.gauge(entry, series_max).await {
                 Ok(family) => families.push(family),
                 Err(error) => failed.push(error),
@@ -52,7 +94,7 @@ impl Engine {
             Ok(own) => families.extend(own),
             Err(error) => failed.push(error),
         }
-        *self.gauges().0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(families);
+        self.gauges().show(families);
         failed
     }
 

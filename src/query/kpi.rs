@@ -8,17 +8,19 @@ use arrow::{
 };
 use chrono::NaiveDate;
 use datafusion::{catalog::TableProvider, datasource::MemTable, error::DataFusionError};
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use utoipa::ToSchema;
 
-use super::{Engine, LibraryKind, Range, moment::text_of};
+use super::{Condition, Engine, LibraryKind, Options, Page, Question, Range, moment::text_of, slo::is_seen};
 use crate::{
+    config::SloConfig,
     error::{Error, Kind, Result},
     kpi::{
-        AgentCoverage, AgentFields, CardLine, CountedAmong, Coverage, Definition, Figure, Grain, Need, RETURN_ON_COST,
-        ReturnLine, ScoreCard, Window, Windows,
+        AgentCoverage, AgentFields, CardLine, CountedAmong, Coverage, Definition, Figure, Grain, Need, OBJECTIVE,
+        RETURN_ON_COST, ReturnLine, ScoreCard, TOKEN_DAILY_QUOTA, Window, Windows,
     },
     named::ParamValue,
+    record::col,
 };
 
 /// The table of what an agent's tasks are worth, from the settings.
@@ -57,10 +59,13 @@ struct Asked {
     by: String,
     /// `tenant_id`, `agent_id` and `model`, where given.
     filters: Vec<(String, String)>,
+    /// What the calls have to fulfil besides.
+    conditions: Vec<Condition>,
 }
 
 impl Engine {
-    /// A KPI with the arguments of its named query; `from` is moved back to the start of its window.
+    /// A KPI with the arguments of its named query, of calls that fulfil the conditions; `from` is moved back to the start
+    /// of its window.
     ///
     /// # Errors
     ///
@@ -70,6 +75,7 @@ impl Engine {
         &self,
         name: &str,
         arguments: impl IntoIterator<Item = (&'a str, &'a str)>,
+        conditions: &[Condition],
     ) -> Result<KpiAnswer> {
         let definition = self.library().kpi(name)?;
         let entry = self.library().get(LibraryKind::Kpis, name)?;
@@ -78,11 +84,11 @@ impl Engine {
             .bind(arguments, self.now_us())
             .map_err(|error| Error::invalid(format!("KPI {name}: {error}")))?;
         let asked = Asked::of(values).map_err(|reason| Error::invalid(format!("KPI {name}: {reason}")))?;
+        let asked = Asked { conditions: conditions.to_vec(), ..asked };
         let windows = self.windows(&asked)?;
         let figures = self.figures(name, &asked, &windows).await?;
         let with_tools = definition.names(|field| field.of == CountedAmong::ToolCalls);
-        let fields = self.fields(Range { from_us: windows.from_us, to_us: asked.to_us }, &asked.filters, with_tools);
-        let fields = fields.await?;
+        let fields = self.fields(Range { from_us: windows.from_us, to_us: asked.to_us }, &asked, with_tools).await?;
         let all = AgentFields::sum(&fields);
         // Each agent's own where agents are told apart: what one sends says nothing of another.
         let of_key = |key: Option<&str>| {
@@ -100,13 +106,18 @@ impl Engine {
         })
     }
 
-    /// The score card of the month that begins on this day.
-    pub async fn score_card(&self, first: NaiveDate) -> Result<ScoreCard> {
+    /// The score card of the month that begins on this day, of calls that fulfil the conditions.
+    pub async fn score_card(&self, first: NaiveDate, conditions: &[Condition]) -> Result<ScoreCard> {
         let from_us = first.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros();
         let to_us = Grain::Month.step(from_us, 1).ok_or_else(out_of_calendar)?;
-        let month = |by: &str| Asked { from_us, to_us, grain: Grain::Month, by: by.to_owned(), filters: Vec::new() };
+        let month = |by: &str| Asked {
+            grain: Grain::Month,
+            by: by.to_owned(),
+            conditions: conditions.to_vec(),
+            ..Asked::within(Range { from_us, to_us })
+        };
         let windows = self.windows(&month("all"))?;
-        let fields = AgentFields::sum(&self.fields(Range { from_us, to_us }, &[], true).await?);
+        let fields = AgentFields::sum(&self.fields(Range { from_us, to_us }, &month("all"), true).await?);
         let mut lines = Vec::new();
         for definition in self.library().kpis() {
             let figures = self.figures(&definition.name, &month("all"), &windows).await?;
@@ -135,7 +146,17 @@ impl Engine {
     /// Which fields each agent's calls carry in a range, and what is blind for it.
     pub async fn coverage(&self, range: Range) -> Result<Coverage> {
         check_range(range.from_us, range.to_us).map_err(Error::invalid)?;
-        let rows = self.fields(range, &[], true).await?;
+        let mut rows = self.fields(range, &Asked::within(range), true).await?;
+        for row in &mut rows {
+            let of_tenants = if self.has_token_quotas() { row.carried(col::TENANT_ID) } else { 0 };
+            row.tell(TOKEN_DAILY_QUOTA, of_tenants);
+            let is_of = |objective: &SloConfig| {
+                let agent = objective.agent_id.as_deref();
+                is_seen(objective, self.scope()) && agent.is_none_or(|agent| row.agent.as_deref() == Some(agent))
+            };
+            let has_objective = self.objective_settings().iter().any(is_of);
+            row.tell(OBJECTIVE, if has_objective { row.calls } else { 0 });
+        }
         let agents = rows.into_iter().map(|row| AgentCoverage::new(row, self.library().kpis()));
         Ok(Coverage { from: text_of(range.from_us)?, to: text_of(range.to_us)?, agents: agents.collect() })
     }
@@ -152,7 +173,8 @@ impl Engine {
         let mut arguments =
             vec![("from", from.as_str()), ("to", &to), ("grain", asked.grain.name()), ("by", asked.by.as_str())];
         arguments.extend(asked.filters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-        let figures: Vec<Figure> = self.named(LibraryKind::Kpis, name, arguments).await?.collect_as().await?;
+        let question = Question::Named { kind: LibraryKind::Kpis, name, arguments };
+        let figures: Vec<Figure> = self.narrowly(question, asked).await?;
         if figures.len() > ROWS_MAX {
             let message = format!("KPI {name}: the answer has more than {ROWS_MAX} rows: ask for a shorter range");
             return Err(Error::new(Kind::Exhausted, message));
@@ -160,19 +182,32 @@ impl Engine {
         Ok(figures)
     }
 
-    async fn fields(&self, range: Range, filters: &[(String, String)], with_tools: bool) -> Result<Vec<AgentFields>> {
+    async fn fields(&self, range: Range, asked: &Asked, with_tools: bool) -> Result<Vec<AgentFields>> {
         let (from, to) = (text_of(range.from_us)?, text_of(range.to_us)?);
         let with_tools = with_tools.to_string();
         let mut arguments = vec![("from", from.as_str()), ("to", &to), ("with_tools", &with_tools)];
-        arguments.extend(filters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-        self.named(LibraryKind::Reports, "coverage", arguments).await?.collect_as().await
+        arguments.extend(asked.filters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        self.narrowly(Question::Named { kind: LibraryKind::Reports, name: "coverage", arguments }, asked).await
+    }
+
+    /// The rows of a question, of calls that fulfil the conditions.
+    async fn narrowly<R: DeserializeOwned>(&self, question: Question<'_>, asked: &Asked) -> Result<Vec<R>> {
+        let answer = self.ask(question, &asked.conditions, Page::default(), Options::default());
+        answer.await?.rows.collect_as().await
     }
 }
 
 impl Asked {
+    /// All calls of a range.
+    fn within(range: Range) -> Self {
+        let Range { from_us, to_us } = range;
+        let (filters, conditions) = (Vec::new(), Vec::new());
+        Self { from_us, to_us, grain: Grain::Day, by: String::new(), filters, conditions }
+    }
+
     /// The values of a KPI's parameters, whose names and types its definition has checked.
     fn of(values: Vec<(String, ParamValue)>) -> Result<Self, String> {
-        let mut asked = Self { from_us: 0, to_us: 0, grain: Grain::Day, by: String::new(), filters: Vec::new() };
+        let mut asked = Self::within(Range { from_us: 0, to_us: 0 });
         for (name, value) in values {
             match (name.as_str(), value) {
                 ("from", ParamValue::Timestamp(us)) => asked.from_us = us,

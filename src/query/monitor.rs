@@ -9,7 +9,7 @@ use arrow::{
     datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType},
 };
 
-use super::{Engine, LibraryKind, Range, moment::text_of};
+use super::{Engine, LibraryKind, Range, moment::text_of, watch::is_too_much};
 use crate::{
     drift::{Answer, By, COLUMNS, Column, Detail, Found, Holds, LeftOut, Parts, Run, Slice, Windows},
     error::{Context, Error, Kind, Result},
@@ -125,7 +125,7 @@ impl Engine {
             let question = Question { span, interval_hours: windows.hours(), by, only: None };
             let counts = match self.counts(&question).await {
                 Ok(counts) => counts,
-                Err(error) if error.kind() == Kind::Exhausted => {
+                Err(error) if is_too_much(&error) => {
                     left_out.push(LeftOut { by, reason: error.to_string() });
                     continue;
                 }
@@ -141,7 +141,13 @@ impl Engine {
         }
         let mut run = Run::new(*windows, found);
         for places in run.wanted().into_iter().take(LOOKED_AT_MAX) {
-            self.look_closely(windows, &mut run, &places).await?;
+            match self.look_closely(windows, &mut run, &places).await {
+                // The verdicts stand without what they come from.
+                Err(error) if is_too_much(&error) => {
+                    tracing::warn!(error = error.chain(), "a drift is told without its hours and parts");
+                }
+                looked => looked?,
+            }
         }
         Ok(run.answer(left_out))
     }
@@ -182,7 +188,7 @@ impl Engine {
                 match self.counts(&Question { span: span_of(windows), interval_hours, by, only: Some(only) }).await {
                     Ok(counts) if counts.slices() <= SLICES_MAX => counts,
                     Ok(_) => continue,
-                    Err(error) if error.kind() == Kind::Exhausted => continue,
+                    Err(error) if is_too_much(&error) => continue,
                     Err(error) => return Err(error),
                 };
             for part in counts.slice_by_slice(by, windows) {

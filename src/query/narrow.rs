@@ -256,7 +256,7 @@ impl Engine {
     }
 
     /// The plan over those calls only, and whether it reads any.
-    async fn narrowed(&self, plan: LogicalPlan, conditions: &[Condition]) -> Result<(LogicalPlan, bool)> {
+    pub(super) async fn narrowed(&self, plan: LogicalPlan, conditions: &[Condition]) -> Result<(LogicalPlan, bool)> {
         if conditions.is_empty() {
             return Ok((plan, true));
         }

@@ -1,5 +1,8 @@
 //! What jobs found, as tables: `drift_results`, `anomalies` and `anomaly_runs`. They hold what they are given, and
-//! read nothing themselves. Callers that are bound to tenants have no such tables: a run sees all tenants together.
+//! read nothing themselves.
+//!
+//! A run sees all tenants together. Callers that are bound to tenants see of it what was judged by the calls of one of
+//! theirs alone, without the figures in which other tenants have a part; and nothing of `anomaly_runs`, which count all.
 
 use std::sync::Arc;
 
@@ -8,18 +11,26 @@ use arrow::{
         ArrayRef, Float64Array, Int64Array, ListBuilder, RecordBatch, StringViewArray, StringViewBuilder,
         TimestampMicrosecondArray,
     },
-    datatypes::{DataType, Field, Schema, TimeUnit},
+    datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
 };
 use chrono::DateTime;
-use datafusion::{catalog::TableProvider, datasource::MemTable};
+use datafusion::{
+    catalog::{Session, TableProvider},
+    common::Result as EngineResult,
+    datasource::MemTable,
+    logical_expr::{Expr, TableType},
+    physical_plan::ExecutionPlan,
+};
 use serde::de::DeserializeOwned;
 
-use super::{Engine, error::from_engine};
+use super::{Engine, error::from_engine, scoped::Request};
 use crate::{
+    access::{Scope, Tenants},
     anomaly::{AnomalyRow, AnomalyRun},
     catalog::{KeptResult, ResultKind},
     drift::ResultRow,
     error::{Context, Result},
+    record::col,
 };
 
 /// What a column has of each result.
@@ -32,6 +43,9 @@ enum Cells<R> {
 }
 
 use Cells::{Counts, Lists, Numbers, Texts, Times};
+
+/// The tenant whose calls alone are behind a result; none where there are those of several.
+const TENANT_ID: &str = col::TENANT_ID;
 
 /// The columns of a table behind `run_at`, which all have.
 type Columns<R> = &'static [(&'static str, Cells<R>)];
@@ -59,6 +73,7 @@ const DRIFT_RESULTS: Columns<ResultRow> = &[
     ("segment_by", Texts(|row| row.segment_by.clone())),
     ("segment", Texts(|row| row.segment.clone())),
     ("changed_then", Texts(|row| row.changed_then.clone())),
+    (TENANT_ID, Texts(|row| row.tenant().map(str::to_owned))),
 ];
 
 const ANOMALIES: Columns<AnomalyRow> = &[
@@ -79,6 +94,7 @@ const ANOMALIES: Columns<AnomalyRow> = &[
     ("part_share", Numbers(|row| row.part_share)),
     ("session_id", Texts(|row| row.session_id.clone())),
     ("request_ids", Lists(|row| &row.request_ids)),
+    (TENANT_ID, Texts(|row| row.tenant().map(str::to_owned))),
 ];
 
 const ANOMALY_RUNS: Columns<AnomalyRun> = &[
@@ -111,12 +127,18 @@ impl ResultTables {
         })
     }
 
-    /// What statements read, by name.
-    pub fn tables(&self) -> [(&'static str, Arc<dyn TableProvider>); 3] {
-        [
-            ("drift_results", Arc::clone(&self.drift.table) as _),
-            ("anomalies", Arc::clone(&self.anomalies.table) as _),
-            ("anomaly_runs", Arc::clone(&self.anomaly_runs.table) as _),
+    /// What statements of a scope read, by name.
+    pub fn tables(&self, scope: &Scope) -> Vec<(&'static str, Arc<dyn TableProvider>)> {
+        let Some(tenants) = scope.tenants() else {
+            return vec![
+                ("drift_results", Arc::clone(&self.drift.table) as _),
+                ("anomalies", Arc::clone(&self.anomalies.table) as _),
+                ("anomaly_runs", Arc::clone(&self.anomaly_runs.table) as _),
+            ];
+        };
+        vec![
+            ("drift_results", Arc::new(OfTenants::new(&self.drift.of_tenants, tenants))),
+            ("anomalies", Arc::new(OfTenants::new(&self.anomalies.of_tenants, tenants))),
         ]
     }
 }
@@ -137,32 +159,109 @@ impl Engine {
     }
 }
 
+/// A result as the tenant may see it by whose calls alone it was found; none where there are those of several.
+trait TenantsOwn: Sized {
+    fn tenants_own(&self) -> Option<Self>;
+}
+
+impl TenantsOwn for ResultRow {
+    // The correction is over all tests of the run.
+    fn tenants_own(&self) -> Option<Self> {
+        self.tenant()?;
+        Some(Self { q: None, detectable: None, ..self.clone() })
+    }
+}
+
+impl TenantsOwn for AnomalyRow {
+    fn tenants_own(&self) -> Option<Self> {
+        self.tenant()?;
+        Some(self.clone())
+    }
+}
+
+impl TenantsOwn for AnomalyRun {
+    fn tenants_own(&self) -> Option<Self> {
+        None
+    }
+}
+
+/// The results of some tenants.
+#[derive(Debug)]
+struct OfTenants {
+    all: Arc<MemTable>,
+    tenants: Tenants,
+}
+
+impl OfTenants {
+    fn new(all: &Arc<MemTable>, tenants: &Tenants) -> Self {
+        Self { all: Arc::clone(all), tenants: tenants.clone() }
+    }
+}
+
+#[async_trait::async_trait]
+impl TableProvider for OfTenants {
+    fn schema(&self) -> SchemaRef {
+        self.all.schema()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _: &[Expr],
+        _: Option<usize>,
+    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
+        let schema = self.schema();
+        let request = Request { state, schema: &schema, tenant: TENANT_ID, projection, filters: &[] };
+        let read = self.all.scan(state, Some(&request.columns()?), &[], None).await?;
+        request.fenced(&self.tenants, |_, _| Ok(read))
+    }
+}
+
 struct ResultTable<R: 'static> {
     columns: Columns<R>,
     table: Arc<MemTable>,
+    /// Those of one tenant each, as that tenant may see them.
+    of_tenants: Arc<MemTable>,
 }
 
-impl<R: DeserializeOwned> ResultTable<R> {
+impl<R: DeserializeOwned + TenantsOwn> ResultTable<R> {
     fn new(columns: Columns<R>) -> Result<Self> {
         let fields = columns.iter().map(|(name, cells)| Field::new(*name, cells.data_type(), true));
         let fields = std::iter::once(Field::new("run_at", time(), true)).chain(fields);
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let table = MemTable::try_new(schema, vec![vec![]]);
-        let table = table.map_err(|error| from_engine("cannot make a table of results", error))?;
-        Ok(Self { columns, table: Arc::new(table) })
+        let empty = || {
+            let table = MemTable::try_new(Arc::clone(&schema), vec![vec![]]);
+            table.map(Arc::new).map_err(|error| from_engine("cannot make a table of results", error))
+        };
+        Ok(Self { columns, table: empty()?, of_tenants: empty()? })
     }
 
     async fn show(&self, kept: &[KeptResult]) -> Result<()> {
         let rows = kept.iter().map(|kept| serde_json::from_str(&kept.result));
         let rows: Vec<R> = rows.collect::<Result<_, _>>().context("cannot read a result of a job")?;
-        let run_at = kept.iter().map(|kept| Some(kept.run_at_us)).collect::<TimestampMicrosecondArray>();
-        let mut columns: Vec<ArrayRef> = vec![Arc::new(run_at)];
-        columns.extend(self.columns.iter().map(|(_, cells)| cells.of(&rows)));
-        let batch = RecordBatch::try_new(self.table.schema(), columns).context("cannot make rows of results")?;
-        if let Some(batches) = self.table.batches.first() {
-            *batches.write().await = vec![batch];
+        let times = kept.iter().map(|kept| kept.run_at_us);
+        let own = times.clone().zip(&rows).filter_map(|(run_at_us, row)| Some((run_at_us, row.tenants_own()?)));
+        let (own_times, own_rows): (Vec<_>, Vec<_>) = own.unzip();
+        let own = self.batch(own_times, &own_rows)?;
+        let all = self.batch(times, &rows)?;
+        for (table, batch) in [(&self.table, all), (&self.of_tenants, own)] {
+            if let Some(batches) = table.batches.first() {
+                *batches.write().await = vec![batch];
+            }
         }
         Ok(())
+    }
+
+    fn batch(&self, run_at_us: impl IntoIterator<Item = i64>, rows: &[R]) -> Result<RecordBatch> {
+        let run_at = run_at_us.into_iter().map(Some).collect::<TimestampMicrosecondArray>();
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(run_at)];
+        columns.extend(self.columns.iter().map(|(_, cells)| cells.of(rows)));
+        RecordBatch::try_new(self.table.schema(), columns).context("cannot make rows of results")
     }
 }
 

@@ -132,10 +132,12 @@ impl Writer {
         let end = match written {
             Ok(end) => end,
             Err(error) => {
-                // A full disk heals: take the half group back and go on once there is room.
+                // A full disk heals: take the half group back and go on once there is room. Of one that fails
+                // otherwise nothing is known.
                 let taken_back = active.file.set_length(group_start).and_then(|()| active.file.sync_data());
-                self.poisoned = taken_back.is_err();
-                return Err(write_error(error));
+                let error = write_error(error);
+                self.poisoned = taken_back.is_err() || error.kind() != Kind::Busy;
+                return Err(error);
             }
         };
         if let Err(error) = active.file.sync_data() {

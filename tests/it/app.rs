@@ -56,7 +56,7 @@ impl TestApp {
         self.open().await;
     }
 
-    async fn open(&mut self) {
+    pub async fn open(&mut self) {
         self.daemon = Some(Daemon::start_on(&self.config, self.clock.clone(), Arc::new(SystemDisk)).await.unwrap());
     }
 

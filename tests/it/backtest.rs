@@ -250,7 +250,12 @@ async fn wrong_requests_are_named() {
     check(&[("rule", "alert"), ("name", "LlmTokenQuotaNear")], 400, "there are LlmCostSpike, ").await;
     let empty = json_of(app.get("/api/v1/backtest").query(&[("rule", "alert")])).await;
     let rules = empty["rules"].as_array().unwrap();
-    assert_eq!(rules.len(), ALERTS.len());
+    // All but the one that wants to be named.
+    assert_eq!(rules.len(), ALERTS.len() - 1);
+    let named = [("rule", "alert"), ("name", "LlmAnomalousSessions")];
+    let named = &json_of(app.get("/api/v1/backtest").query(&named)).await["rules"][0];
+    assert_eq!((&named["judged"], &named["episodes"]), (&json!(0), &json!([])), "{named:#}");
+    assert!(named["condition"].as_str().unwrap().starts_with("an hour has runaway_sessions, tool_loops"), "{named:#}");
     assert!(rules.iter().all(|rule| rule["judged"] == 0 && rule["episodes"] == json!([])), "{empty:#}");
 }
 
@@ -267,6 +272,10 @@ fn alerts_are_those_of_the_rules() {
             match alert.replays {
                 Replays::Anomalies { score_min } => {
                     has(&format!("llm_anomaly_score{{slice_by=\"agent_id\"}}[6h])) > {score_min}"))
+                }
+                Replays::Events { kinds, stuck_calls_min } => {
+                    kinds.split(',').for_each(has);
+                    has(&format!("> {}\n", stuck_calls_min - 1));
                 }
                 Replays::Objectives { long } => has(&format!("llm_slo_is_burning{{window=\"{long}\"}}")),
                 _ => {}

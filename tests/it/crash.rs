@@ -5,7 +5,8 @@
 //!
 //! `DRIFTLINE_CRASH_KILLS` and `DRIFTLINE_CRASH_SEED` choose how often and which moments and batches. The
 //! seed fixes what is sent and the moments that are aimed at; where the server then is, is up to the machine. A run of
-//! more kills than usual looks at all that is derived after each of them.
+//! more kills than usual looks at all that is derived after each of them. `DRIFTLINE_CRASH_STORAGE_URL` puts the tables
+//! into an object store, whose access is in the environment as the server wants it.
 
 mod audit;
 mod batch;
@@ -84,6 +85,8 @@ struct Tally {
     replays: u64,
     stops: u64,
     audits: u64,
+    /// Those that found rollups.
+    rolled_up: u64,
     work: Work,
 }
 
@@ -204,7 +207,8 @@ impl Run {
         loop {
             let status = self.get(&running.life.api, "/api/v1/status").await?;
             let plan = self.get(&running.life.api, "/api/v1/maintenance").await?;
-            if status["books"]["buffered"] == 0 && plan["due"].as_array().is_some_and(Vec::is_empty) {
+            let is_due = plan["due"].as_array().is_none_or(|due| !due.is_empty());
+            if status["books"]["buffered"] == 0 && !is_due && self.place.has_rollups() != Some(false) {
                 break;
             }
             if Instant::now() > deadline {
@@ -345,6 +349,7 @@ impl Run {
 
     async fn audit(&mut self, api: &Api, expiry: Expiry) -> Result<(), String> {
         self.tally.audits += 1;
+        self.tally.rolled_up += u64::from(self.place.has_rollups() == Some(true));
         // Nobody else looks into it: the clients stand still.
         let mut ledger = std::mem::take(&mut *self.shared.ledger());
         let result = audit(api, &mut ledger, expiry, self.tally.audits, self.kills > KILLS).await;
@@ -377,14 +382,14 @@ impl Run {
     fn summary(&self, took: Duration) -> String {
         let ledger = self.shared.ledger();
         let records: u64 = ledger.entries.iter().map(|entry| entry.lines()).sum();
-        let Tally { kills, moments, passes, unnamed, replays, stops, audits, work } = &self.tally;
+        let Tally { kills, moments, passes, unnamed, replays, stops, audits, rolled_up, work } = &self.tally;
         let [at_work, at_file, in_maintenance, at_start, in_stop] = moments;
         format!(
             "{kills} kills ({at_work} at work, {at_file} at a new file, {in_maintenance} in maintenance of which {passes} in a pass, {at_start} \
              at a start, {in_stop} in a stop; {unnamed} between a file and its commit), {stops} stops, {replays} starts \
              with a replay, {} batches, {records} records and lines, {} answered as duplicates, {} queries, at least {} \
              flushes, {} maintenance actions, {} files swept and {} log entries trimmed, {} rows deleted at their age, \
-             {audits} audits, {:.1} s",
+             {audits} audits, {rolled_up} of them over rollups, {:.1} s",
             ledger.counts.acknowledged,
             ledger.counts.duplicates,
             self.shared.queries.load(Ordering::Relaxed),

@@ -27,6 +27,7 @@ const SETTINGS: AnomalySettings = AnomalySettings {
     pace: Pace { settle_minutes: 5, overlap_hours: 3 },
     history_days: 28,
     results_max: 1_000,
+    kpis: Vec::new(),
 };
 
 /// A month of generated calls, in which sessions of one tenant loop in the last two hours.
@@ -126,7 +127,7 @@ async fn hours_are_judged_once_they_are_over_and_kept() {
     assert!(titles.contains(&format!("retry_rate of {AGENT}").as_str()), "{annotations}");
     assert!(titles.iter().all(|title| title.ends_with(AGENT)), "{annotations}");
 
-    a_bound_key_sees_none(&app).await;
+    a_bound_key_sees_its_tenants_own(&app).await;
     a_forgotten_tenant_is_named_nowhere(&mut app).await;
 }
 
@@ -157,18 +158,53 @@ async fn sessions_that_loop_are_kept(app: &TestApp) {
     assert_eq!(kept, Value::from(expected));
     let in_hour = "anomalies where kpi = 'retry_loops' and slice = 'sql_analyst'
         and window_start = '2026-05-14T10:00:00'";
+    // The same by a question, without the job.
+    let asked =
+        [("kpi", "retry_loops"), ("agent_id", AGENT), ("from", "2026-05-14T10:00:00Z"), ("to", "2026-05-14T11:00:00Z")];
+    let answer = json_of(app.get("/api/v1/anomalies").query(&asked)).await;
+    let told = |event: &Value| json!([event["session_id"], event["value"], event["request_ids"]]);
+    let kept =
+        "select session_id, value, request_ids from anomalies where kpi = 'retry_loops' and slice = 'sql_analyst'
+        and window_start = '2026-05-14T10:00:00' order by value desc, session_id";
+    let kept: Vec<Value> = app.sql(kept).await.as_array().unwrap().iter().map(told).collect();
+    let mut found: Vec<Value> = answer["events"].as_array().unwrap().iter().map(told).collect();
+    found.sort_by_key(|event| (-event[1].as_f64().unwrap() as i64, event[0].to_string()));
+    assert_eq!((found, &answer["anomalies"], &answer["series_judged"]), (kept, &json!([]), &json!(0)), "{answer:#}");
+    // And by a replay, in the two hours in which they loop.
+    let asked = [("rule", "anomalies"), ("kpi", "retry_loops"), ("from", "now-2d")];
+    let replayed = json_of(app.get("/api/v1/backtest").query(&asked)).await;
+    let episodes = replayed["rules"][0]["episodes"].as_array().unwrap();
+    let of_agent: Vec<&Value> = episodes.iter().filter(|episode| episode["key"] == AGENT).collect();
+    assert_eq!(of_agent.len(), 1, "{replayed:#}");
+    assert_eq!(of_agent[0]["firing_at"].as_str().unwrap()[..16], *"2026-05-14T11:00", "{replayed:#}");
     let series = format!(r#"llm_anomaly_events{{kpi="retry_loops",slice="{AGENT}"}} {}"#, count(app, in_hour).await);
     let scrape = scraped(app).await;
     assert!(scrape.contains(&series), "{series} is missing: {scrape}");
 }
 
-async fn a_bound_key_sees_none(app: &TestApp) {
-    let key = key(app, "query", &[TENANT]).await;
-    for table in ["anomalies", "anomaly_runs", "drift_results"] {
-        let query = [("q", format!("select count(*) as n from {table}"))];
-        let (status, message) = failure(app.get("/api/v1/sql").query(&query).bearer_auth(&key)).await;
-        assert!((400..500).contains(&status) && message.contains(table), "{status} {message}");
-    }
+/// Of the hours, those that were judged by the tenant's calls alone; of sessions none, whose measure is of all tenants; and
+/// nothing of what counts all.
+async fn a_bound_key_sees_its_tenants_own(app: &TestApp) {
+    let (own, foreign) = (key(app, "query", &[TENANT]).await, key(app, "query", &["nobody"]).await);
+    let all = key(app, "query", &[]).await;
+    let ask = async |key: &str, sql: &str| json_of(app.get("/api/v1/sql").query(&[("q", sql)]).bearer_auth(key)).await;
+    let columns = "kpi, window_start, slice_by, slice, tenant_id, value, expected, samples, score, p_value";
+    let expected = format!(
+        "select {columns} from anomalies where slice_by = 'tenant_id' and slice = '{TENANT}' and subject = 'hour' order by 1, 2"
+    );
+    let expected = ask(&all, &expected).await;
+    assert!(!expected.as_array().unwrap().is_empty(), "there is nothing to see");
+    assert_eq!(ask(&own, &format!("select {columns} from anomalies order by 1, 2")).await, expected);
+    assert_eq!(ask(&foreign, &format!("select {columns} from anomalies")).await, json!([]));
+    let query = [("q", "select count(*) as n from anomaly_runs")];
+    let (status, message) = failure(app.get("/api/v1/sql").query(&query).bearer_auth(&own)).await;
+    assert!((400..500).contains(&status) && message.contains("anomaly_runs"), "{status} {message}");
+    let listed = json_of(app.get("/api/v1/queries/annotations").query(&[("from", "now-1d")]).bearer_auth(&own)).await;
+    let listed = listed.as_array().unwrap();
+    assert!(
+        !listed.is_empty() && listed.iter().all(|row| row["title"].as_str().unwrap().ends_with(TENANT)),
+        "{listed:?}"
+    );
 }
 
 async fn a_forgotten_tenant_is_named_nowhere(app: &mut TestApp) {

@@ -256,6 +256,14 @@ async fn metrics_of_a_tenant_are_series_of_the_tenant() {
     }
     let (_, text) = said(two.app.get("/metrics").bearer_auth(&two.admin)).await;
     assert!(text.contains("agent-beta") && text.contains("driftline_wal_bytes"), "{text}");
+    // Whoever has scraped has gauges of SQL files, by its own rows, as soon as they are asked for the next time.
+    let failed = two.app.daemon.as_ref().unwrap().engine().refresh_gauges(2_000).await;
+    assert!(failed.is_empty(), "{failed:?}");
+    let (_, text) = said(two.app.get("/metrics").bearer_auth(&two.alpha)).await;
+    assert!(text.lines().any(|line| line == r#"llm_error_ratio{agent_id="agent-alpha"} 0"#), "{text}");
+    assert!(!text.contains("beta") && !text.contains("driftline_"), "{text}");
+    let (_, text) = said(two.app.get("/metrics").bearer_auth(&two.beta)).await;
+    assert!(!text.contains("llm_error_ratio{"), "{text}");
 }
 
 #[tokio::test]

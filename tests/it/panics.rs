@@ -37,7 +37,7 @@ async fn a_background_job_that_panics_is_shown() {
         async move { assert!(!first, "a bug of the test's") }
     };
     app.daemon.as_ref().unwrap().background().run("a job", job).await;
-    let said = "the background job a job panicked and was started again: a bug of the test's\n";
+    let said = "the background job a job panicked and was started again: the server's log says why\n";
     assert_eq!(ready(&app).await, (503, said.to_owned()));
     assert_eq!(metric(&app, "driftline_job_panics_total{job_name=\"a job\"}").await.as_deref(), Some("1"));
     app.logs(record(0, "a", "rag", 1.0)).await;

@@ -284,6 +284,28 @@ async fn catalogs_list_what_is_there() {
     )
     .await;
     check("select count(*) from information_schema.table_constraints", "0").await;
+    // As Metabase and the driver of Java ask: comments by a name that is put together, and keys that nobody has.
+    check(
+        "select format('%s', c.udt_name) as type, col_description(cast(cast(format('%I.%I', c.table_schema, c.table_name)
+             as regclass) as oid), c.ordinal_position) as comment
+         from information_schema.columns as c where c.table_name = 'agent_logs' and c.column_name = 'model'
+             and c.table_schema = 'public'",
+        "text|null",
+    )
+    .await;
+    check(
+        "select count(*) from pg_constraint c join pg_class t on c.conrelid = t.oid
+             join pg_attribute a on c.conrelid = a.attrelid where a.attnum = any(c.conkey)",
+        "0",
+    )
+    .await;
+    check(
+        "select count(k.place) from (select (i.keys).n as place, i.keys from (
+             select information_schema._pg_expandarray(indkey) as keys from pg_catalog.pg_index) i) k",
+        "0",
+    )
+    .await;
+    check("select count(con.conkey[1]) from pg_catalog.pg_constraint con", "0").await;
     // Oids stay what they are, for joins from one question to the next.
     let oid = text(&client, "select 'agent_logs'::regclass::oid").await.unwrap();
     check(&format!("select relname from pg_class where oid = {oid}"), "agent_logs").await;

@@ -20,6 +20,7 @@ use serde::Deserialize;
 use crate::{
     app::{NOW_US, json, record},
     disk::empty,
+    power_maintenance::every,
     simulated_disk::{INPUT_OUTPUT, Mode, NO_SPACE, SimulatedDisk, lot},
 };
 
@@ -190,8 +191,9 @@ async fn dry_run() -> (u64, std::ops::Range<u64>) {
 /// rest; and whether the step is one of the flush.
 async fn at_each_step<Checked: Future<Output = ()>>(check: impl Fn(u64, bool) -> Checked) {
     let (steps, one_by_one) = dry_run().await;
+    let stride = every().unwrap_or(STRIDE);
     let chosen = (0..=steps).map(|step| (step, one_by_one.contains(&step)));
-    let chosen = chosen.filter(|(step, is_close)| *is_close || step % STRIDE == 0 || *step + 1 >= steps);
+    let chosen = chosen.filter(|(step, is_close)| *is_close || step % stride == 0 || *step + 1 >= steps);
     stream::iter(chosen).map(|(step, is_close)| check(step, is_close)).buffer_unordered(AT_ONCE).collect::<()>().await;
 }
 

@@ -2,15 +2,22 @@
 //! ingest, late calls, flushes, joined files, deletions, crashes, and rollups that some files have and others
 //! lack. `DRIFTLINE_ROLLUP_HISTORIES` sets how many histories are tried, `DRIFTLINE_ROLLUP_SEED` the first.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use arrow::util::pretty::pretty_format_batches;
+use arrow::{
+    array::{ArrayRef, Float64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray},
+    datatypes::{Field, Schema},
+    util::pretty::pretty_format_batches,
+};
 use chrono::DateTime;
 use driftline::{
     clock::Clock,
     config::Config,
     daemon::Store,
+    disk::SystemDisk,
     query::{Library, LibraryKind, Options, QueryParams},
+    record::Table,
+    wal::{Frame, Pending, Resume, Section, Writer, recover},
 };
 use serde_json::{Value, json};
 
@@ -100,9 +107,6 @@ fn calls(random: &mut Random, step: u64) -> String {
             call["task_completed"] = json!(random.once_in(2));
         }
         if random.once_in(3) {
-            call["cost_computed_usd"] = json!(random.below(9_000) as f64 / COST_UNITS);
-        }
-        if random.once_in(3) {
             call["error"] = json!(random.pick(&["too slow", "too much", "never mind"]));
         }
         if random.once_in(3) {
@@ -142,6 +146,43 @@ fn calls(random: &mut Random, step: u64) -> String {
         body += &format!("{call}\n");
     }
     body
+}
+
+/// Calls that have a computed cost as well, or no other: nothing that is sent can say one, so they are in the log when
+/// the server starts.
+async fn priced_calls(app: &mut TestApp, random: &mut Random) {
+    let last_seq = json_of(app.get("/api/v1/status")).await["last_seq"].as_u64().unwrap();
+    app.daemon.take().unwrap().stop().await.unwrap();
+    let rows = random.within(1..20) as usize;
+    let mut costs = |one_in: u64| -> ArrayRef {
+        let mut cost = || (!random.once_in(one_in)).then(|| random.below(9_000) as f64 / COST_UNITS);
+        Arc::new((0..rows).map(|_| cost()).collect::<Float64Array>())
+    };
+    let (reported, computed) = (costs(3), costs(4));
+    let times = (0..rows).map(|_| Some(NOW_US - random.below(6 * DAY_US as u64) as i64));
+    let times: ArrayRef = Arc::new(times.collect::<TimestampMicrosecondArray>());
+    let agents: ArrayRef =
+        Arc::new((0..rows).map(|_| Some(*random.pick(&["rag", "coder"]))).collect::<StringViewArray>());
+    // All other columns are null: the log leaves such out.
+    let columns = [
+        ("timestamp", Arc::clone(&times)),
+        ("received_at", times),
+        ("agent_id", agents),
+        ("cost_usd", reported),
+        ("cost_computed_usd", computed),
+    ];
+    let field = |name: &str| Table::AgentLogs.schema().field_with_name(name).unwrap().clone();
+    let fields: Vec<Field> = columns.iter().map(|(name, _)| field(name)).collect();
+    let columns = columns.into_iter().map(|(_, column)| column).collect();
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
+    let sections = vec![Section { table: Table::AgentLogs, batch }];
+    let frame = Frame { received_at_us: NOW_US, receipt: None, accepted: rows as u32, rejected: 0, sections };
+    let wal = app.data().join("wal");
+    let recovered = recover(&SystemDisk, &wal, last_seq, |_, _| Ok(())).unwrap();
+    let resume = Resume { segments: recovered.segments, next_seq: last_seq + 1 };
+    let mut writer = Writer::new(Arc::new(SystemDisk), &wal, 1 << 20, resume);
+    writer.append_group(&[Pending::new(&frame).unwrap()]).unwrap();
+    app.open().await;
 }
 
 /// Tools that a call made, none among them, with what can be missing or odd.
@@ -235,6 +276,10 @@ const SOURCES: [Source; 7] = [
             "histogram_of(histogram_sketch(queue_wait_ms, 'latency_ms'))",
             "max(ttft_ms)",
             "sum(cost_usd) filter (where cost_computed_usd is not null)",
+            "count(cost_computed_usd)",
+            "sum(cost_computed_usd)",
+            "sum(cost_computed_usd - cost_usd)",
+            "count(cost_computed_usd - cost_usd)",
             "sum(completion_tokens) filter (where latency_ms is not null)",
             "outages_of(minute_sketch(timestamp, is_unavailable), 1)",
         ],
@@ -391,7 +436,7 @@ async fn history(seed: u64) {
     let mut random = Random::new(seed, 0);
     let mut app = TestApp::start_with(|config| config.lifecycle.merge_files_min = 2).await;
     for step in 0..STEPS {
-        match random.below(10) {
+        match random.below(11) {
             0..=3 => drop(app.logs(calls(&mut random, step)).await),
             4 | 5 => app.flush().await,
             6 => build(&app, random.within(1..6)).await,
@@ -401,6 +446,7 @@ async fn history(seed: u64) {
                 json_of(app.post("/api/v1/forget").json(&json!({ "user_id": user }))).await;
             }
             8 => app = app.crash().await,
+            9 => priced_calls(&mut app, &mut random).await,
             _ => build(&app, u64::MAX).await,
         }
         for _ in 0..2 {

@@ -1,5 +1,7 @@
 //! SQL over HTTP: formats, parameters, what is refused, bounds.
 
+use std::io::Read;
+
 use arrow::{array::RecordBatch, ipc::reader::StreamReader};
 use driftline::query::QueryParams;
 use serde_json::{Value, json};
@@ -46,6 +48,25 @@ async fn every_format_carries_the_rows() {
     assert_eq!(&fetch("parquet").await[..4], b"PAR1");
     let empty = app.get("/api/v1/sql").query(&[("q", "select 1 as one where false"), ("format", "csv")]);
     assert_eq!(empty.send().await.unwrap().text().await.unwrap(), "one\n");
+}
+
+/// Beyond what is held back before the head is sent, packed or not.
+#[tokio::test]
+async fn a_streamed_result_is_whole_in_any_packing() {
+    let app = TestApp::start().await;
+    let statement = "select value, md5(cast(value as varchar)) as text from generate_series(1, 20000) order by value";
+    for format in ["json", "jsonl", "csv"] {
+        let ask = async |packing: &str| {
+            let query = [("q", statement), ("format", format)];
+            let request = app.get("/api/v1/sql").query(&query).header("accept-encoding", packing);
+            request.send().await.unwrap().bytes().await.unwrap()
+        };
+        let (plain, packed) = (ask("identity").await, ask("gzip").await);
+        let mut unpacked = Vec::new();
+        flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut unpacked).unwrap();
+        assert!(plain.len() > 512 * 1024 && unpacked == plain, "{format}: {} of {} bytes", unpacked.len(), plain.len());
+        assert!(packed.len() < plain.len());
+    }
 }
 
 #[tokio::test]

@@ -62,20 +62,20 @@ async fn answer(app: &App, engine: &Engine, target: &Target, request: &QueryRequ
                 let (frame, notices) = rows(app, engine, &question).await?;
                 (frame, question.shape, notices)
             }
-            Prepared::KpiAlerts { questions, is_all, shape, notices } => {
+            Prepared::KpiAlerts { questions, is_all, shape } => {
                 let mut answers = Vec::new();
                 for question in &questions {
                     let arguments = question.arguments.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-                    answers.push(engine.kpi(&question.name, arguments).await?);
+                    answers.push(engine.kpi(&question.name, arguments, &question.conditions).await?);
                 }
-                (windows_table(&answers, is_all), shape, notices)
+                (windows_table(&answers, is_all), shape, Vec::new())
             }
-            Prepared::KpiCard { month, shape, notices } => {
-                (card_table(&engine.score_card(month).await?), shape, notices)
+            Prepared::KpiCard { month, conditions, shape } => {
+                (card_table(&engine.score_card(month, &conditions).await?), shape, Vec::new())
             }
-            Prepared::Drift { request, is_all, shape, notices } => {
+            Prepared::Drift { request, is_all, shape } => {
                 let current = request.current;
-                (drift_table(&engine.drift(request).await?, current, is_all), shape, notices)
+                (drift_table(&engine.drift(request).await?, current, is_all), shape, Vec::new())
             }
         };
         elements.extend(shaped(frame, &shape, notices, &app.grafana)?);

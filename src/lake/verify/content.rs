@@ -138,7 +138,7 @@ fn bounds(values: &dyn Array) -> Option<(ScalarValue, ScalarValue)> {
             // What is no number has no place in the order.
             let numbers = values.as_primitive::<Float64Type>().iter().flatten().filter(|number| !number.is_nan());
             let (least, greatest) = extremes(numbers, |a, b| a < b)?;
-            let scalar = |number| ScalarValue::Float64(Some(as_logged(number)));
+            let scalar = |number| ScalarValue::Float64(Some(number));
             Some((scalar(least), scalar(greatest)))
         }
         DataType::Utf8View => {
@@ -158,9 +158,4 @@ fn extremes<T: Copy>(values: impl Iterator<Item = T>, is_less: impl Fn(T, T) -> 
             if is_less(greatest, value) { value } else { greatest },
         )),
     })
-}
-
-/// A number as it comes back from the log's text, which may be off by its last digit.
-fn as_logged(number: f64) -> f64 {
-    serde_json::from_str(&serde_json::json!(number).to_string()).unwrap_or(number)
 }

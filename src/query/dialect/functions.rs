@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, AsArray, StringArray},
+    array::{Array, ArrayRef, AsArray, StringArray},
     compute::cast,
     datatypes::DataType,
 };
@@ -55,7 +55,8 @@ pub fn all() -> Vec<ScalarUDF> {
         ("pg_advisory_unlock_all", text(Some(""))),
     ];
     let constants = constants.into_iter().map(|(name, value)| ScalarUDF::from(Constant::new(name, value)));
-    constants.chain(["current_setting", "set_config"].map(|name| ScalarUDF::from(Settings::new(name)))).collect()
+    let settings = ["current_setting", "set_config"].map(|name| ScalarUDF::from(Settings::new(name)));
+    constants.chain(settings).chain([ScalarUDF::from(Format::new())]).collect()
 }
 
 /// Says the same, whatever it is asked.
@@ -145,6 +146,81 @@ impl ScalarUDFImpl for Settings {
     }
 }
 
+/// `format(text, …)`: `%s` is the next argument, `%I` the same as a name and `%L` as a literal, `%%` a percent sign. Widths
+/// and positions are not understood.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Format {
+    signature: Signature,
+}
+
+impl Format {
+    fn new() -> Self {
+        Self { signature: Signature::variadic_any(Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for Format {
+    fn name(&self) -> &'static str {
+        "format"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Utf8)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let texts = ColumnarValue::values_to_arrays(&args.args)?
+            .iter()
+            .map(|array| Ok(cast(array, &DataType::Utf8)?))
+            .collect::<Result<Vec<ArrayRef>>>()?;
+        let Some((formats, values)) = texts.split_first() else { return exec_err!("format needs a text") };
+        let values: Vec<&StringArray> = values.iter().map(|array| array.as_string::<i32>()).collect();
+        let formats = formats.as_string::<i32>().iter().enumerate();
+        let formatted = formats.map(|(row, format)| {
+            let of_row = values.iter().map(|array| array.is_valid(row).then(|| array.value(row)));
+            format.map(|format| formatted(format, of_row)).transpose()
+        });
+        Ok(ColumnarValue::Array(Arc::new(formatted.collect::<Result<StringArray>>()?)))
+    }
+}
+
+fn formatted<'a>(format: &str, mut values: impl Iterator<Item = Option<&'a str>>) -> Result<String> {
+    let mut text = String::with_capacity(format.len());
+    let mut letters = format.chars();
+    while let Some(letter) = letters.next() {
+        if letter != '%' {
+            text.push(letter);
+            continue;
+        }
+        let kind = letters.next();
+        if kind == Some('%') {
+            text.push('%');
+            continue;
+        }
+        let Some(value) = values.next() else { return exec_err!("format: too few arguments") };
+        match (kind, value) {
+            (Some('s'), value) => text.push_str(value.unwrap_or_default()),
+            (Some('I'), Some(value)) => text.push_str(&quoted(value)),
+            (Some('I'), None) => return exec_err!("format: null values cannot be formatted as an SQL identifier"),
+            (Some('L'), Some(value)) => text.push_str(&format!("'{}'", value.replace('\'', "''"))),
+            (Some('L'), None) => text.push_str("NULL"),
+            _ => return exec_err!("format: only %s, %I, %L and %% are understood"),
+        }
+    }
+    Ok(text)
+}
+
+/// A name as a statement has it: in quotes unless it is plain.
+fn quoted(name: &str) -> String {
+    let is_plain = name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
+        && name.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_');
+    if is_plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -168,6 +244,8 @@ mod tests {
         check("set_config('search_path', '', false)", "").await;
         check("obj_description(1, 'pg_class')", "").await;
         check("pg_is_in_recovery()", "false").await;
+        check("format('%s.%I of 100%%, %L, %s', 'a', 'B c', 'it''s', null)", "a.\"B c\" of 100%, 'it''s', ").await;
+        check("format('%s', 'a') || coalesce(format(null, 'a'), '-')", "a-").await;
         let unknown = context.sql("select current_setting('nothing')").await.unwrap().collect().await;
         assert!(unknown.unwrap_err().to_string().contains("unrecognized configuration parameter"));
     }

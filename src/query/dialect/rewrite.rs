@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 
 use datafusion::logical_expr::sqlparser::{
     ast::{
-        Array, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, Select,
-        SetExpr, Statement, TableFactor, Value, ValueWithSpan, VisitMut, VisitorMut, visit_expressions,
+        AccessExpr, Array, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query,
+        Select, SetExpr, Statement, TableFactor, Value, ValueWithSpan, VisitMut, VisitorMut, visit_expressions,
         visit_expressions_mut,
     },
     dialect::PostgreSqlDialect,
@@ -18,6 +18,9 @@ use datafusion::logical_expr::sqlparser::{
 const OPTIONS: &str = "reloptions";
 /// Columns that are text here, and lists in Postgres.
 const LISTS: [&str; 6] = ["indkey", "indclass", "indoption", "indcollation", "conkey", "confkey"];
+
+/// Functions that say what was noted of something.
+const COMMENTS: [&str; 3] = ["obj_description", "col_description", "shobj_description"];
 
 /// Functions that find the number of a name, and where it is.
 const NAMES: [(&str, &str); 3] = [
@@ -38,8 +41,11 @@ impl VisitorMut for InOtherWords {
     type Break = ();
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if is_options(expr) || is_look_up(expr) {
+        if is_options(expr) || is_look_up(expr) || is_comment(expr) || is_of_a_list(expr) {
             *expr = null();
+        } else if is_in_a_list(expr) {
+            // There are no constraints and no indexes whose columns it could be one of.
+            *expr = Expr::Value(Value::Boolean(false).with_empty_span());
         } else if let Some(found) = oid_of(expr) {
             *expr = found;
         } else if let Expr::Function(function) = expr {
@@ -83,6 +89,54 @@ fn is_look_up(expr: &Expr) -> bool {
         Expr::Function(function) => {
             is_named(function, "array") && matches!(function.args, FunctionArguments::Subquery(_))
         }
+        _ => false,
+    }
+}
+
+/// Whether an expression is the comment on something, for which its name is first made into a number.
+fn is_comment(expr: &Expr) -> bool {
+    let Expr::Function(function) = expr else { return false };
+    COMMENTS.iter().any(|name| is_named(function, name))
+}
+
+fn is_list(expr: &Expr) -> bool {
+    let name = match expr {
+        Expr::CompoundIdentifier(parts) => parts.last(),
+        Expr::Identifier(name) => Some(name),
+        _ => None,
+    };
+    name.is_some_and(|name| LISTS.contains(&name.value.to_lowercase().as_str()))
+}
+
+/// Whether an expression is an element of a list, all of them with their places, or one of the two: of `list[1]`,
+/// `_pg_expandarray(list)` and `(elements).n`.
+fn is_of_a_list(expr: &Expr) -> bool {
+    match expr {
+        Expr::Function(function) => is_named(function, "_pg_expandarray"),
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            // `table.list[1]` is read as fields and a place of `table`.
+            let last_field = access_chain.iter().rev().find_map(|access| match access {
+                AccessExpr::Dot(field) => Some(field),
+                AccessExpr::Subscript(_) => None,
+            });
+            let is_element = matches!(access_chain.last(), Some(AccessExpr::Subscript(_)));
+            let is_field = matches!(access_chain.as_slice(), [AccessExpr::Dot(_)]);
+            is_element && is_list(last_field.unwrap_or(root)) || is_field && matches!(root.as_ref(), Expr::Nested(_))
+        }
+        _ => false,
+    }
+}
+
+/// Whether an expression asks whether something is in a list: `any(list)`, or what the catalogs' own rules make of it.
+fn is_in_a_list(expr: &Expr) -> bool {
+    match expr {
+        Expr::AnyOp { right, .. } => is_list(right),
+        Expr::Function(function) if is_named(function, "array_contains") => match &function.args {
+            FunctionArguments::List(list) => {
+                matches!(list.args.first(), Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(first))) if is_list(first))
+            }
+            _ => false,
+        },
         _ => false,
     }
 }
@@ -215,6 +269,15 @@ mod tests {
             "SELECT a FROM pg_namespace WHERE a NOT LIKE $1 ESCAPE '/' AND a LIKE 'x'",
             "SELECT a FROM pg_namespace WHERE a NOT LIKE replace(replace(replace(replace($1, '\\', '\\\\'), '//', chr(1)), \
              '/', '\\'), chr(1), '/') AND a LIKE 'x'",
+        );
+        check(
+            "SELECT col_description(CAST(CAST(format('%I', a.b) AS REGCLASS) AS OID), a.n) FROM pg_attribute a",
+            "SELECT NULL FROM pg_attribute a",
+        );
+        check(
+            "SELECT (information_schema._pg_expandarray(i.indkey)).n, c.conkey[1] FROM pg_index i, pg_constraint c \
+             WHERE a.n = ANY(c.conkey) AND array_contains(c.confkey, a.n) AND a.n = (keys.both).x",
+            "SELECT NULL, NULL FROM pg_index i, pg_constraint c WHERE false AND false AND a.n = NULL",
         );
         check("SELECT r.a, ARRAY(SELECT b.c FROM b WHERE b.d = r.a) AS e FROM r", "SELECT r.a, NULL AS e FROM r");
         check(

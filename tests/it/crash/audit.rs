@@ -44,7 +44,7 @@ struct Named {
 
 /// What is derived from rows. Each is dear in a debug build, so that in a short run a start looks at one of them in
 /// turn; where everything stands still, all are looked at.
-const DERIVED: u64 = 6;
+const DERIVED: u64 = 7;
 
 /// Compares everything, of what is derived only the part whose turn it is, unless all is at rest or the run is
 /// `thorough`; the error names what differs.
@@ -62,6 +62,7 @@ pub async fn audit(api: &Api, ledger: &mut Ledger, expiry: Expiry, turn: u64, th
             2 => tools(api, ledger).await?,
             3 => daily(api, ledger).await?,
             4 => distinct(api).await?,
+            5 => rollups(api).await?,
             _ => reports(api, ledger, expiry, turn).await?,
         }
     }
@@ -154,6 +155,19 @@ async fn daily(api: &Api, ledger: &Ledger) -> Result<(), String> {
     let expected = expected.into_iter().map(|(name, sums)| (name, Some(sums.cost)));
     let days: BTreeSet<String> = found.keys().cloned().collect();
     same("the named query", &expected.filter(|(name, _)| days.contains(name)).collect(), &found)
+}
+
+/// What rollups answer against the same from the calls.
+async fn rollups(api: &Api) -> Result<(), String> {
+    for question in ["cost_by_tenant_daily", "token_usage_by_model_daily", "errors_by_type"] {
+        let ask = async |how: &str| {
+            let path = format!("/api/v1/queries/{question}?from=today-2d&to=now%2B2d&rollups={how}");
+            parsed::<Vec<Value>>(api.get(&path).await)
+        };
+        let by_row = |rows: Vec<Value>| rows.iter().map(|row| (row.to_string(), 1)).collect::<Figures<u8>>();
+        same(question, &by_row(ask("off").await?), &by_row(ask("on").await?))?;
+    }
+    Ok(())
 }
 
 async fn rejected(api: &Api, ledger: &Ledger) -> Result<(), String> {

@@ -29,6 +29,8 @@ pub struct Settings {
 #[derive(Debug, Clone)]
 pub struct Place {
     pub root: PathBuf,
+    /// The URL of the tables, where they are not among these files.
+    storage: Option<String>,
 }
 
 /// A process.
@@ -65,7 +67,7 @@ impl fmt::Display for Trouble {
 impl Place {
     pub fn new(root: PathBuf) -> Self {
         fs::create_dir_all(&root).unwrap();
-        Self { root }
+        Self { root, storage: std::env::var("DRIFTLINE_CRASH_STORAGE_URL").ok() }
     }
 
     pub fn data(&self) -> PathBuf {
@@ -80,7 +82,7 @@ impl Place {
     /// Starts the binary. It may be another one than the tests', such as a release build.
     pub fn start(&self, settings: Settings) -> Server {
         let config = self.root.join("driftline.toml");
-        fs::write(&config, config_text(settings)).unwrap();
+        fs::write(&config, config_text(settings, self.storage.as_deref())).unwrap();
         let binary = std::env::var_os("DRIFTLINE").unwrap_or_else(|| env!("CARGO_BIN_EXE_driftline").into());
         let log = self.root.join("start.log");
         let mut command = Command::new(binary);
@@ -109,6 +111,12 @@ impl Place {
             let committed = newest(files_below(&table.join("_delta_log"), "json"));
             newest(files_below(&table, "parquet")) > committed
         })
+    }
+
+    /// Whether there are rollups; nobody knows of tables that are elsewhere.
+    pub fn has_rollups(&self) -> Option<bool> {
+        let files = || files_below(&self.data().join("tables/agent_logs/_derived"), "parquet");
+        self.storage.is_none().then(|| !files().is_empty())
     }
 }
 
@@ -212,7 +220,9 @@ fn parsed<T: DeserializeOwned>(text: &str) -> Result<T, Trouble> {
 }
 
 /// Everything happens often, and nothing waits.
-fn config_text(settings: Settings) -> String {
+fn config_text(settings: Settings, storage: Option<&str>) -> String {
+    let storage =
+        storage.map(|url| format!("[storage]\nurl = \"{url}\"\nrequest_timeout_s = 10\nretry_timeout_s = 30\n"));
     let tenant = if settings.retention {
         format!("[lifecycle.tenants.{BRIEF}]\ndelete_after_days = {BRIEF_DAYS}\n")
     } else {
@@ -222,10 +232,12 @@ fn config_text(settings: Settings) -> String {
         "[server]\nshutdown_grace_s = 2\n\
          [ingest]\nwait_ms_max = 500\n\
          [wal]\nsegment_bytes_max = 65536\n\
+         [rollup]\ninterval_s = 1\nsettled_s = 0\n\
          [buffer]\nbytes_max = 8388608\nflush_bytes = 2097152\nflush_interval_ms = {}\n\
          [lifecycle]\ninterval_s = 1\nclosed_after_minutes = 0\nmerge_files_min = 2\nfile_bytes_target = 1048576\n\
-         warm_after_days = 2\nfile_grace_minutes = 0\nlog_retention_minutes = 0\n{tenant}",
-        settings.flush_interval_ms
+         warm_after_days = 2\nfile_grace_minutes = 0\nlog_retention_minutes = 0\n{tenant}{}",
+        settings.flush_interval_ms,
+        storage.unwrap_or_default()
     )
 }
 

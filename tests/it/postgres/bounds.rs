@@ -145,6 +145,23 @@ async fn there_are_so_many_seats() {
 }
 
 #[tokio::test]
+async fn a_key_leaves_seats_for_the_others() {
+    let app = TestApp::start_with(|config| {
+        listens(config);
+        config.postgres.connections_max = 3;
+        config.postgres.connections_per_key_max = 2;
+    })
+    .await;
+    let (greedy, other) = (key(&app, "query", &["alpha"]).await, key(&app, "query", &["beta"]).await);
+    let held = [connect(&app, Some(&greedy)).await.unwrap(), connect(&app, Some(&greedy)).await.unwrap()];
+    assert_eq!(code(&connect(&app, Some(&greedy)).await.err().unwrap()), "53300");
+    let client = connect(&app, Some(&other)).await.unwrap();
+    assert_eq!(text(&client, "select 1").await.unwrap(), "1");
+    drop(held);
+    while connect(&app, Some(&greedy)).await.is_err() {}
+}
+
+#[tokio::test]
 async fn what_is_too_long_or_no_message_ends_a_connection() {
     let app = app().await;
     for garbage in
@@ -173,9 +190,14 @@ async fn what_is_too_long_or_no_message_ends_a_connection() {
 #[tokio::test]
 async fn a_client_that_says_nothing_keeps_nobody_waiting() {
     let app = app().await;
-    let _silent: Vec<_> = [tcp(&app).await, tcp(&app).await, tcp(&app).await].into();
+    let mut silent = Vec::new();
+    // More than are let in at the same time: the oldest gives way, long before its time is up.
+    for _ in 0..100 {
+        silent.push(tcp(&app).await);
+    }
     let client = connect(&app, None).await.unwrap();
     assert_eq!(text(&client, "select 1").await.unwrap(), "1");
+    assert_eq!(silent[0].read(&mut [0]).await.unwrap(), 0);
 }
 
 #[tokio::test]
