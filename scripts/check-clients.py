@@ -17,6 +17,8 @@ answered 200, within LATENCY seconds for 99 of 100 and with at most one of 100 r
   tls       400 handshakes that never end, on a server with a certificate of its own
   idle      for each number of --idle: as many connections, half of them silent, half kept after a request
   files     a server that may open 400 files, and 1,000 connections
+  postgres  a server with a port for clients of Postgres: 300 connections to it that say nothing, 100 that say half of
+            what they begin with, and 40 that have a seat and ask nothing, while another one connects and asks
   storm     300 askers of heavy statements at the same time: without keys; then with one key, while another key's
             bystanders go on; then with six keys; then 50 that send keys which are none
 
@@ -40,6 +42,7 @@ import shutil
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import tempfile
@@ -52,12 +55,13 @@ from served import (MIB, Broken, Claims, Connection, Server, binary, generate, m
 
 MEMORY_BYTES_MAX = 1 << 30
 KILL_BYTES = 3 << 30
-PHASES = ("heads", "bodies", "readers", "http2", "tls", "idle", "files", "storm")
+PHASES = ("heads", "bodies", "readers", "http2", "tls", "idle", "files", "postgres", "storm")
 # The documented defaults, and what the machine may add to them.
 HEAD_SECONDS_MAX, IDLE_SECONDS_MAX, READ_SECONDS_MAX, BODY_SECONDS_MAX = 30, 120, 30, 10
 LATE_SECONDS = 10
 STREAMS_MAX = 64
 CONNECTIONS_MAX = 2048
+HANDSHAKE_SECONDS_MAX = 10
 STATEMENTS_MAX = 8
 UNREAD_SCRAPES = 100
 TICK_SECONDS = 0.25
@@ -608,6 +612,34 @@ class Clients:
             self.server, self.acked = own, acked
             self.watch_again()
 
+    def postgres(self):
+        own, acked = self.server, self.acked
+        self.acked = {}
+        try:
+            self.start('[postgres]\nlisten = "127.0.0.1:0"\n', self.work / "postgres")
+            said = re.search(r"listening on postgresql://127.0.0.1:(\d+)/", self.server.log.read_text(errors="replace"))
+            address = ("127.0.0.1", int(said[1]))
+            kinds = [Slow("says nothing", 300, b""), Slow("says half", 100, POSTGRES_START[:9])]
+            crowds = [(be_slow, address, kinds), (sit_in_postgres, address, 40), (ask_postgres, address)]
+            phase = self.during("postgres", crowds, counted=False)
+            asked = [one for one in phase.slow if one[0] == ASKED]
+            seats = sum(held for kind, _, held, _ in phase.slow if kind == SEATED)
+            phase.slow = [one for one in phase.slow if one[0] not in (ASKED, SEATED)]
+            self.claims.check("postgres: 40 sit and ask nothing", seats == 40, f"{seats} had a seat")
+            self.judge_slow(phase, HANDSHAKE_SECONDS_MAX + LATE_SECONDS)
+            taken = [seconds for _, seconds, status, _ in asked if status == "ok"]
+            other = [status for *_, status, _ in asked if status != "ok"]
+            holds = taken and quantile(taken, 0.99) <= self.options.latency and len(other) <= len(asked) / 100
+            said = f"{len(taken):,} of {len(asked):,} answered"
+            said += f", p99 {quantile(taken, 0.99):.3f} s, longest {max(taken):.3f} s" if taken else ""
+            self.claims.check("postgres: others connect and ask", holds, said + "".join(f"; {each}" for each in other[:1]))
+            self.count(phase)
+            self.server.stop()
+        finally:
+            self.server.kill()
+            self.server, self.acked = own, acked
+            self.watch_again()
+
     def storm(self):
         address = self.server.address
         phase = self.during("storm without keys", [(ask_at_once, address, [{}], HEAVY)], patient="statement")
@@ -742,6 +774,75 @@ def ask_at_once(address, headers, path, stop, said):
             stop.wait(0.25 if answer.status in (429, 503) else 0.01)
 
     run_threads([(ask, (asker,)) for asker in range(300 if path == HEAVY else 50)])
+
+
+# What a client of Postgres begins with: its length, version 3.0, and whose.
+POSTGRES_PARAMETERS = b"user\0a\0database\0driftline\0\0"
+POSTGRES_START = struct.pack("!ii", 8 + len(POSTGRES_PARAMETERS), 196608) + POSTGRES_PARAMETERS
+POSTGRES_QUESTION = b"select count(*) as n from agent_logs\0"
+ASKED, SEATED = "asks", "sits"
+
+
+class Postgres:
+    """One connection to the port for clients of Postgres, as far as it takes to ask."""
+
+    def __init__(self, address):
+        self.tcp = socket.create_connection(address, timeout=60)
+        self.tcp.sendall(POSTGRES_START)
+        self.until_ready()
+
+    def ask(self):
+        self.tcp.sendall(b"Q" + struct.pack("!i", 4 + len(POSTGRES_QUESTION)) + POSTGRES_QUESTION)
+        return self.until_ready()
+
+    def until_ready(self):
+        """The kinds of messages until the server waits."""
+        kinds = []
+        while kinds[-1:] != [b"Z"]:
+            head = self.take(5)
+            body = self.take(struct.unpack("!i", head[1:])[0] - 4)
+            kinds.append(head[:1])
+            if head[:1] == b"E":
+                raise Broken(body.decode(errors="replace"))
+        return kinds
+
+    def take(self, count):
+        taken = b""
+        while len(taken) < count:
+            piece = self.tcp.recv(count - len(taken))
+            if not piece:
+                raise Broken("the connection was closed")
+            taken += piece
+        return taken
+
+
+def sit_in_postgres(address, seats, stop, said):
+    """Connections that are let in and then ask nothing; says how many there are."""
+    held = []
+    while len(held) < seats and not stop.is_set():
+        try:
+            held.append(Postgres(address))
+        except (OSError, Broken):
+            stop.wait(0.05)
+    said.put((SEATED, 0.0, len(held), False))
+    stop.wait()
+    for one in held:
+        one.tcp.close()
+
+
+def ask_postgres(address, stop, said):
+    """Somebody who connects, asks and goes; says of each time: what, seconds, how it went."""
+    while not stop.is_set():
+        started, status = time.monotonic(), "ok"
+        try:
+            connection = Postgres(address)
+            if b"D" not in connection.ask():
+                status = "no row"
+            connection.tcp.close()
+        except (OSError, Broken) as error:
+            status = str(error)
+        said.put((ASKED, time.monotonic() - started, status, True))
+        stop.wait(0.1)
 
 
 def bearer(key):

@@ -52,6 +52,8 @@ SAMPLE_SECONDS = 5
 # Two intervals of the flush, and what the allocator takes to give pages back.
 REST_SECONDS = 40
 MEMORY_BYTES_MAX = 1 << 30
+# What the buffer holds by default, a segment, a group, and what frames take beyond their rows.
+WAL_BYTES_MAX = 256 << 20
 # Resident memory may grow by this part of its mean in ten minutes; below so many minutes nothing is judged.
 GROWTH_MAX, GROWTH_MINUTES_MIN = 0.02, 10
 INTERVAL_S, CLOSED_MINUTES, GRACE_MINUTES, RETENTION_MINUTES = 5, 1, 1, 1
@@ -667,6 +669,8 @@ class Soak:
         disk = max((sample["disk"] for sample in self.samples), default=0)
         claims.check("the directory stays below its bound", disk <= self.options.disk_max_gb * 1e9,
                      f"at most {mib(disk)} of {self.options.disk_max_gb} GB")
+        wal = max((sample["wal"] for sample in self.samples), default=0)
+        claims.check("the write-ahead log stays below its bound", wal <= WAL_BYTES_MAX, f"at most {mib(wal)}")
 
     def judge_forgetting(self):
         keeper = self.keeper

@@ -69,5 +69,11 @@ PYTHON
     'scrape_samples_scraped{job="driftline"}' 'scrape_duration_seconds{job="driftline"}'; do
     echo "      $query = $(prom "$query" || echo none)"
   done
+  # Every panel's expression is asked of what was scraped.
+  python3 "$ROOT/scripts/grafana/expressions.py" "$ROOT/dashboards/grafana/prometheus" "$WORK" "$PROMETHEUS" \
+    >"$WORK/expressions.txt" || echo "FAIL expressions.py ended by itself" >>"$WORK/expressions.txt"
+  while read -r verdict said; do
+    check_true "$said" test "$verdict" = pass
+  done <"$WORK/expressions.txt"
   stop_server
 }

@@ -19,8 +19,8 @@ crash() (
   unset DRIFTLINE_STORAGE_REQUEST_TIMEOUT_S DRIFTLINE_STORAGE_RETRY_TIMEOUT_S DRIFTLINE_BUFFER_FLUSH_INTERVAL_MS
   unset DRIFTLINE_QUERY_TIMEOUT_S
   cd "$ROOT"
-  DRIFTLINE=$DRIFTLINE DRIFTLINE_CRASH_STORAGE_URL="s3://$BUCKET/crash" DRIFTLINE_CRASH_KILLS=$CRASH_KILLS \
+  DRIFTLINE=$BINARY DRIFTLINE_CRASH_STORAGE_URL="s3://$BUCKET/crash" DRIFTLINE_CRASH_KILLS=$CRASH_KILLS \
     DRIFTLINE_CRASH_SEED=$SEED timeout "$CRASH_SECONDS_MAX" \
     cargo test --locked --test it -- --nocapture crash:: >"$WORK/crash.log" 2>&1 || { tail -n 30 "$WORK/crash.log" >&2; return 1; }
-  grep "^crash harness" "$WORK/crash.log"
+  grep -o "crash harness, seed.*" "$WORK/crash.log"
 )

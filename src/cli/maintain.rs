@@ -17,7 +17,7 @@ use crate::{
 /// Flags of `maintain`.
 #[derive(Debug, Args)]
 pub struct MaintainArgs {
-    /// Says what would be done, and changes nothing
+    /// Says what would be done, and does none of it
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]

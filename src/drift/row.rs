@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    answer::{Answer, SilentChange, Verdict, VerdictLine},
+    answer::{Answer, Change, SilentChange, Verdict, VerdictLine},
     column::By,
 };
 
@@ -45,10 +45,22 @@ pub struct ResultRow {
     pub moved_before: Option<f64>,
     /// Its share after.
     pub moved_after: Option<f64>,
-    /// The median before.
+    /// The spread of numbers before: 5 % are below, the median, 5 % are above.
+    #[serde(default)]
+    pub before_p05: Option<f64>,
+    /// Likewise.
     pub before_p50: Option<f64>,
-    /// The median after.
+    /// Likewise.
+    #[serde(default)]
+    pub before_p95: Option<f64>,
+    /// The same after.
+    #[serde(default)]
+    pub after_p05: Option<f64>,
+    /// Likewise.
     pub after_p50: Option<f64>,
+    /// Likewise.
+    #[serde(default)]
+    pub after_p95: Option<f64>,
     /// When it began, RFC 3339.
     pub began_at: Option<String>,
     /// What makes the part of the slice that moved most.
@@ -57,7 +69,8 @@ pub struct ResultRow {
     /// That part.
     #[serde(default)]
     pub segment: Option<String>,
-    /// Which columns changed with it, with commas; those that explain it, where a model was exchanged.
+    /// Which columns changed with it, from what to what and when, with commas; those that explain it, where a model was
+    /// exchanged.
     pub changed_then: Option<String>,
 }
 
@@ -71,7 +84,12 @@ impl ResultRow {
     pub fn names_tenant(&self, tenant: &str) -> bool {
         let is_of = |by: &str, name: &Option<String>| by == By::TenantId.name() && name.as_deref() == Some(tenant);
         let is_segment = self.segment_by.as_deref().is_some_and(|by| is_of(by, &self.segment));
-        is_of(&self.by, &self.slice) || is_of(&self.column, &self.moved) || is_segment
+        let mix = format!("{} from ", By::TenantId.name());
+        let change = self.changed_then.as_deref().and_then(|text| text.split_once(&mix));
+        let is_in_mix = change.is_some_and(|(_, rest)| {
+            rest.starts_with(&format!("{tenant} to ")) || rest.contains(&format!(" to {tenant} at "))
+        });
+        is_of(&self.by, &self.slice) || is_of(&self.column, &self.moved) || is_segment || is_in_mix
     }
 }
 
@@ -101,12 +119,16 @@ impl Answer {
             moved: moved.map(|moved| moved.part.clone()),
             moved_before: moved.map(|moved| moved.before),
             moved_after: moved.map(|moved| moved.after),
+            before_p05: line.before.map(|spread| spread.p05),
             before_p50: line.before.map(|spread| spread.p50),
+            before_p95: line.before.map(|spread| spread.p95),
+            after_p05: line.after.map(|spread| spread.p05),
             after_p50: line.after.map(|spread| spread.p50),
+            after_p95: line.after.map(|spread| spread.p95),
             began_at: line.began_at.clone(),
             segment_by: line.segment.as_ref().map(|segment| segment.by.name().to_owned()),
             segment: line.segment.as_ref().map(|segment| segment.slice.clone()),
-            changed_then: joined(line.changed_then.iter().map(|change| change.column.as_str())),
+            changed_then: joined(line.changed_then.iter().map(told)),
         }
     }
 
@@ -125,20 +147,65 @@ impl Answer {
             q: Some(silent.q),
             n_reference: None,
             n_current: None,
-            moved: joined(silent.columns.iter().map(String::as_str)),
+            moved: joined(silent.columns.iter().cloned()),
             moved_before: None,
             moved_after: None,
+            before_p05: None,
             before_p50: None,
+            before_p95: None,
+            after_p05: None,
             after_p50: None,
+            after_p95: None,
             began_at: silent.began_at.clone(),
             segment_by: None,
             segment: None,
-            changed_then: joined(silent.explained_by.iter().map(String::as_str)),
+            changed_then: joined(silent.explained_by.iter().cloned()),
         }
     }
 }
 
-fn joined<'a>(names: impl Iterator<Item = &'a str>) -> Option<String> {
-    let names: Vec<&str> = names.collect();
+fn joined(names: impl Iterator<Item = String>) -> Option<String> {
+    let names: Vec<String> = names.collect();
     (!names.is_empty()).then(|| names.join(", "))
+}
+
+/// A change in words: `model_version from 2026-01 to 2026-02 at 2026-03-02T09:00:00Z`.
+fn told(change: &Change) -> String {
+    let Change { column, lost, gained, began_at } = change;
+    format!("{column} from {lost} to {gained} at {began_at}")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_names_the_tenants_that_it_tells_of() {
+        let row = |change: serde_json::Value| -> ResultRow {
+            let mut row = serde_json::json!({
+                "window_end": "2026-05-14T12:00:00Z", "window_hours": 24, "column": "cost", "by": "all", "verdict": "drifting",
+            });
+            row.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+            serde_json::from_value(row).unwrap()
+        };
+        let check = |change: serde_json::Value, expected: &[&str], own: Option<&str>| {
+            let row = row(change);
+            let names = ["acme", "acme-eu", "2026", "to"].into_iter().filter(|tenant| row.names_tenant(tenant));
+            assert_eq!(names.collect::<Vec<_>>(), expected, "{row:?}");
+            assert_eq!(row.tenant(), own);
+        };
+        let told_change = |lost: &str, gained: &str| {
+            let (lost, gained) = (lost.to_owned(), gained.to_owned());
+            told(&Change { column: "tenant_id".to_owned(), lost, gained, began_at: "2026-05-13T10:00:00Z".to_owned() })
+        };
+        check(serde_json::json!({}), &[], None);
+        check(serde_json::json!({"by": "tenant_id", "slice": "acme"}), &["acme"], Some("acme"));
+        check(serde_json::json!({"by": "agent_id", "slice": "acme"}), &[], None);
+        check(serde_json::json!({"column": "tenant_id", "moved": "acme-eu"}), &["acme-eu"], None);
+        check(serde_json::json!({"segment_by": "tenant_id", "segment": "acme"}), &["acme"], None);
+        check(serde_json::json!({"changed_then": told_change("acme", "b")}), &["acme"], None);
+        check(serde_json::json!({"changed_then": told_change("b", "acme-eu")}), &["acme-eu"], None);
+        check(serde_json::json!({"changed_then": "model from acme to 2026 at 2026-05-13T10:00:00Z"}), &[], None);
+    }
 }

@@ -92,13 +92,17 @@ impl Engine {
     ///
     /// [`Kind::Invalid`] for a history that is too short or too long, and those of the statements.
     pub async fn watch(&self, range: Range, history_days: u32, kpis: &[String]) -> Result<Watched> {
-        let more = kpis.iter().map(String::as_str).filter(|kpi| !WATCHED.contains(kpi));
-        let kpis: Vec<&str> = WATCHED.into_iter().chain(more).collect();
+        let mut all = WATCHED.to_vec();
+        for kpi in kpis {
+            if !all.contains(&kpi.as_str()) {
+                all.push(kpi);
+            }
+        }
         let mut watched = Watched::default();
         for by in std::iter::once("all").chain(DIMENSIONS) {
             let slice_by = if by == "all" { by } else { filter_of(by) };
             let mut run = AnomalyRun::new(range.from_us, range.to_us, slice_by);
-            for &kpi in &kpis {
+            for &kpi in &all {
                 let answer = self.anomalies(&AnomalyRequest::of_hours(kpi, by, range, history_days)?).await;
                 let Some(answer) = judged(&mut run, kpi, answer)? else { continue };
                 count(&mut run, &answer);

@@ -113,8 +113,13 @@ async fn a_tenant_sees_its_own_in_every_surface() {
         "/api/v1/reports/cost?day=2026-05-13&format=json".to_owned(),
         "/api/v1/drift?column=latency_ms&by=agent_id".to_owned(),
         "/api/v1/drift?column=model&by=tenant_id".to_owned(),
+        "/api/v1/drift".to_owned(),
+        format!("/api/v1/anomalies?{at}&kpi=traffic,outlier_calls,tool_loops&by=tenant"),
+        format!("/api/v1/backtest?{at}&rule=kpi&name=latency_mean&above=0&by=tenant"),
         format!("/api/v1/experiments?{at}"),
         format!("/api/v1/experiments/both?{at}"),
+        "/api/v1/forecast".to_owned(),
+        "/api/v1/slo".to_owned(),
     ];
     let engine = two.app.daemon.as_ref().unwrap().engine();
     let named = engine.library().all().map(|(kind, entry)| (kind.directory(), entry.named.name.clone()));
@@ -129,6 +134,20 @@ async fn a_tenant_sees_its_own_in_every_surface() {
             _ => {}
         }
     }
+    // Whatever can be read is asked here, by an administrator alone, or in the test that is named.
+    let document = answer(two.app.get("/openapi.json").bearer_auth(&two.admin)).await;
+    let elsewhere = [
+        ("/api/v1/sql", "escape"),
+        ("/api/v1/keys", "doors"),
+        ("/api/v1/maintenance", "doors"),
+        ("/api/openapi.json", "openapi"),
+    ];
+    for (route, methods) in document["paths"].as_object().unwrap() {
+        let is_asked = paths.iter().any(|path| is_at(route, path));
+        let is_elsewhere = elsewhere.iter().any(|(prefix, _)| route.starts_with(prefix));
+        let is_read = methods.get("get").is_some() && (route.starts_with("/api/") || route == "/metrics");
+        assert!(is_asked || is_elsewhere || !is_read, "nobody asks for {route} with a tenant's key");
+    }
     let (mut of_alpha, mut of_all) = (0, 0);
     for path in &paths {
         let (_, text) = said(two.app.get(path).bearer_auth(&two.alpha)).await;
@@ -139,6 +158,13 @@ async fn a_tenant_sees_its_own_in_every_surface() {
     }
     // The test looks where there is something to see.
     assert!(of_all > 20 && of_alpha > 20, "{of_alpha} of {of_all} of {}", paths.len());
+}
+
+/// Whether a path is one of a route, such as `/api/v1/queries/{name}`.
+fn is_at(route: &str, path: &str) -> bool {
+    let path = path.split('?').next().unwrap_or_default();
+    let same = |(wanted, found): (&str, &str)| wanted.starts_with('{') || wanted == found;
+    route.split('/').count() == path.split('/').count() && route.split('/').zip(path.split('/')).all(same)
 }
 
 const OBJECTIVES: &str = r#"

@@ -114,6 +114,9 @@ impl Engine {
                 replay.evaluate(at_us, found.remove(&at_us).unwrap_or_default());
             }
         }
+        if rule.stuck_calls_min > 1 {
+            condition += &format!(", {STUCK_CALLS} from {} of an agent in an hour on", rule.stuck_calls_min);
+        }
         let seen = Seen {
             rule: "anomalies".to_owned(),
             condition,
