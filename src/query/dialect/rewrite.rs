@@ -41,7 +41,7 @@ impl VisitorMut for InOtherWords {
     type Break = ();
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if is_options(expr) || is_look_up(expr) || is_comment(expr) || is_of_a_list(expr) {
+        if is_options(expr) || is_look_up(expr) || is_of_a_list(expr) {
             *expr = null();
         } else if is_in_a_list(expr) {
             // There are no constraints and no indexes whose columns it could be one of.
@@ -50,6 +50,7 @@ impl VisitorMut for InOtherWords {
             *expr = found;
         } else if let Expr::Function(function) = expr {
             unnest_texts(function);
+            comment_on_nothing(function);
         } else if let Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } = expr {
             escape_by_backslash(pattern, escape_char);
         }
@@ -93,10 +94,13 @@ fn is_look_up(expr: &Expr) -> bool {
     }
 }
 
-/// Whether an expression is the comment on something, for which its name is first made into a number.
-fn is_comment(expr: &Expr) -> bool {
-    let Expr::Function(function) = expr else { return false };
-    COMMENTS.iter().any(|name| is_named(function, name))
+/// Nothing has a comment, so the number of that which would have one, made of its name perhaps, need not be found.
+fn comment_on_nothing(function: &mut Function) {
+    if !COMMENTS.iter().any(|name| is_named(function, name)) {
+        return;
+    }
+    let FunctionArguments::List(list) = &mut function.args else { return };
+    list.args.iter_mut().for_each(|argument| *argument = FunctionArg::Unnamed(FunctionArgExpr::Expr(null())));
 }
 
 fn is_list(expr: &Expr) -> bool {
@@ -272,7 +276,7 @@ mod tests {
         );
         check(
             "SELECT col_description(CAST(CAST(format('%I', a.b) AS REGCLASS) AS OID), a.n) FROM pg_attribute a",
-            "SELECT NULL FROM pg_attribute a",
+            "SELECT col_description(NULL, NULL) FROM pg_attribute a",
         );
         check(
             "SELECT (information_schema._pg_expandarray(i.indkey)).n, c.conkey[1] FROM pg_index i, pg_constraint c \
