@@ -16,6 +16,8 @@ import urllib.request
 
 # What Grafana puts in.
 VARIABLES = {"$__rate_interval": "5m", "$__range": "24h", "$__interval": "1m", "$tenant": ".*", "$agent": ".*", "$model": ".*"}
+# What says nothing in the first minutes: comparisons with a week before, what the jobs find, and alerts.
+LATER = (" offset ", "llm_drift_", "ALERTS")
 
 
 def expressions(dashboard):
@@ -54,7 +56,9 @@ def main():
                 if wrong:
                     print(f"FAIL Prometheus on {expr}: {wrong}")
             told = sum(found > 0 for _, found, _ in answers)
-            verdict = "pass" if told > 0 and not any(wrong for *_, wrong in answers) else "FAIL"
+            is_silent = told == 0 and not all(any(part in rule["expr"] for part in LATER) for rule in rules)
+            is_right = not is_silent and not any(wrong for *_, wrong in answers)
+            verdict = "pass" if is_right else "FAIL"
             print(f"{verdict} Prometheus answers the expressions of {path.stem}, {told} of {len(answers)} with series")
         # YAML reads JSON.
         rules_file = work / f"{path.stem}-rules.yml"
