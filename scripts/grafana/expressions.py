@@ -17,7 +17,7 @@ import urllib.request
 # What Grafana puts in.
 VARIABLES = {"$__rate_interval": "5m", "$__range": "24h", "$__interval": "1m", "$tenant": ".*", "$agent": ".*", "$model": ".*"}
 # What says nothing in the first minutes: comparisons with a week before, what the jobs find, and alerts.
-LATER = (" offset ", "llm_drift_", "ALERTS")
+LATER = (" offset ", "llm_drift_", "llm_anomaly_", "ALERTS")
 
 
 def expressions(dashboard):
