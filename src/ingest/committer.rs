@@ -9,7 +9,7 @@ use std::{
 };
 
 use arrow::array::RecordBatch;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::receipts::{self, Known, Recent};
 use crate::{
@@ -108,6 +108,8 @@ pub struct Committer {
     commands: mpsc::Sender<Command>,
     live: Arc<Mutex<LiveMetrics>>,
     state: Arc<Mutex<State>>,
+    /// Has no sender once the thread is over, and its state says why.
+    over: watch::Receiver<()>,
 }
 
 impl Committer {
@@ -122,49 +124,57 @@ impl Committer {
         let state = Arc::new(Mutex::new(state));
         let (live_of, state_of) = (Arc::clone(&live), Arc::clone(&state));
         let worker = Worker { writer, buffer, full_bytes, recent, live: live_of, state: state_of, sealed };
+        let (sender, over) = watch::channel(());
         thread::Builder::new()
             .name("wal-committer".to_owned())
             .spawn(move || {
-                let _mark = MarkPanic(Arc::clone(&worker.state));
+                let _mark = MarkPanic(Arc::clone(&worker.state), sender);
                 worker.run(inbox);
             })
             .context("cannot start the WAL thread")?;
-        Ok(Self { commands, live, state })
+        Ok(Self { commands, live, state, over })
     }
 
     /// Makes one request durable and visible.
     pub async fn append(&self, append: Append) -> Result<Appended> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Append(Box::new(append), reply)).await.map_err(|_| stopped())?;
-        answer.await.map_err(|_| stopped())?
+        self.ask(Command::Append(Box::new(append), reply), answer).await?
     }
 
     /// Cuts off the oldest that waits.
     pub async fn take(&self, what: Taken) -> Result<Option<Sealed>> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Take(what, reply)).await.map_err(|_| stopped())?;
-        answer.await.map_err(|_| stopped())
+        self.ask(Command::Take(what, reply), answer).await
     }
 
     /// Ends the WAL's present segment.
     pub async fn close_segment(&self) -> Result<()> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::CloseSegment(reply)).await.map_err(|_| stopped())?;
-        answer.await.map_err(|_| stopped())
+        self.ask(Command::CloseSegment(reply), answer).await
     }
 
     /// Where everything stands now.
     pub async fn mark(&self) -> Result<Mark> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Mark(reply)).await.map_err(|_| stopped())?;
-        answer.await.map_err(|_| stopped())
+        self.ask(Command::Mark(reply), answer).await
     }
 
     /// Lets the WAL forget what is committed and saved.
     pub async fn forget_through(&self, seq: u64) -> Result<()> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Forget(seq, reply)).await.map_err(|_| stopped())?;
-        answer.await.map_err(|_| stopped())?
+        self.ask(Command::Forget(seq, reply), answer).await?
+    }
+
+    async fn ask<T>(&self, command: Command, answer: oneshot::Receiver<T>) -> Result<T> {
+        if self.commands.send(command).await.is_ok()
+            && let Ok(answer) = answer.await
+        {
+            return Ok(answer);
+        }
+        // Whoever is told so finds it in the state.
+        let mut over = self.over.clone();
+        while over.changed().await.is_ok() {}
+        Err(stopped())
     }
 
     /// Ends the thread after what is queued before.
@@ -197,7 +207,10 @@ impl Committer {
 }
 
 /// A panic of the thread ends all writing: what is on disk is not known any more. It is shown like a log that failed.
-struct MarkPanic(Arc<Mutex<State>>);
+struct MarkPanic(
+    Arc<Mutex<State>>,
+    #[expect(dead_code, reason = "dropping it says that the state is final")] watch::Sender<()>,
+);
 
 impl Drop for MarkPanic {
     fn drop(&mut self) {

@@ -193,18 +193,22 @@ impl Register {
     }
 
     /// A request came. False if there is no room for it, and no slow reader gives way; it is counted all the same,
-    /// until its end.
+    /// until its end. The second half of all requests is kept for connections that have no other one open: few with
+    /// many streams that nobody reads could hold all, and take them again as soon as they are ended.
     pub fn begin(&self, connection: Number, now: Instant) -> bool {
         let mut state = self.state();
         state.requests += 1;
+        let mut has_others = false;
         if let Some(open) = state.connections.get_mut(&connection) {
+            has_others = open.requests > 0;
             open.requests += 1;
             open.asked += 1;
             if let Some(place) = open.waits_at.take() {
                 state.waiting.remove(&place);
             }
         }
-        if state.requests <= self.limits.requests_max {
+        let most = if has_others { self.limits.requests_max / 2 } else { self.limits.requests_max };
+        if state.requests <= most {
             return true;
         }
         let slowest = state.slowest(now, |_| true);
@@ -438,22 +442,40 @@ mod tests {
     #[test]
     fn a_request_too_many_needs_a_slow_reader_that_gives_way() {
         let (register, now) = register();
-        let (one, two) = (arrive(&register, now), arrive(&register, now));
-        assert!(register.begin(one, now) && register.begin(one, now));
+        let (one, two, other) = (arrive(&register, now), arrive(&register, now), arrive(&register, now));
+        assert!(register.begin(one, now) && register.begin(other, now));
         assert!(!register.begin(two, now));
         register.end(two, now);
         register.unread(one, None, held(10), now);
         assert!(!register.begin(two, now));
         register.end(two, now);
         assert!(register.begin(two, now + s(1)));
-        check(&register, 1, 0, &[("requests", 1)]);
+        check(&register, 2, 0, &[("requests", 1)]);
         // The requests of one that was told to go count until they end.
         assert_eq!(register.counts().requests, 3);
         register.end(one, now);
-        register.end(one, now);
+        register.end(other, now);
         register.end(two, now);
         assert_eq!(register.counts().requests, 0);
-        check(&register, 1, 1, &[("requests", 1)]);
+        check(&register, 2, 2, &[("requests", 1)]);
+    }
+
+    #[test]
+    fn the_second_half_of_requests_is_for_connections_without_another() {
+        let limits = Limits { requests_max: 4, ..register().0.limits };
+        let (register, now) = (Register::new(limits), Instant::now());
+        let (many, one, two) = (arrive(&register, now), arrive(&register, now), arrive(&register, now));
+        for begins in [true, true, false] {
+            assert_eq!(register.begin(many, now), begins);
+        }
+        register.end(many, now);
+        assert!(register.begin(one, now) && !register.begin(one, now));
+        register.end(one, now);
+        assert!(register.begin(two, now));
+        // It ends the slowest reader like every request that has no room.
+        register.unread(many, None, held(10), now);
+        assert!(register.begin(two, now + s(1)));
+        check(&register, 2, 0, &[("requests", 1)]);
     }
 
     #[test]
