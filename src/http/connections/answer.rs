@@ -38,10 +38,11 @@ pub async fn counted(mut request: Request, next: Next) -> Response {
     let Some(connection) = request.extensions().get::<Arc<Connection>>().map(Arc::clone) else {
         return next.run(request).await;
     };
-    if !connection.begin() {
+    let has_room = connection.begin();
+    if !has_room {
         request.extensions_mut().insert(Crowded);
     }
-    let mut place = Place { connection, is_statement: false, piece: None };
+    let mut place = Place { connection, has_room, is_statement: false, piece: None };
     let response = next.run(request).await;
     place.is_statement = response.extensions().get::<OfStatement>().is_some();
     response.map(|body| Body::new(Answer::new(body, place)))
@@ -50,6 +51,7 @@ pub async fn counted(mut request: Request, next: Next) -> Response {
 /// A request's place.
 struct Place {
     connection: Arc<Connection>,
+    has_room: bool,
     is_statement: bool,
     piece: Option<Number>,
 }
@@ -69,7 +71,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.is_read();
-        self.connection.register.end(self.connection.number, Instant::now());
+        self.connection.register.end(self.connection.number, self.has_room, Instant::now());
     }
 }
 

@@ -94,7 +94,7 @@ pub struct Counts {
     pub connections: usize,
     /// Those without an open request.
     pub waiting: usize,
-    /// Open requests.
+    /// Open requests that were not refused.
     pub requests: usize,
     /// Bytes of unread answers.
     pub unread_bytes: usize,
@@ -132,7 +132,9 @@ struct State {
     connections: HashMap<Number, Open>,
     waiting: BTreeMap<Place, Waiting>,
     unread: BTreeMap<Number, Unread>,
+    /// Requests that have room, and those whose refusal is on its way.
     requests: usize,
+    refused: usize,
     unread_bytes: usize,
     closed: [u64; Closed::ALL.len()],
 }
@@ -192,12 +194,11 @@ impl Register {
         self.state().forget(connection);
     }
 
-    /// A request came. False if there is no room for it, and no slow reader gives way; it is counted all the same,
-    /// until its end. The second half of all requests is kept for connections that have no other one open: few with
-    /// many streams that nobody reads could hold all, and take them again as soon as they are ended.
+    /// A request came. False if there is no room for it, and no slow reader gives way: it is to be refused. The second
+    /// half of all requests is kept for connections that have no other one open: few with many streams that nobody
+    /// reads could hold all, and take them again as soon as they are ended.
     pub fn begin(&self, connection: Number, now: Instant) -> bool {
         let mut state = self.state();
-        state.requests += 1;
         let mut has_others = false;
         if let Some(open) = state.connections.get_mut(&connection) {
             has_others = open.requests > 0;
@@ -208,20 +209,27 @@ impl Register {
             }
         }
         let most = if has_others { self.limits.requests_max / 2 } else { self.limits.requests_max };
-        if state.requests <= most {
-            return true;
-        }
-        let slowest = state.slowest(now, |_| true);
-        if let Some(slowest) = slowest {
+        let mut has_room = state.requests < most;
+        if !has_room && let Some(slowest) = state.slowest(now, |_| true) {
             state.close(slowest, Closed::Requests);
+            has_room = true;
         }
-        slowest.is_some()
+        if has_room {
+            state.requests += 1;
+        } else {
+            state.refused += 1;
+            // A refusal wants to be read as well: whoever leaves so many to be read does not read them.
+            if state.refused > self.limits.requests_max {
+                state.close(connection, Closed::Requests);
+            }
+        }
+        has_room
     }
 
-    /// A request ended: its answer was handed over, or nobody wants it.
-    pub fn end(&self, connection: Number, now: Instant) {
+    /// A request ended, one that had room or was refused: its answer was handed over, or nobody wants it.
+    pub fn end(&self, connection: Number, had_room: bool, now: Instant) {
         let mut state = self.state();
-        state.requests -= 1;
+        *(if had_room { &mut state.requests } else { &mut state.refused }) -= 1;
         let Some(open) = state.connections.get_mut(&connection) else { return };
         open.requests -= 1;
         if open.requests == 0 {
@@ -390,7 +398,7 @@ mod tests {
         let numbers: Vec<_> = doors.iter().map(|door| register.arrive(door, now).unwrap()).collect();
         // The first asks and waits again: the second has waited the longest.
         register.begin(numbers[0], now);
-        register.end(numbers[0], now);
+        register.end(numbers[0], true, now);
         arrive(&register, now);
         check(&register, 3, 3, &[("connections", 1)]);
         register.begin(numbers[2], now);
@@ -410,12 +418,12 @@ mod tests {
         let regular = arrive(&register, now);
         for _ in 0..2 {
             register.begin(regular, now);
-            register.end(regular, now);
+            register.end(regular, true, now);
         }
         for _ in 0..100 {
             let newcomer = arrive(&register, now);
             register.begin(newcomer, now);
-            register.end(newcomer, now);
+            register.end(newcomer, true, now);
         }
         check(&register, 3, 3, &[("connections", 98)]);
         // It is still there, and leaves as it likes.
@@ -445,17 +453,17 @@ mod tests {
         let (one, two, other) = (arrive(&register, now), arrive(&register, now), arrive(&register, now));
         assert!(register.begin(one, now) && register.begin(other, now));
         assert!(!register.begin(two, now));
-        register.end(two, now);
+        register.end(two, false, now);
         register.unread(one, None, held(10), now);
         assert!(!register.begin(two, now));
-        register.end(two, now);
+        register.end(two, false, now);
         assert!(register.begin(two, now + s(1)));
         check(&register, 2, 0, &[("requests", 1)]);
         // The requests of one that was told to go count until they end.
         assert_eq!(register.counts().requests, 3);
-        register.end(one, now);
-        register.end(other, now);
-        register.end(two, now);
+        register.end(one, true, now);
+        register.end(other, true, now);
+        register.end(two, true, now);
         assert_eq!(register.counts().requests, 0);
         check(&register, 2, 2, &[("requests", 1)]);
     }
@@ -465,17 +473,22 @@ mod tests {
         let limits = Limits { requests_max: 4, ..register().0.limits };
         let (register, now) = (Register::new(limits), Instant::now());
         let (many, one, two) = (arrive(&register, now), arrive(&register, now), arrive(&register, now));
-        for begins in [true, true, false] {
+        // Refusals that nobody reads take no room from others.
+        for begins in [true, true, false, false] {
             assert_eq!(register.begin(many, now), begins);
         }
-        register.end(many, now);
         assert!(register.begin(one, now) && !register.begin(one, now));
-        register.end(one, now);
         assert!(register.begin(two, now));
-        // It ends the slowest reader like every request that has no room.
-        register.unread(many, None, held(10), now);
-        assert!(register.begin(two, now + s(1)));
+        assert_eq!(register.counts().requests, 4);
+        // They are as many as requests; whoever asks then is ended.
+        assert!(!register.begin(two, now));
+        check(&register, 3, 0, &[]);
+        assert!(!register.begin(many, now));
         check(&register, 2, 0, &[("requests", 1)]);
+        // Such a request ends the slowest reader like every other one that has no room.
+        register.unread(one, None, held(10), now);
+        assert!(register.begin(two, now + s(1)));
+        check(&register, 1, 0, &[("requests", 2)]);
     }
 
     #[test]
@@ -519,7 +532,7 @@ mod tests {
         let (register, now) = register();
         let numbers = [arrive(&register, now), arrive(&register, now), arrive(&register, now)];
         register.begin(numbers[0], now);
-        register.end(numbers[0], now + s(1));
+        register.end(numbers[0], true, now + s(1));
         register.begin(numbers[1], now);
         register.unread(numbers[1], None, held(0), now);
         for (second, connections, closed) in [
