@@ -13,6 +13,7 @@ use crate::app::{TestApp, failure, record};
 /// Longer than anything here may take; a test that waits so long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+const METRICS: &str = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 async fn connect(app: &TestApp) -> TcpStream {
     TcpStream::connect(app.daemon.as_ref().unwrap().address()).await.unwrap()
@@ -125,6 +126,17 @@ async fn an_answer_that_is_not_read_is_cut() {
     // What the system's buffers held is far from the whole, and has no end.
     let words = last_words(&mut slow).await;
     assert!(words.len() < 100_000_000 && !words.ends_with("0\r\n\r\n"), "{} bytes", words.len());
+}
+
+/// Each is handed over at once: it is the socket that is full.
+#[tokio::test]
+async fn small_answers_that_are_not_read_are_cut_as_well() {
+    let app = TestApp::start_with(|config| config.clients.answer_timeout_s = 1).await;
+    let (_unread, mut asks) = connect(&app).await.into_split();
+    let asking = tokio::spawn(async move { while asks.write_all(METRICS.as_bytes()).await.is_ok() {} });
+    let cut = async { while !series(&app, &closed("unread", 1)).await {} };
+    timeout(PATIENCE, cut).await.expect("the answers were not cut");
+    timeout(PATIENCE, asking).await.expect("the connection was not ended").unwrap();
 }
 
 #[tokio::test]

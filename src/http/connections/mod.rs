@@ -4,6 +4,7 @@
 mod answer;
 mod register;
 mod rest;
+mod socket;
 
 use std::{convert::Infallible, future::Future, io, pin::pin, sync::Arc, time::Duration};
 
@@ -29,6 +30,7 @@ use super::Tls;
 use crate::config::ClientsConfig;
 use register::Number;
 use rest::{Taking, ToCome};
+use socket::Socket;
 
 /// How often it is looked who is overdue.
 const LOOKED_EVERY: Duration = Duration::from_millis(250);
@@ -155,6 +157,7 @@ impl Server {
     /// A connection from its first byte to its last.
     async fn run(self: Arc<Self>, stream: TcpStream, connection: Arc<Connection>) {
         let door = Arc::clone(&connection.door);
+        let stream = Socket::new(stream, Arc::clone(&connection));
         let served = async {
             match &self.tls {
                 None => self.speak(stream, connection).await,

@@ -2,7 +2,8 @@
 //! answers that is told the time. It closes nothing: it tells a connection's task to end.
 //!
 //! A connection is *waiting* while no request of it is open: since it came, or since its last answer. An answer is
-//! *unread* from its head, and from each piece of its body, until the client makes room for the next one.
+//! *unread* from its head, and from each piece of its body, until the client makes room for the next one, and as long
+//! as its socket takes no more.
 
 use std::{
     collections::{BTreeMap, HashMap},
