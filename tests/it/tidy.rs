@@ -128,6 +128,7 @@ const CONFINED: &[Confined] = &[
             "src/postgres/answer.rs",
             "src/http/connections/mod.rs",
             "src/http/connections/answer.rs",
+            "src/http/connections/socket.rs",
             "src/http/senders.rs",
             "src/lake/remote/mod.rs",
         ],
