@@ -68,6 +68,11 @@ impl Caller {
     pub fn scope(&self) -> &Scope {
         &self.scope
     }
+
+    /// The id of the caller's key, where there are keys.
+    pub fn key_id(&self) -> Option<&str> {
+        self.limits.as_ref().map(|limits| limits.key_id.as_str())
+    }
 }
 
 /// What one key has taken.

@@ -24,14 +24,14 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     App,
-    connections::{Crowded, OfStatement, want_statement},
+    connections::{Connection, Crowded, OfStatement, want_statement},
     error::FailureAt,
 };
 use crate::{
     access::{Permission, Scope},
     error::{Error, Kind},
     gate::{Caller, Names, Reason},
-    query::Engine,
+    query::{Asker, Engine, asked_by},
 };
 
 /// What a group of routes needs of its callers.
@@ -68,11 +68,15 @@ pub async fn admit(
         Ok(admitted) => admitted,
         Err(error) => return FailureAt::new(request.uri().path(), error).into_response(),
     };
+    let asker = asker(&caller, request.extensions().get::<Arc<Connection>>().map(Arc::as_ref));
     request.extensions_mut().insert(caller);
     if needs.is_statement && app.engine_of_everybody.is_full() {
         want_statement(&app.register);
     }
-    let mut response = next.run(request).await;
+    let mut response = match asker {
+        Some(asker) => asked_by(asker, next.run(request)).await,
+        None => next.run(request).await,
+    };
     if response.status() == StatusCode::FORBIDDEN {
         app.gate.note(Reason::Forbidden, &what, key.as_deref());
     }
@@ -83,6 +87,12 @@ pub async fn admit(
         Some(turn) => response.map(|body| Body::new(Held { body, _turn: turn })),
         None => response,
     }
+}
+
+/// Who takes the turns of a request's statements. A request that came over no connection is a test's.
+fn asker(caller: &Caller, connection: Option<&Connection>) -> Option<Asker> {
+    let key = caller.key_id().map(|id| Asker::Key(id.to_owned()));
+    key.or_else(|| connection.map(|connection| Asker::Http(connection.number())))
 }
 
 /// The host that a request asks for, in its first line (of HTTP/2, always) or in a header, and the page it comes from.

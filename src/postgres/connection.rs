@@ -37,7 +37,7 @@ use super::{
 use crate::{
     access::Permission,
     gate::Reason,
-    query::{Command, Description, Engine, Selection, Values},
+    query::{Asker, Command, Description, Engine, Selection, Values, asked_by},
 };
 
 /// Messages in both directions.
@@ -54,6 +54,8 @@ pub struct Guest {
     pub key: Option<String>,
     /// The engine that sees what its key may see.
     pub engine: Arc<Engine>,
+    /// For whom its statements take their turns.
+    pub asker: Asker,
     /// What it has set.
     pub settings: Settings,
     /// By this its statements are cancelled.
@@ -108,7 +110,11 @@ impl Connection {
     }
 
     /// Answers until the client leaves or the server stops.
-    pub async fn serve(mut self, mut stopped: watch::Receiver<bool>) {
+    pub async fn serve(self, stopped: watch::Receiver<bool>) {
+        asked_by(self.guest.asker.clone(), self.hear_all(stopped)).await;
+    }
+
+    async fn hear_all(mut self, mut stopped: watch::Receiver<bool>) {
         let idle_max = self.guest.server.idle_max.unwrap_or(FOR_EVER);
         let mut idle_until = Instant::now() + idle_max;
         let end = loop {

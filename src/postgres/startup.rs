@@ -28,7 +28,11 @@ use super::{
     session::Settings,
     stream::Stream,
 };
-use crate::{access::Permission, gate::Reason, query::default_setting};
+use crate::{
+    access::Permission,
+    gate::Reason,
+    query::{Asker, default_setting},
+};
 
 /// Settings that clients are told without asking.
 const TOLD: [&str; 11] = [
@@ -89,6 +93,7 @@ async fn admit(wire: &mut Wire, server: &Arc<Server>) -> Result<Option<Guest>> {
     })?;
     let (pid, secret) = server.identities.generate(&*wire);
     wire.set_pid_and_secret_key(pid, secret.clone());
+    let asker = caller.key_id().map_or(Asker::Postgres(pid), |id| Asker::Key(id.to_owned()));
     let (cancel, registered) = server.cancels.register(pid, secret);
     finish_authentication(wire, &Parameters).await?;
     let seats = (seat, own);
@@ -96,6 +101,7 @@ async fn admit(wire: &mut Wire, server: &Arc<Server>) -> Result<Option<Guest>> {
         server: Arc::clone(server),
         key,
         engine,
+        asker,
         settings,
         cancel,
         _registered: registered,

@@ -37,7 +37,7 @@ use super::{
     rollup::{Rollups, UseRollups, load as load_rollups},
     running::{Rows, Statement, Workers},
     session,
-    turns::{Turn, Turns},
+    turns::{Place, Turn, Turns},
 };
 use crate::{
     access::{Scope, Tenants},
@@ -433,7 +433,7 @@ impl Engine {
     }
 
     pub(super) async fn turn(&self) -> Result<Turn> {
-        let turn = self.shared.turns.take(&self.scope, TURN_WAIT).await;
+        let turn = self.shared.turns.take(Place::of(&self.scope), TURN_WAIT).await;
         turn.ok_or_else(|| {
             let most = self.shared.settings.concurrency;
             Error::new(Kind::Busy, format!("{most} statements are running: try again in a moment"))

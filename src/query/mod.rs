@@ -57,6 +57,7 @@ pub use narrow::{Answer, Comparison, Condition, Page, Question, Subject, filtera
 pub use options::Options;
 pub use rollup::Rollups;
 pub use running::Rows;
+pub use turns::{Asker, asked_by};
 pub use watch::{OddEvent, Watched};
 pub use write::{Format, Output};
 

@@ -359,7 +359,7 @@ mod tests {
         access::Scope,
         query::{
             memory::{Bounds, Memory},
-            turns::Turns,
+            turns::{Place, Turns},
         },
     };
 
@@ -378,7 +378,7 @@ mod tests {
             plan: context.sql(&text).await.unwrap().into_unoptimized_plan(),
             state: context.state(),
             share: Arc::clone(&share),
-            turn: Arc::new(Turns::new(1)).take(&Scope::Everybody, Duration::ZERO).await.unwrap(),
+            turn: Arc::new(Turns::new(1)).take(Place::of(&Scope::Everybody), Duration::ZERO).await.unwrap(),
             timeout: Duration::from_secs(60),
             rows_max: 10,
         };

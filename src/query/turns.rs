@@ -1,9 +1,11 @@
 //! Turns of statements: so many run at the same time, and the others wait in line. However much a tenant asks, others
 //! have their share: no scope of tenants takes all turns, and the next one is of the scope that has the fewest. Within
-//! a scope, who came first is first. While somebody waits and there is none, statements that nobody reads end.
+//! a scope it is of the asker who has the fewest, and among those of who came first. While somebody waits and there is
+//! none, statements that nobody reads end.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
+    future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -19,6 +21,40 @@ use crate::access::Scope;
 /// How often somebody who waits looks for a statement that nobody reads.
 const LOOKS_EVERY: Duration = Duration::from_millis(200);
 
+/// Who asks, among those who see the same rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asker {
+    /// Whoever has the key of this id.
+    Key(String),
+    /// Somebody without a key, by the number of an HTTP connection.
+    Http(u64),
+    /// Somebody without a key, by the process id that a client of Postgres was told.
+    Postgres(i32),
+}
+
+tokio::task_local! {
+    static ASKER: Asker;
+}
+
+/// Says for whom this work takes its turns. What nobody asks for are the daemon's own statements.
+pub async fn asked_by<T>(asker: Asker, work: impl Future<Output = T>) -> T {
+    ASKER.scope(asker, work).await
+}
+
+/// Where a statement stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    scope: Scope,
+    asker: Option<Asker>,
+}
+
+impl Place {
+    /// That of the present task's statements.
+    pub fn of(scope: &Scope) -> Self {
+        Self { scope: scope.clone(), asker: ASKER.try_with(Asker::clone).ok() }
+    }
+}
+
 /// All turns.
 #[derive(Debug)]
 pub struct Turns {
@@ -30,7 +66,7 @@ pub struct Turns {
 #[derive(Debug)]
 pub struct Turn {
     turns: Arc<Turns>,
-    scope: Scope,
+    place: Place,
 }
 
 #[derive(Debug)]
@@ -38,15 +74,16 @@ struct State {
     free: usize,
     /// Most that a scope of tenants has at the same time.
     bound_max: usize,
-    running: HashMap<Scope, usize>,
-    waiting: VecDeque<(Scope, oneshot::Sender<Turn>)>,
+    /// As many as there are turns at most.
+    running: Vec<Place>,
+    waiting: VecDeque<(Place, oneshot::Sender<Turn>)>,
 }
 
 impl Turns {
     /// So many, at least one; of them a scope of tenants has three quarters at most.
     pub fn new(most: usize) -> Self {
         let (free, bound_max) = (most.max(1), (most - most / 4).max(1));
-        let state = State { free, bound_max, running: HashMap::new(), waiting: VecDeque::new() };
+        let state = State { free, bound_max, running: Vec::new(), waiting: VecDeque::new() };
         Self { state: Mutex::new(state), readers: Arc::default() }
     }
 
@@ -55,16 +92,16 @@ impl Turns {
         self.state().free == 0
     }
 
-    /// A turn for a statement of the scope; none where none came in time.
-    pub async fn take(self: &Arc<Self>, scope: &Scope, wait: Duration) -> Option<Turn> {
+    /// A turn for a statement of the place; none where none came in time.
+    pub async fn take(self: &Arc<Self>, place: Place, wait: Duration) -> Option<Turn> {
         let mut coming = {
             let mut state = self.state();
-            if state.may_have_one(scope) {
-                return Some(state.give(self, scope));
+            if state.may_have_one(&place.scope) {
+                return Some(state.give(self, place));
             }
             let (give, coming) = oneshot::channel();
             state.forget_the_gone();
-            state.waiting.push_back((scope.clone(), give));
+            state.waiting.push_back((place, give));
             coming
         };
         let until = Instant::now() + wait;
@@ -86,11 +123,11 @@ impl Turns {
     }
 
     /// A turn ended: the next one of those who wait has it.
-    fn end(self: &Arc<Self>, scope: &Scope) {
+    fn end(self: &Arc<Self>, place: &Place) {
         let next = {
             let mut state = self.state();
-            state.end(scope);
-            state.next().map(|(scope, give)| (give, state.give(self, &scope)))
+            state.end(place);
+            state.next().map(|(place, give)| (give, state.give(self, place)))
         };
         if let Some((give, turn)) = next {
             // Whoever left just now drops it, which gives it on.
@@ -100,19 +137,16 @@ impl Turns {
 }
 
 impl State {
-    fn give(&mut self, turns: &Arc<Turns>, scope: &Scope) -> Turn {
+    fn give(&mut self, turns: &Arc<Turns>, place: Place) -> Turn {
         self.free -= 1;
-        *self.running.entry(scope.clone()).or_default() += 1;
-        Turn { turns: Arc::clone(turns), scope: scope.clone() }
+        self.running.push(place.clone());
+        Turn { turns: Arc::clone(turns), place }
     }
 
-    fn end(&mut self, scope: &Scope) {
+    fn end(&mut self, place: &Place) {
         self.free += 1;
-        if let Some(running) = self.running.get_mut(scope) {
-            *running -= 1;
-            if *running == 0 {
-                self.running.remove(scope);
-            }
+        if let Some(at) = self.running.iter().position(|running| running == place) {
+            self.running.swap_remove(at);
         }
     }
 
@@ -121,10 +155,13 @@ impl State {
     }
 
     /// Who of those that wait is next.
-    fn next(&mut self) -> Option<(Scope, oneshot::Sender<Turn>)> {
+    fn next(&mut self) -> Option<(Place, oneshot::Sender<Turn>)> {
         self.forget_the_gone();
-        let may = (0..self.waiting.len()).filter(|at| self.may_have_one(&self.waiting[*at].0));
-        let next = may.min_by_key(|at| self.running_of(&self.waiting[*at].0))?;
+        let may = (0..self.waiting.len()).filter(|at| self.may_have_one(&self.waiting[*at].0.scope));
+        let next = may.min_by_key(|at| {
+            let place = &self.waiting[*at].0;
+            (self.running_of(&place.scope), self.running.iter().filter(|running| *running == place).count())
+        })?;
         self.waiting.remove(next)
     }
 
@@ -133,7 +170,7 @@ impl State {
     }
 
     fn running_of(&self, scope: &Scope) -> usize {
-        self.running.get(scope).copied().unwrap_or_default()
+        self.running.iter().filter(|running| running.scope == *scope).count()
     }
 }
 
@@ -146,7 +183,7 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.turns.end(&self.scope);
+        self.turns.end(&self.place);
     }
 }
 
@@ -158,12 +195,20 @@ mod tests {
     const NEVER: Duration = Duration::ZERO;
     const LONG: Duration = Duration::from_secs(600);
 
-    fn tenant(name: &str) -> Scope {
-        Scope::of([name.to_owned()])
+    fn tenant(name: &str) -> Place {
+        Place { scope: Scope::of([name.to_owned()]), asker: None }
+    }
+
+    fn everybody() -> Place {
+        Place { scope: Scope::Everybody, asker: None }
+    }
+
+    fn connection(number: u64) -> Place {
+        Place { scope: Scope::Everybody, asker: Some(Asker::Http(number)) }
     }
 
     impl Turns {
-        /// Free turns, and scopes that have some.
+        /// Free turns, and those that run.
         fn counts(&self) -> (usize, usize) {
             let state = self.state();
             (state.free, state.running.len())
@@ -171,12 +216,12 @@ mod tests {
     }
 
     /// Lets a task come to where it waits.
-    async fn line_up(turns: &Arc<Turns>, scope: &Scope) -> tokio::task::JoinHandle<Option<Turn>> {
+    async fn line_up(turns: &Arc<Turns>, place: &Place) -> tokio::task::JoinHandle<Option<Turn>> {
         let in_line = || turns.state().waiting.iter().filter(|(_, give)| !give.is_closed()).count();
         let before = in_line();
         let waits = tokio::spawn({
-            let (turns, scope) = (Arc::clone(turns), scope.clone());
-            async move { turns.take(&scope, LONG).await }
+            let (turns, place) = (Arc::clone(turns), place.clone());
+            async move { turns.take(place, LONG).await }
         });
         while in_line() == before {
             tokio::task::yield_now().await;
@@ -187,10 +232,10 @@ mod tests {
     #[tokio::test]
     async fn there_are_so_many() {
         let turns = Arc::new(Turns::new(2));
-        let one = turns.take(&Scope::Everybody, NEVER).await.unwrap();
+        let one = turns.take(everybody(), NEVER).await.unwrap();
         assert!(!turns.are_taken());
-        let two = turns.take(&Scope::Everybody, NEVER).await.unwrap();
-        assert!(turns.are_taken() && turns.take(&Scope::Everybody, NEVER).await.is_none());
+        let two = turns.take(everybody(), NEVER).await.unwrap();
+        assert!(turns.are_taken() && turns.take(everybody(), NEVER).await.is_none());
         drop(one);
         assert!(!turns.are_taken());
         drop(two);
@@ -200,9 +245,10 @@ mod tests {
 
     #[tokio::test]
     async fn the_next_is_of_who_has_the_fewest() {
-        let (busy, calm) = (Scope::Everybody, tenant("calm"));
+        let (busy, calm) = (everybody(), tenant("calm"));
         let turns = Arc::new(Turns::new(2));
-        let (one, two) = (turns.take(&busy, NEVER).await.unwrap(), turns.take(&busy, NEVER).await.unwrap());
+        let (one, two) =
+            (turns.take(busy.clone(), NEVER).await.unwrap(), turns.take(busy.clone(), NEVER).await.unwrap());
         let waits = [line_up(&turns, &busy).await, line_up(&turns, &busy).await];
         let calm_waits = line_up(&turns, &calm).await;
         drop(one);
@@ -219,21 +265,41 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn within_a_scope_the_next_is_of_the_asker_who_has_the_fewest() {
+        let (busy, calm) = (connection(1), connection(2));
+        let turns = Arc::new(Turns::new(2));
+        let (one, two) =
+            (turns.take(busy.clone(), NEVER).await.unwrap(), turns.take(busy.clone(), NEVER).await.unwrap());
+        let busy_waits = line_up(&turns, &busy).await;
+        let calm_waits = line_up(&turns, &calm).await;
+        drop(one);
+        drop(calm_waits.await.unwrap().unwrap());
+        drop((busy_waits.await.unwrap().unwrap(), two));
+        assert_eq!(turns.counts(), (2, 0));
+    }
+
+    #[tokio::test]
+    async fn a_place_knows_who_asks() {
+        let asked = asked_by(Asker::Http(1), async { Place::of(&Scope::Everybody) }).await;
+        assert_eq!((asked, Place::of(&Scope::Everybody)), (connection(1), everybody()));
+    }
+
+    #[tokio::test]
     async fn no_tenant_has_them_all() {
         let (busy, calm) = (tenant("busy"), tenant("calm"));
         let turns = Arc::new(Turns::new(8));
         let mut of_busy = Vec::new();
-        while let Some(turn) = turns.take(&busy, NEVER).await {
+        while let Some(turn) = turns.take(busy.clone(), NEVER).await {
             of_busy.push(turn);
         }
         assert_eq!((of_busy.len(), turns.are_taken()), (6, false));
         let busy_waits = line_up(&turns, &busy).await;
-        drop(turns.take(&calm, NEVER).await.unwrap());
+        drop(turns.take(calm.clone(), NEVER).await.unwrap());
         assert!(!busy_waits.is_finished());
         of_busy.pop();
         of_busy.push(busy_waits.await.unwrap().unwrap());
         // Who sees all rows is no tenant.
-        let rest = [turns.take(&Scope::Everybody, NEVER).await, turns.take(&Scope::Everybody, NEVER).await];
+        let rest = [turns.take(everybody(), NEVER).await, turns.take(everybody(), NEVER).await];
         assert!(rest.iter().all(Option::is_some) && turns.are_taken());
         assert_eq!(Turns::new(1).state().bound_max, 1);
     }
@@ -241,9 +307,9 @@ mod tests {
     #[tokio::test]
     async fn who_leaves_keeps_nobody_waiting() {
         let turns = Arc::new(Turns::new(1));
-        let one = turns.take(&Scope::Everybody, NEVER).await.unwrap();
-        let leaves = line_up(&turns, &Scope::Everybody).await;
-        let stays = line_up(&turns, &Scope::Everybody).await;
+        let one = turns.take(everybody(), NEVER).await.unwrap();
+        let leaves = line_up(&turns, &everybody()).await;
+        let stays = line_up(&turns, &everybody()).await;
         leaves.abort();
         assert!(leaves.await.is_err());
         drop(one);

@@ -57,6 +57,11 @@ impl Connection {
         Some(Arc::new(Self { register: Arc::clone(register), number, door }))
     }
 
+    /// What it is told from all others by.
+    pub fn number(&self) -> Number {
+        self.number
+    }
+
     fn begin(&self) -> bool {
         self.register.begin(self.number, Instant::now())
     }
