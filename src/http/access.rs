@@ -24,7 +24,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     App,
-    connections::{Connection, Crowded, OfStatement, want_statement},
+    connections::{Connection, Crowded, OfStatement},
     error::FailureAt,
 };
 use crate::{
@@ -70,9 +70,6 @@ pub async fn admit(
     };
     let asker = asker(&caller, request.extensions().get::<Arc<Connection>>().map(Arc::as_ref));
     request.extensions_mut().insert(caller);
-    if needs.is_statement && app.engine_of_everybody.is_full() {
-        want_statement(&app.register);
-    }
     let mut response = match asker {
         Some(asker) => asked_by(asker, next.run(request)).await,
         None => next.run(request).await,

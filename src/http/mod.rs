@@ -140,5 +140,7 @@ impl App {
 /// Serves until the stop, then finishes what is open.
 pub async fn serve(listener: TcpListener, tls: Option<Tls>, app: App, stop: impl Future<Output = ()>) {
     let (clients, register) = (Arc::clone(&app.clients), Arc::clone(&app.register));
-    connections::serve(listener, tls, router::routes(app), &clients, register, stop).await;
+    let engine = Arc::clone(&app.engine_of_everybody);
+    let statements_wait = move || engine.keeps_waiting();
+    connections::serve(listener, tls, router::routes(app), &clients, register, statements_wait, stop).await;
 }

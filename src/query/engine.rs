@@ -427,9 +427,9 @@ impl Engine {
         Ok(plan)
     }
 
-    /// Whether as many statements run as may, of all scopes together.
-    pub fn is_full(&self) -> bool {
-        self.shared.turns.are_taken()
+    /// Whether as many statements run as may, of all scopes together, and others wait for their turn.
+    pub fn keeps_waiting(&self) -> bool {
+        self.shared.turns.are_wanted()
     }
 
     pub(super) async fn turn(&self) -> Result<Turn> {

@@ -92,6 +92,13 @@ impl Turns {
         self.state().free == 0
     }
 
+    /// Whether all are taken and somebody waits for one.
+    pub fn are_wanted(&self) -> bool {
+        let mut state = self.state();
+        state.forget_the_gone();
+        state.free == 0 && !state.waiting.is_empty()
+    }
+
     /// A turn for a statement of the place; none where none came in time.
     pub async fn take(self: &Arc<Self>, place: Place, wait: Duration) -> Option<Turn> {
         let mut coming = {
@@ -251,6 +258,7 @@ mod tests {
             (turns.take(busy.clone(), NEVER).await.unwrap(), turns.take(busy.clone(), NEVER).await.unwrap());
         let waits = [line_up(&turns, &busy).await, line_up(&turns, &busy).await];
         let calm_waits = line_up(&turns, &calm).await;
+        assert!(turns.are_wanted());
         drop(one);
         let calms = calm_waits.await.unwrap().unwrap();
         assert!(waits.iter().all(|waits| !waits.is_finished()));
@@ -259,7 +267,9 @@ mod tests {
         drop(two);
         let first = first.await.unwrap().unwrap();
         assert!(!second.is_finished());
+        assert!(turns.are_wanted());
         drop((calms, first));
+        assert!(!turns.are_wanted());
         drop(second.await.unwrap().unwrap());
         assert_eq!(turns.counts(), (2, 0));
     }

@@ -73,18 +73,15 @@ impl Drop for Connection {
     }
 }
 
-/// Somebody wants a statement's turn and there is none: the slowest reader of a result gives way.
-pub fn want_statement(register: &Register) {
-    register.want_statement(Instant::now());
-}
-
-/// Serves until the stop, then finishes what is open.
+/// Serves until the stop, then finishes what is open. As long as statements wait for their turn, slow readers of others'
+/// results give way, one at a time.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Tls>,
     routes: Router,
     config: &ClientsConfig,
     register: Arc<Register>,
+    statements_wait: impl Fn() -> bool,
     stop: impl Future<Output = ()>,
 ) {
     let (stopping, stopped) = watch::channel(false);
@@ -98,6 +95,9 @@ pub async fn serve(
             () = &mut stop => break,
             _ = look.tick() => {
                 register.close_overdue(Instant::now());
+                if statements_wait() {
+                    register.want_statement(Instant::now());
+                }
                 continue;
             }
             Some(_) = connections.join_next() => continue,

@@ -238,7 +238,7 @@ impl Register {
         }
     }
 
-    /// Somebody wants a statement's turn and there is none: the slowest reader of a result gives way.
+    /// Somebody waits for a statement's turn and there is none: the slowest reader of a result gives way.
     pub fn want_statement(&self, now: Instant) {
         let mut state = self.state();
         if let Some(slowest) = state.slowest(now, |held| held.is_statement) {
