@@ -128,7 +128,7 @@ impl Committer {
         thread::Builder::new()
             .name("wal-committer".to_owned())
             .spawn(move || {
-                let _mark = MarkPanic(Arc::clone(&worker.state), sender);
+                let _mark = MarkPanic { state: Arc::clone(&worker.state), _over: sender };
                 worker.run(inbox);
             })
             .context("cannot start the WAL thread")?;
@@ -137,36 +137,33 @@ impl Committer {
 
     /// Makes one request durable and visible.
     pub async fn append(&self, append: Append) -> Result<Appended> {
-        let (reply, answer) = oneshot::channel();
-        self.ask(Command::Append(Box::new(append), reply), answer).await?
+        let append = Box::new(append);
+        self.ask(|reply| Command::Append(append, reply)).await?
     }
 
     /// Cuts off the oldest that waits.
     pub async fn take(&self, what: Taken) -> Result<Option<Sealed>> {
-        let (reply, answer) = oneshot::channel();
-        self.ask(Command::Take(what, reply), answer).await
+        self.ask(|reply| Command::Take(what, reply)).await
     }
 
     /// Ends the WAL's present segment.
     pub async fn close_segment(&self) -> Result<()> {
-        let (reply, answer) = oneshot::channel();
-        self.ask(Command::CloseSegment(reply), answer).await
+        self.ask(Command::CloseSegment).await
     }
 
     /// Where everything stands now.
     pub async fn mark(&self) -> Result<Mark> {
-        let (reply, answer) = oneshot::channel();
-        self.ask(Command::Mark(reply), answer).await
+        self.ask(Command::Mark).await
     }
 
     /// Lets the WAL forget what is committed and saved.
     pub async fn forget_through(&self, seq: u64) -> Result<()> {
-        let (reply, answer) = oneshot::channel();
-        self.ask(Command::Forget(seq, reply), answer).await?
+        self.ask(|reply| Command::Forget(seq, reply)).await?
     }
 
-    async fn ask<T>(&self, command: Command, answer: oneshot::Receiver<T>) -> Result<T> {
-        if self.commands.send(command).await.is_ok()
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        if self.commands.send(command(reply)).await.is_ok()
             && let Ok(answer) = answer.await
         {
             return Ok(answer);
@@ -207,16 +204,17 @@ impl Committer {
 }
 
 /// A panic of the thread ends all writing: what is on disk is not known any more. It is shown like a log that failed.
-struct MarkPanic(
-    Arc<Mutex<State>>,
-    #[expect(dead_code, reason = "dropping it says that the state is final")] watch::Sender<()>,
-);
+struct MarkPanic {
+    state: Arc<Mutex<State>>,
+    /// Goes after the mark: whoever hears of it sees the mark.
+    _over: watch::Sender<()>,
+}
 
 impl Drop for MarkPanic {
     fn drop(&mut self) {
         if thread::panicking() {
             tracing::error!("the thread of the write-ahead log panicked: a bug; ingest is refused until a restart");
-            lock(&self.0).wal_failed = true;
+            lock(&self.state).wal_failed = true;
         }
     }
 }

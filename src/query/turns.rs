@@ -71,10 +71,9 @@ pub struct Turn {
 
 #[derive(Debug)]
 struct State {
-    free: usize,
+    most: usize,
     /// Most that a scope of tenants has at the same time.
     bound_max: usize,
-    /// As many as there are turns at most.
     running: Vec<Place>,
     waiting: VecDeque<(Place, oneshot::Sender<Turn>)>,
 }
@@ -82,21 +81,21 @@ struct State {
 impl Turns {
     /// So many, at least one; of them a scope of tenants has three quarters at most.
     pub fn new(most: usize) -> Self {
-        let (free, bound_max) = (most.max(1), (most - most / 4).max(1));
-        let state = State { free, bound_max, running: Vec::new(), waiting: VecDeque::new() };
+        let (most, bound_max) = (most.max(1), (most - most / 4).max(1));
+        let state = State { most, bound_max, running: Vec::new(), waiting: VecDeque::new() };
         Self { state: Mutex::new(state), readers: Arc::default() }
     }
 
     /// Whether all are taken.
     pub fn are_taken(&self) -> bool {
-        self.state().free == 0
+        self.state().free() == 0
     }
 
     /// Whether all are taken and somebody waits for one.
     pub fn are_wanted(&self) -> bool {
         let mut state = self.state();
         state.forget_the_gone();
-        state.free == 0 && !state.waiting.is_empty()
+        state.free() == 0 && !state.waiting.is_empty()
     }
 
     /// A turn for a statement of the place; none where none came in time.
@@ -144,14 +143,16 @@ impl Turns {
 }
 
 impl State {
+    fn free(&self) -> usize {
+        self.most - self.running.len()
+    }
+
     fn give(&mut self, turns: &Arc<Turns>, place: Place) -> Turn {
-        self.free -= 1;
         self.running.push(place.clone());
         Turn { turns: Arc::clone(turns), place }
     }
 
     fn end(&mut self, place: &Place) {
-        self.free += 1;
         if let Some(at) = self.running.iter().position(|running| running == place) {
             self.running.swap_remove(at);
         }
@@ -173,7 +174,7 @@ impl State {
     }
 
     fn may_have_one(&self, scope: &Scope) -> bool {
-        self.free > 0 && (scope.tenants().is_none() || self.running_of(scope) < self.bound_max)
+        self.free() > 0 && (scope.tenants().is_none() || self.running_of(scope) < self.bound_max)
     }
 
     fn running_of(&self, scope: &Scope) -> usize {
@@ -218,7 +219,7 @@ mod tests {
         /// Free turns, and those that run.
         fn counts(&self) -> (usize, usize) {
             let state = self.state();
-            (state.free, state.running.len())
+            (state.free(), state.running.len())
         }
     }
 
