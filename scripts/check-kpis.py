@@ -30,6 +30,7 @@ START = datetime.datetime(2026, 1, 20, tzinfo=datetime.timezone.utc)
 SETTINGS = "[rollup]\nsettled_s = 1\n[query]\ntimeout_s = 600\n"
 ANSWER_SECONDS_MAX = 660
 TASK_VALUES = {"rag_agent_v2": 0.5, "support_triage": 4.0}
+TOKEN_QUOTAS = {"tenant-healthcare-001": 400_000, "tenant-retail-003": 20_000}
 GRAINS = ("hour", "day", "month")
 KEYS = {"all": lambda call: "all", "agent": lambda call: call.agent, "tenant": lambda call: call.tenant,
         "model": lambda call: call.model}
@@ -181,6 +182,15 @@ def return_on_cost(calls):
     return Figure(over(worth, cost), len(done), worth, cost)
 
 
+def quota_used(calls):
+    limited = [call for call in calls if call.tenant in TOKEN_QUOTAS]
+    if not limited:
+        return None
+    tokens = sum((call["prompt_tokens"] or 0) + (call["completion_tokens"] or 0) for call in limited)
+    quota = sum(TOKEN_QUOTAS[tenant] for tenant in {call.tenant for call in limited})
+    return Figure(over(tokens, quota), len(limited), tokens, quota)
+
+
 def tools(figure):
     return lambda calls: figure([tool for call in calls for tool in call.tools])
 
@@ -207,11 +217,13 @@ OF_CALLS = {
     "input_tokens": mean_with_parts(field("prompt_tokens")),
     "output_tokens": mean_with_parts(field("completion_tokens")),
     "token_efficiency": efficiency,
+    "token_quota_used": quota_used,
     "cost": money,
     "cost_per_call": mean_with_parts(lambda call: call.cost),
     "cost_per_resolved_task": cost_per_resolved_task,
     "return_on_cost": return_on_cost,
     "hallucination_rate": mean(lambda call: call.hallucination),
+    "hallucination_p90": quantile(lambda call: call.hallucination, 0.9),
     "groundedness": mean(lambda call: call.groundedness),
     "user_satisfaction": mean(field("user_satisfaction")),
     "task_completion": share(lambda call: call.done, lambda call: call.done is not None),
@@ -262,7 +274,7 @@ class Question:
             if name.startswith("tool_"):
                 has_tools = {group for group, calls in self.grouped(self.begin).items() if any(c.tools for c in calls)}
                 rows = {group: figure for group, figure in rows.items() if group in has_tools}
-            return rows
+            return {group: figure for group, figure in rows.items() if figure is not None}
         return getattr(self, name)()
 
     def compared(self, windows, figure, compare):
@@ -440,7 +452,7 @@ def agree(name, part, want, have):
         return abs(want - have) <= TURNS_ERROR * want
     if name in ("active_sessions", "active_users") or is_change and part != "value":
         return have in (want, want - 1) if want <= DISTINCT_EXACT_MAX else abs(want - have) <= DISTINCT_ERROR * want
-    if part == "value" and name.rpartition("_")[2] in ("p50", "p95", "p99"):
+    if part == "value" and name.rpartition("_")[2] in ("p50", "p90", "p95", "p99"):
         return abs(want - have) <= QUANTILE_ERROR * want + CLOSE
     return abs(want - have) <= CLOSE * max(1.0, abs(want))
 
@@ -517,8 +529,9 @@ def check_coverage(claims, asker, calls, begin, end):
                "relevance": lambda call: (call["quality_scores"] or {}).get("relevance"),
                "cost_computed_usd": lambda call: None,
                "task_value_usd": lambda call: TASK_VALUES.get(call.agent),
-               # The check's server has neither.
-               "token_daily_quota": lambda call: None, "objective": lambda call: None}
+               "token_daily_quota": lambda call: call.tenant,
+               # The check's server has none.
+               "objective": lambda call: None}
     wrong, fields = [], 0
     for agent in coverage["agents"]:
         own = [call for call in within if call.agent == agent["agent_id"]]
@@ -575,6 +588,7 @@ def main():
         lines = lines_of(work, options)
         calls = [Call(line) for line in lines]
         values = [f'[kpi.agents."{agent}"]\ntask_value_usd = {usd}\n' for agent, usd in TASK_VALUES.items()]
+        values += [f'[metrics.tenants."{tenant}"]\ntoken_daily_quota = {quota}\n' for tenant, quota in TOKEN_QUOTAS.items()]
         server = served.Server(work / "data", work, SETTINGS + "".join(values)).wait_ready()
         try:
             load(server, lines[:len(lines) * 9 // 10])

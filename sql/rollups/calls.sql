@@ -94,6 +94,7 @@
 -- column: ttft_histogram sketch -- ttft_ms, for histogram_of
 -- column: queue_wait_quantiles sketch -- queue_wait_ms, for quantile_of
 -- column: queue_wait_histogram sketch -- queue_wait_ms, for histogram_of
+-- column: hallucination_quantiles sketch -- hallucination_probability, for quantile_of
 -- column: users sketch -- user_id, for distinct_of
 -- column: sessions sketch -- session_id, for distinct_of
 -- column: minutes sketch -- calls by the minute, and how many of them is_unavailable, for outages_of
@@ -194,6 +195,7 @@ select
   histogram_sketch(ttft_ms, 'latency_ms') as ttft_histogram,
   quantile_sketch(queue_wait_ms) as queue_wait_quantiles,
   histogram_sketch(queue_wait_ms, 'latency_ms') as queue_wait_histogram,
+  quantile_sketch(hallucination_probability) as hallucination_quantiles,
   distinct_sketch(user_id) as users,
   distinct_sketch(session_id) as sessions,
   minute_sketch(timestamp, is_unavailable) as minutes,

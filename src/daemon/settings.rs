@@ -95,7 +95,7 @@ pub(super) fn query(config: &Config, budget: &Budget, spill_directory: PathBuf) 
         concurrency: config.query.concurrency,
         spill_directory,
         sql_directory: config.query.sql_directory.clone(),
-        quota_tenants: config.metrics.tenants.keys().cloned().collect(),
+        token_quotas: config.metrics.tenants.iter().map(|(name, own)| (name.clone(), own.token_daily_quota)).collect(),
         task_values_usd: config.kpi.agents.iter().map(|(agent, own)| (agent.clone(), own.task_value_usd)).collect(),
         budgets: config.budget.clone(),
         objectives: config.slo.clone(),

@@ -25,13 +25,13 @@ pub const SURFACES: &[Surface] = &[
     Surface { name: "LlmTokenQuotaExceeded", needs: QUOTA },
     Surface { name: "LlmCircuitBreakerOpen", needs: &[&["circuit_breaker_state"]] },
     Surface { name: "LlmContextOverflowHigh", needs: &[&["error_type", "finish_reason"]] },
-    Surface { name: "LlmDrift", needs: &[&["agent_id"], MONITORED] },
+    Surface { name: "LlmDrift", needs: &[&["agent_id", "tenant_id", "model"], MONITORED] },
     Surface {
         name: "LlmModelChangedSilently",
         needs: &[&["model", "agent_id"], &["completion_tokens"], &["latency_ms", "ttft_ms"]],
     },
     // The number of calls is watched as well, which wants no field.
-    Surface { name: "LlmAnomaly", needs: &[&["agent_id"]] },
+    Surface { name: "LlmAnomaly", needs: &[&["agent_id", "tenant_id", "model"]] },
     Surface { name: "LlmAnomalousSessions", needs: &[&["agent_id"], &["session_id", "latency_ms", "cost"]] },
     Surface { name: "LlmErrorBudgetBurnFast", needs: &[&[OBJECTIVE], OBJECTIVES] },
     Surface { name: "LlmErrorBudgetBurnSlow", needs: &[&[OBJECTIVE], OBJECTIVES] },

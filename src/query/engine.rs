@@ -71,8 +71,8 @@ pub struct Settings {
     pub spill_directory: PathBuf,
     /// The user's SQL files.
     pub sql_directory: Option<PathBuf>,
-    /// Tenants that have a quota of tokens.
-    pub quota_tenants: Vec<String>,
+    /// Tokens that a tenant may use in a day.
+    pub token_quotas: BTreeMap<String, u64>,
     /// What a task that an agent gets done is worth, USD.
     pub task_values_usd: BTreeMap<String, f64>,
     /// What a month may cost.
@@ -172,7 +172,7 @@ impl Engine {
         let use_rollups = UseRollups::new(Arc::clone(&shared.rollups));
         let context = session::context(&shared.runtime, use_rollups, scope)?;
         let tables = shared.tables.iter().filter_map(|table| table.scoped(scope));
-        session::register(&context, tables, &shared.settings.task_values_usd, scope)?;
+        session::register(&context, tables, &shared.settings, scope)?;
         session::register_results(&context, shared.result_tables.tables(scope))?;
         let (gauges, planned, scoped) = (Gauges::default(), Planned::default(), Mutex::default());
         let engine = Self { context, shared, scope: scope.clone(), gauges, planned, dialect: OnceCell::new(), scoped };
@@ -229,7 +229,7 @@ impl Engine {
     /// Whether a tenant that the scope sees has a quota of tokens, by the settings.
     pub(super) fn has_token_quotas(&self) -> bool {
         let is_seen = |tenant: &String| self.scope.tenants().is_none_or(|tenants| tenants.has(tenant));
-        self.shared.settings.quota_tenants.iter().any(is_seen)
+        self.shared.settings.token_quotas.keys().any(is_seen)
     }
 
     /// The objectives of the settings.

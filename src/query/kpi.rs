@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
-    array::{Float64Array, RecordBatch, StringViewArray},
+    array::{Float64Array, RecordBatch, StringViewArray, UInt64Array},
     datatypes::{DataType, Field, Schema},
 };
 use chrono::NaiveDate;
@@ -11,7 +11,11 @@ use datafusion::{catalog::TableProvider, datasource::MemTable, error::DataFusion
 use serde::{Serialize, de::DeserializeOwned};
 use utoipa::ToSchema;
 
-use super::{Condition, Engine, LibraryKind, Options, Page, Question, Range, moment::text_of, slo::is_seen};
+use super::{
+    Condition, Engine, LibraryKind, Options, Page, Question, Range,
+    moment::{outside_calendar, text_of},
+    slo::is_seen,
+};
 use crate::{
     config::SloConfig,
     error::{Error, Kind, Result},
@@ -25,6 +29,9 @@ use crate::{
 
 /// The table of what an agent's tasks are worth, from the settings.
 pub const TASK_VALUES: &str = "task_values";
+
+/// The table of what tenants may use in a day, from the settings.
+pub const TOKEN_QUOTAS: &str = "token_quotas";
 
 /// Most windows of one answer, keys not counted: a year of hours.
 const WINDOWS_MAX: i64 = 24 * 366;
@@ -109,7 +116,7 @@ impl Engine {
     /// The score card of the month that begins on this day, of calls that fulfil the conditions.
     pub async fn score_card(&self, first: NaiveDate, conditions: &[Condition]) -> Result<ScoreCard> {
         let from_us = first.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros();
-        let to_us = Grain::Month.step(from_us, 1).ok_or_else(out_of_calendar)?;
+        let to_us = Grain::Month.step(from_us, 1).ok_or_else(outside_calendar)?;
         let month = |by: &str| Asked {
             grain: Grain::Month,
             by: by.to_owned(),
@@ -148,8 +155,6 @@ impl Engine {
         check_range(range.from_us, range.to_us).map_err(Error::invalid)?;
         let mut rows = self.fields(range, &Asked::within(range), true).await?;
         for row in &mut rows {
-            let of_tenants = if self.has_token_quotas() { row.carried(col::TENANT_ID) } else { 0 };
-            row.tell(TOKEN_DAILY_QUOTA, of_tenants);
             let is_of = |objective: &SloConfig| {
                 let agent = objective.agent_id.as_deref();
                 is_seen(objective, self.scope()) && agent.is_none_or(|agent| row.agent.as_deref() == Some(agent))
@@ -162,13 +167,13 @@ impl Engine {
     }
 
     fn windows(&self, asked: &Asked) -> Result<Windows> {
-        let from_us = asked.grain.start_of(asked.from_us).ok_or_else(out_of_calendar)?;
+        let from_us = asked.grain.start_of(asked.from_us).ok_or_else(outside_calendar)?;
         Ok(Windows { grain: asked.grain, from_us, to_us: asked.to_us, now_us: self.now_us() })
     }
 
     /// The rows of a KPI's file, from the window before the first on.
     async fn figures(&self, name: &str, asked: &Asked, windows: &Windows) -> Result<Vec<Figure>> {
-        let before_us = asked.grain.step(windows.from_us, -1).ok_or_else(out_of_calendar)?;
+        let before_us = asked.grain.step(windows.from_us, -1).ok_or_else(outside_calendar)?;
         let (from, to) = (text_of(before_us)?, text_of(asked.to_us)?);
         let mut arguments =
             vec![("from", from.as_str()), ("to", &to), ("grain", asked.grain.name()), ("by", asked.by.as_str())];
@@ -187,7 +192,13 @@ impl Engine {
         let with_tools = with_tools.to_string();
         let mut arguments = vec![("from", from.as_str()), ("to", &to), ("with_tools", &with_tools)];
         arguments.extend(asked.filters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-        self.narrowly(Question::Named { kind: LibraryKind::Reports, name: "coverage", arguments }, asked).await
+        let question = Question::Named { kind: LibraryKind::Reports, name: "coverage", arguments };
+        let mut rows: Vec<AgentFields> = self.narrowly(question, asked).await?;
+        for row in &mut rows {
+            let of_tenants = if self.has_token_quotas() { row.carried(col::TENANT_ID) } else { 0 };
+            row.tell(TOKEN_DAILY_QUOTA, of_tenants);
+        }
+        Ok(rows)
     }
 
     /// The rows of a question, of calls that fulfil the conditions.
@@ -240,8 +251,19 @@ fn check_range(from_us: i64, to_us: i64) -> Result<(), String> {
     if from_us < to_us { Ok(()) } else { Err("from is not before to".to_owned()) }
 }
 
-fn out_of_calendar() -> Error {
-    Error::invalid("the range is outside the calendar")
+/// The table [`TOKEN_QUOTAS`].
+pub fn token_quotas<'a>(
+    quotas: impl Iterator<Item = (&'a String, &'a u64)>,
+) -> Result<Arc<dyn TableProvider>, DataFusionError> {
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("tenant_id", DataType::Utf8View, false),
+        Field::new("token_daily_quota", DataType::UInt64, false),
+    ]));
+    let (tenants, quotas): (Vec<&String>, Vec<u64>) = quotas.map(|(tenant, quota)| (tenant, *quota)).unzip();
+    let tenants = StringViewArray::from_iter_values(tenants);
+    let batch =
+        RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(tenants), Arc::new(UInt64Array::from(quotas))])?;
+    Ok(Arc::new(MemTable::try_new(schema, vec![vec![batch]])?))
 }
 
 /// The table [`TASK_VALUES`].

@@ -60,7 +60,7 @@ pub fn runtime(settings: &Settings) -> Result<Arc<RuntimeEnv>> {
 pub fn register(
     context: &SessionContext,
     tables: impl Iterator<Item = Arc<StoredTable>>,
-    task_values_usd: &BTreeMap<String, f64>,
+    settings: &Settings,
     scope: &Scope,
 ) -> Result<()> {
     let register = |schema: &str, name: &str, table: Arc<dyn TableProvider>| {
@@ -86,10 +86,12 @@ pub fn register(
     }
     // What tasks are worth is told per agent, and not whose agents they are: bound callers see none of it.
     let none = BTreeMap::new();
-    let values = if scope == &Scope::Everybody { task_values_usd } else { &none };
-    let values =
-        kpi::task_values(values).map_err(|error| from_engine("cannot make the table of tasks' values", error))?;
-    register("public", kpi::TASK_VALUES, values)
+    let values = if scope == &Scope::Everybody { &settings.task_values_usd } else { &none };
+    let cannot = |error| from_engine("cannot make a table of the settings", error);
+    register("public", kpi::TASK_VALUES, kpi::task_values(values).map_err(cannot)?)?;
+    let is_seen = |tenant: &String| scope.tenants().is_none_or(|tenants| tenants.has(tenant));
+    let quotas = settings.token_quotas.iter().filter(|(tenant, _)| is_seen(tenant));
+    register("public", kpi::TOKEN_QUOTAS, kpi::token_quotas(quotas).map_err(cannot)?)
 }
 
 /// The tables of what jobs found, by name.

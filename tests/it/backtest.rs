@@ -4,7 +4,7 @@ use std::{path::Path, process::Command};
 
 use driftline::{
     backtest::{ALERTS, Replays},
-    config::Config,
+    config::{Config, TenantMetricsConfig},
     sample::{Incident, IncidentKind, Plan},
 };
 use serde_json::{Value, json};
@@ -181,9 +181,15 @@ async fn the_command_line_says_the_same(app: &mut TestApp) {
 #[tokio::test]
 async fn windows_have_the_figures_of_their_calls() {
     let app = TestApp::start().await;
-    let calls =
-        (0..600).map(|place| record(-7_200 + place * 12, &format!("r{place}"), "rag", 0.01 * (place % 7) as f64));
-    app.logs(calls.collect::<String>()).await;
+    let call = |place: i64| {
+        let scored = format!(
+            r#""quality_scores":{{"hallucination_probability":{}}},"error":null"#,
+            0.02 * (place % 11 + 1) as f64
+        );
+        record(-7_200 + place * 12, &format!("r{place}"), "rag", 0.01 * (place % 7) as f64)
+            .replace(r#""error":null"#, &scored)
+    };
+    app.logs((0..600).map(call).collect::<String>()).await;
     let kpi = async |name: &str, more: &[(&str, &str)]| {
         let of_kpi = [("rule", "kpi"), ("name", name), ("from", "now-1h"), ("samples_min", "1"), ("above", "0")];
         json_of(app.get("/api/v1/backtest").query(&of_kpi).query(more)).await["rules"][0].clone()
@@ -192,6 +198,7 @@ async fn windows_have_the_figures_of_their_calls() {
         ("latency_mean", "avg(latency_ms)"),
         ("cost", "sum(cost)"),
         ("latency_p95", "quantile_of(quantile_sketch(latency_ms), 0.95)"),
+        ("hallucination_p90", "quantile_of(quantile_sketch(hallucination_probability), 0.9)"),
     ] {
         for window in [7, 60] {
             let length = format!("{window}m");
@@ -209,6 +216,29 @@ async fn windows_have_the_figures_of_their_calls() {
             assert_eq!((&answer["moments"], &answer["judged"], &peak["moments"]), (&json!(60), &json!(60), &json!(60)));
         }
     }
+}
+
+#[tokio::test]
+async fn quotas_and_breakers_fire() {
+    let app = TestApp::start_with(|config| {
+        config.metrics.tenants.insert("t1".to_owned(), TenantMetricsConfig { token_daily_quota: 1_000 });
+    })
+    .await;
+    let open = r#""circuit_breaker_state":"open","error":null"#;
+    let call =
+        |place: i64| record(-18_000 + place * 20, &format!("r{place}"), "rag", 0.01).replace(r#""error":null"#, open);
+    app.logs((0..7).map(call).collect::<String>()).await;
+    let fired = async |name: &str| {
+        let asked =
+            [("rule", "alert"), ("name", name), ("from", "2026-05-13T12:00:00Z"), ("to", "2026-05-14T12:00:00Z")];
+        let answer = json_of(app.get("/api/v1/backtest").query(&asked)).await;
+        let episodes = answer["rules"][0]["episodes"].as_array().unwrap().iter();
+        episodes.map(|episode| ["key", "value", "firing_at"].map(|name| episode[name].clone())).collect::<Vec<_>>()
+    };
+    // 120 tokens each, from 07:00 on.
+    assert_eq!(fired("LlmTokenQuotaNear").await, [[json!("t1"), json!(0.84), json!("2026-05-14T08:00:00Z")]]);
+    assert!(fired("LlmTokenQuotaExceeded").await.is_empty());
+    assert_eq!(fired("LlmCircuitBreakerOpen").await, [[json!("rag"), json!(1.0), json!("2026-05-14T07:01:00Z")]]);
 }
 
 #[tokio::test]
@@ -247,7 +277,7 @@ async fn wrong_requests_are_named() {
     check(&[&ratio[..], &[("window", "1h")]].concat(), 400, "the alert of cost_baseline_ratio holds over 1d").await;
     check(&[&ratio[..], &[("window", "2h"), ("above", "1")]].concat(), 400, "it compares windows with others").await;
     check(&[("rule", "slo")], 404, "no objective is in the settings").await;
-    check(&[("rule", "alert"), ("name", "LlmTokenQuotaNear")], 400, "there are LlmCostSpike, ").await;
+    check(&[("rule", "alert"), ("name", "DriftlineDown")], 400, "there are LlmCostSpike, ").await;
     let empty = json_of(app.get("/api/v1/backtest").query(&[("rule", "alert")])).await;
     let rules = empty["rules"].as_array().unwrap();
     // All but the one that wants to be named.
@@ -268,10 +298,11 @@ fn alerts_are_those_of_the_rules() {
         let start = rules.find(&format!("- alert: {}\n", alert.name)).expect(alert.name);
         let rule = rules[start..].split("\n\n").next().unwrap();
         let has = |part: &str| assert!(rule.contains(part), "{part} is not in {rule}");
-        let Replays::Kpi { window, above, samples_min, hold, kpi } = alert.replays else {
+        let Replays::Kpi { window, above, samples_min, hold, kpi, .. } = alert.replays else {
             match alert.replays {
                 Replays::Anomalies { score_min } => {
-                    has(&format!("llm_anomaly_score{{slice_by=\"agent_id\"}}[6h])) > {score_min}"))
+                    has("llm_anomaly_score{slice_by=\"agent_id\"}[6h]");
+                    has(&format!(") > {score_min}\n"));
                 }
                 Replays::Events { kinds, stuck_calls_min } => {
                     kinds.split(',').for_each(has);

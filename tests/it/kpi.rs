@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use driftline::{
     clock::Clock,
-    config::{AgentKpiConfig, Config},
+    config::{AgentKpiConfig, Config, TenantMetricsConfig},
     daemon::Store,
     kpi::{Definition, PANELS},
     query::{Library, LibraryKind, Options, QueryParams},
@@ -141,6 +141,29 @@ async fn what_no_call_carries_is_not_measured() {
     let errors = kpi(&app, "error_rate", &[("by", "agent")]).await;
     let states: Vec<String> = told(&errors).iter().map(|told| told[14..].to_owned()).collect();
     assert_eq!(states, ["bot 0.0 not_measured null", "rag 0.023809523809523808 between null"]);
+}
+
+#[tokio::test]
+async fn a_quota_is_that_of_its_tenants_day() {
+    let app = TestApp::start_with(|config| {
+        for (tenant, token_daily_quota) in [("t1", 10_000), ("t2", 1_000), ("t3", 5)] {
+            config.metrics.tenants.insert(tenant.to_owned(), TenantMetricsConfig { token_daily_quota });
+        }
+    })
+    .await;
+    let of = |tenant: &str| json!({ "tenant_id": tenant, "prompt_tokens": 80, "completion_tokens": 20 });
+    app.logs(calls(-DAY_S, 5, "a", &of("t1")) + &calls(-DAY_S, 9, "b", &of("t2")) + &calls(-DAY_S, 3, "c", &of("t9")))
+        .await;
+    app.logs(call(-DAY_S, "half", &json!({ "prompt_tokens": null, "completion_tokens": 500 }))).await;
+    let range = [("from", "2026-05-13"), ("to", "2026-05-14")];
+    let used = async |by: &str| kpi(&app, "token_quota_used", &[range[0], range[1], ("by", by)]).await;
+    assert_eq!(
+        told(&used("tenant").await),
+        ["2026-05-13T00 t1 0.1 target_met null", "2026-05-13T00 t2 0.9 alert null"]
+    );
+    let all = used("all").await;
+    assert_eq!((&all["windows"][0]["numerator"], &all["windows"][0]["denominator"]), (&json!(1900.0), &json!(11000.0)));
+    assert_eq!(all["windows"][0]["samples"], 15);
 }
 
 #[tokio::test]

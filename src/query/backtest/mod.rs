@@ -148,16 +148,16 @@ impl Engine {
 
     async fn backtest_alert(&self, range: Range, alert: &Alert) -> Result<Answer> {
         let mut answer = match alert.replays {
-            Replays::Kpi { kpi, window, above, samples_min, hold } => {
+            Replays::Kpi { kpi, by, window, above, samples_min, step, hold } => {
                 let length = |text| duration_us(text).map_err(|reason| Error::new(Kind::Internal, reason));
                 let rule = KpiRule {
                     name: kpi.to_owned(),
                     window_us: Some(length(window)?),
-                    step_us: None,
+                    step_us: step.map(length).transpose()?,
                     hold_us: length(hold)?,
                     bound: Some(Bound::Above(above)),
                     samples_min: Some(samples_min),
-                    by: "agent".to_owned(),
+                    by: by.to_owned(),
                     filters: BTreeMap::new(),
                 };
                 self.backtest_kpi(range, &rule).await?

@@ -1,5 +1,6 @@
 //! Attempts to see more than one's own by SQL: nothing of the other tenant, no file of the host, no secret.
 
+use driftline::config::TenantMetricsConfig;
 use serde_json::json;
 
 use super::{CALLS, TwoTenants, asked, rows, said};
@@ -40,6 +41,7 @@ pub const ATTEMPTS: &[&str] = &[
     "select * from rejected_logs",
     "select * from stored.rejected_logs",
     "select * from task_values",
+    "select * from token_quotas",
     "select * from drift_results",
     "select * from anomalies",
     "select * from anomaly_runs",
@@ -129,7 +131,14 @@ pub const ATTEMPTS: &[&str] = &[
 
 #[tokio::test]
 async fn nothing_foreign_comes_out_of_sql() {
-    let two = TwoTenants::start().await;
+    let two = TwoTenants::start_with(|config| {
+        for (tenant, token_daily_quota) in [("alpha", 1_000), ("beta", 2_000)] {
+            config.metrics.tenants.insert(tenant.to_owned(), TenantMetricsConfig { token_daily_quota });
+        }
+    })
+    .await;
+    let quotas = rows(&two.app, &two.alpha, "select * from token_quotas").await;
+    assert_eq!(quotas, json!([{"tenant_id": "alpha", "token_daily_quota": 1_000}]));
     let data = two.app.data().to_str().unwrap().to_owned();
     for statement in ATTEMPTS {
         let (status, text) = asked(&two.app, &two.alpha, statement).await;
