@@ -42,6 +42,8 @@ const STEP_ONE_OF: usize = 64;
 /// An aggregate that gives out its groups needs a batch more than it holds, and cannot spill any more: so much in one
 /// step it gets, bytes. One that still collects groups doubles its tables, which are soon larger steps.
 const BATCH_BYTES_MAX: usize = 512 << 10;
+/// So much where it has the right of way, which one statement has at a time: a batch of rows that are wide.
+const FAVOURED_BATCH_BYTES_MAX: usize = 4 << 20;
 /// What the engine calls its aggregates of groups.
 const AGGREGATE: &str = "HashAggregateStream";
 /// The statement that has the right of way gets this part of the pool. There is one at a time, so that what the process
@@ -289,7 +291,10 @@ impl MemoryPool for Share {
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
         let held = reservation.size();
         let is_favoured = self.is_favoured.load(Ordering::Relaxed);
-        let always = if is_favoured { self.memory.favour } else { self.memory.always };
+        let (always, batch_max) = match is_favoured {
+            true => (self.memory.favour, FAVOURED_BATCH_BYTES_MAX),
+            false => (self.memory.always, BATCH_BYTES_MAX),
+        };
         // What cannot spill ends its statement where it gets nothing: it has a part beside that of what can.
         let is_beyond_own = match reservation.consumer().can_spill() {
             true => held.saturating_add(additional) > self.memory.least,
@@ -298,7 +303,7 @@ impl MemoryPool for Share {
         let beyond = self.reserved().saturating_add(additional) > always
             && is_beyond_own
             && additional > held / STEP_ONE_OF
-            && !(additional <= BATCH_BYTES_MAX && reservation.consumer().name().contains(AGGREGATE));
+            && !(additional <= batch_max && reservation.consumer().name().contains(AGGREGATE));
         if beyond && self.memory.is_full() {
             self.refused.store(true, Ordering::Relaxed);
             return Err(resources_datafusion_err!(
@@ -414,16 +419,20 @@ mod tests {
         let memory = Memory::new(64 << 20, Bounds { refuse: 8_000, stop: 9_000 });
         let share = memory.share();
         let pool: Arc<dyn MemoryPool> = Arc::clone(&share) as _;
-        let check = |name: &str, step: usize, is_given: bool| {
-            memory.resident.store(0, Ordering::Relaxed);
-            let held = MemoryConsumer::new(name).with_can_spill(true).register(&pool);
-            held.try_grow(16 << 20).unwrap();
-            memory.resident.store(8_001, Ordering::Relaxed);
-            assert_eq!(held.try_grow(step).is_ok(), is_given, "{name} {step}");
+        let check = |name: &str, step: usize, [is_given, is_given_favoured]: [bool; 2]| {
+            for (is_favoured, is_given) in [(false, is_given), (true, is_given_favoured)] {
+                memory.resident.store(0, Ordering::Relaxed);
+                share.is_favoured.store(is_favoured, Ordering::Relaxed);
+                let held = MemoryConsumer::new(name).with_can_spill(true).register(&pool);
+                held.try_grow(16 << 20).unwrap();
+                memory.resident.store(8_001, Ordering::Relaxed);
+                assert_eq!(held.try_grow(step).is_ok(), is_given, "{name} {step} {is_favoured}");
+            }
         };
-        check("FinalHashAggregateStream[1]", 327_488, true);
-        check("FinalHashAggregateStream[1]", 1 << 20, false);
-        check("ExternalSorter[1]", 327_488, false);
+        check("FinalHashAggregateStream[1]", 327_488, [true, true]);
+        check("FinalHashAggregateStream[1]", 1_834_880, [false, true]);
+        check("FinalHashAggregateStream[1]", 8 << 20, [false, false]);
+        check("ExternalSorter[1]", 1_834_880, [false, false]);
     }
 
     #[tokio::test]
