@@ -73,6 +73,7 @@ async fn kpis_over_calls_are_answered_from_rollups() {
                 "tenant_id": "t1", "agent_id": null, "model": null, "with_tools": false,
             });
             let params = QueryParams::Named(params.as_object().unwrap().clone());
+            engine.sql_with(sql, params.clone(), Options::default()).await.expect(name).collect().await.unwrap();
             let rows = engine.sql_with(&format!("explain {sql}"), params, Options::default()).await.unwrap();
             let plan: Vec<Value> = rows.collect_as().await.unwrap();
             let logical = plan[0]["plan"].as_str().unwrap();

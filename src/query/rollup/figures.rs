@@ -102,7 +102,10 @@ impl Figures {
             .into_iter()
             .chain(figures)
             .zip(schema.iter())
-            .map(|(expr, (qualifier, field))| typed(expr, field.data_type(), &plan_schema, qualifier, field.name()))
+            .map(|(expr, (qualifier, field))| {
+                let expr = if field.is_nullable() { expr } else { never_null(expr, &plan_schema)? };
+                typed(expr, field.data_type(), &plan_schema, qualifier, field.name())
+            })
             .collect::<Result<Vec<_>>>()?;
         builder.project(columns)?.build()
     }
@@ -131,6 +134,16 @@ pub fn typed(
 /// What the figure of no rows is, where their parts do not say.
 fn or_else(figure: Expr, of_nothing: Expr) -> Expr {
     datafusion::functions::core::expr_fn::coalesce(vec![figure, of_nothing])
+}
+
+/// What is never null, and seems so because kept answers may have nulls anywhere. Plans above this one count on what was
+/// said of it, and some are refused where it is not so: groups of a union of groups, for one.
+fn never_null(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    if !expr.nullable(schema)? {
+        return Ok(expr);
+    }
+    let stand_in = ScalarValue::new_default(&expr.get_type(schema)?)?;
+    Ok(or_else(expr, lit(stand_in)))
 }
 
 fn empty(buckets: Buckets) -> Expr {
