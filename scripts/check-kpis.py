@@ -307,8 +307,9 @@ class Question:
 
     def active_users_change(self):
         def compare(now, before):
-            baseline = before[0].value if before else None
-            return Figure(growth(now.value, baseline), baseline or 0, now.value, baseline)
+            # In a window without calls nobody is.
+            baseline = before[0].value if before else 0
+            return Figure(growth(now.value, baseline), baseline, now.value, baseline)
 
         rows = self.compared(1, distinct("user_id"), compare)
         # Nobody at all is no call, and a change all the same.

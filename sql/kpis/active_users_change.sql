@@ -81,7 +81,7 @@ select
   cast(figure as double) / nullif(baseline, 0) - 1 as value,
   coalesce(baseline, 0) as samples,
   figure as numerator,
-  baseline as denominator
+  coalesce(baseline, 0) as denominator
 from compared
 where window_start >= date_trunc($grain, $from)
 order by window_start, key
