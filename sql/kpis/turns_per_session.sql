@@ -30,7 +30,7 @@ with found as (
     min(timestamp) as started_at,
     first_value(agent_id order by timestamp) filter (where agent_id is not null) as agent_id,
     first_value(model order by timestamp) filter (where model is not null) as model,
-    cast(approx_distinct(trace_id) as bigint) + count(*) filter (where trace_id is null) as turns
+    coalesce(distinct_of(distinct_sketch(trace_id)), 0) + count(*) filter (where trace_id is null) as turns
   from agent_logs
   where timestamp >= date_trunc('day', $from)
     and timestamp < date_trunc('day', $to) + interval '1 day'

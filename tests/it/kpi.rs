@@ -168,6 +168,28 @@ async fn a_quota_is_that_of_its_tenants_day() {
 }
 
 #[tokio::test]
+async fn turns_of_a_long_session_are_counted_one_by_one() {
+    let app = TestApp::start().await;
+    let turn =
+        |n: i64| call(-HOUR_S + n, &format!("r{n}"), &json!({ "session_id": "s", "trace_id": format!("{n:032x}") }));
+    app.logs((0..300).map(turn).collect::<String>()).await;
+    let turns = kpi(&app, "turns_per_session", &[("from", "today")]).await;
+    assert_eq!(turns["windows"][0]["value"], 300.0);
+}
+
+#[tokio::test]
+async fn a_day_without_calls_has_no_users_whatever_was_before() {
+    let app = TestApp::start().await;
+    let user = json!({ "user_id": "u" });
+    app.logs(call(-4 * DAY_S, "a", &user) + &call(-2 * DAY_S, "b", &user)).await;
+    let change = kpi(&app, "active_users_change", &[("from", "2026-05-09"), ("to", "2026-05-13")]).await;
+    let windows = change["windows"].as_array().unwrap().iter();
+    let parts: Vec<Value> =
+        windows.map(|window| json!([window["numerator"], window["denominator"], window["value"]])).collect();
+    assert_eq!(parts, [json!([1.0, 0.0, null]), json!([0.0, 1.0, -1.0]), json!([1.0, 0.0, null])]);
+}
+
+#[tokio::test]
 async fn wrong_questions_are_told() {
     let app = TestApp::start().await;
     let check = async |path: &str, expect: (u16, &str)| {
