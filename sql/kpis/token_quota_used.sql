@@ -45,7 +45,7 @@ quotas as (
     key,
     sum(calls) as calls,
     sum(coalesce(prompt_tokens, 0) + coalesce(completion_tokens, 0)) as tokens,
-    cast(sum(token_daily_quota) as bigint) as quota
+    sum(cast(token_daily_quota as double)) as quota
   from tokens
   inner join token_quotas on token_quotas.tenant_id = tokens.customer
   group by 1, 2
@@ -53,7 +53,7 @@ quotas as (
 select
   window_start,
   key,
-  cast(tokens as double) / nullif(quota, 0) as value,
+  tokens / nullif(quota, 0) as value,
   calls as samples,
   tokens as numerator,
   quota as denominator

@@ -72,6 +72,11 @@ impl Scope {
             Self::Tenants(tenants) => Some(tenants),
         }
     }
+
+    /// Whether a tenant is in it.
+    pub fn sees(&self, tenant: &str) -> bool {
+        self.tenants().is_none_or(|tenants| tenants.has(tenant))
+    }
 }
 
 #[cfg(test)]

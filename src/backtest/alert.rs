@@ -15,22 +15,23 @@ pub struct Alert {
 /// What replays an alert.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Replays {
-    /// A KPI above a threshold.
+    /// A KPI of each agent above a threshold.
     Kpi {
         /// The KPI.
         kpi: &'static str,
-        /// What has figures of its own.
-        by: &'static str,
         /// Over this time, as [`super::duration_us`] reads it.
         window: &'static str,
         /// In the KPI's unit.
         above: f64,
         /// Windows with fewer samples say nothing.
         samples_min: u64,
-        /// Time from one moment to the next, where it is not the rule's own for such windows.
-        step: Option<&'static str>,
         /// How long the value is above it before the alert fires.
         hold: &'static str,
+    },
+    /// A tenant's tokens of 24 hours above a part of its quota, judged at every whole hour.
+    Quota {
+        /// The part.
+        above: f64,
     },
     /// Any column of an agent that drifts.
     Drift,
@@ -64,110 +65,41 @@ const fn burn(name: &'static str, long: &'static str) -> Alert {
 }
 
 const fn quota(name: &'static str, above: f64) -> Alert {
-    let (window, step) = ("1d", Some("1h"));
-    Alert {
-        name,
-        replays: Replays::Kpi {
-            kpi: "token_quota_used",
-            by: "tenant",
-            window,
-            above,
-            samples_min: 1,
-            step,
-            hold: "0s",
-        },
-        differs: Some("judged at every whole hour"),
-    }
+    Alert { name, replays: Replays::Quota { above }, differs: Some("judged at every whole hour") }
 }
 
 /// All that can be.
 pub const ALERTS: [Alert; 16] = [
     Alert {
         name: "LlmCostSpike",
-        replays: Replays::Kpi {
-            kpi: "cost_baseline_ratio",
-            by: "agent",
-            window: "1d",
-            above: 1.5,
-            samples_min: 3,
-            step: None,
-            hold: "0s",
-        },
+        replays: Replays::Kpi { kpi: "cost_baseline_ratio", window: "1d", above: 1.5, samples_min: 3, hold: "0s" },
         differs: Some("whole days of UTC instead of the last 24 hours, and no least of 100 calls"),
     },
     kpi(
         "LlmLatencyHigh",
-        Replays::Kpi {
-            kpi: "latency_p95",
-            by: "agent",
-            window: "5m",
-            above: 5_000.0,
-            samples_min: 20,
-            step: None,
-            hold: "5m",
-        },
+        Replays::Kpi { kpi: "latency_p95", window: "5m", above: 5_000.0, samples_min: 20, hold: "5m" },
     ),
     kpi(
         "LlmErrorRateHigh",
-        Replays::Kpi {
-            kpi: "error_rate",
-            by: "agent",
-            window: "10m",
-            above: 0.05,
-            samples_min: 20,
-            step: None,
-            hold: "10m",
-        },
+        Replays::Kpi { kpi: "error_rate", window: "10m", above: 0.05, samples_min: 20, hold: "10m" },
     ),
     kpi(
         "LlmHallucinationHigh",
-        Replays::Kpi {
-            kpi: "hallucination_p90",
-            by: "agent",
-            window: "30m",
-            above: 0.1,
-            samples_min: 20,
-            step: None,
-            hold: "5m",
-        },
+        Replays::Kpi { kpi: "hallucination_p90", window: "30m", above: 0.1, samples_min: 20, hold: "5m" },
     ),
     kpi(
         "LlmGuardrailBlocksHigh",
-        Replays::Kpi {
-            kpi: "guardrail_block_rate",
-            by: "agent",
-            window: "15m",
-            above: 0.2,
-            samples_min: 20,
-            step: None,
-            hold: "1m",
-        },
+        Replays::Kpi { kpi: "guardrail_block_rate", window: "15m", above: 0.2, samples_min: 20, hold: "1m" },
     ),
     kpi(
         "LlmContextOverflowHigh",
-        Replays::Kpi {
-            kpi: "context_overflow_rate",
-            by: "agent",
-            window: "15m",
-            above: 0.05,
-            samples_min: 20,
-            step: None,
-            hold: "5m",
-        },
+        Replays::Kpi { kpi: "context_overflow_rate", window: "15m", above: 0.05, samples_min: 20, hold: "5m" },
     ),
     quota("LlmTokenQuotaNear", 0.8),
     quota("LlmTokenQuotaExceeded", 1.0),
     Alert {
         name: "LlmCircuitBreakerOpen",
-        replays: Replays::Kpi {
-            kpi: "circuit_breaker_rate",
-            by: "agent",
-            window: "2m",
-            above: 0.999,
-            samples_min: 1,
-            step: None,
-            hold: "0s",
-        },
+        replays: Replays::Kpi { kpi: "circuit_breaker_rate", window: "2m", above: 0.999, samples_min: 1, hold: "0s" },
         differs: Some("all calls of two minutes met an open breaker, and minutes without calls say nothing"),
     },
     Alert {

@@ -228,8 +228,7 @@ impl Engine {
 
     /// Whether a tenant that the scope sees has a quota of tokens, by the settings.
     pub(super) fn has_token_quotas(&self) -> bool {
-        let is_seen = |tenant: &String| self.scope.tenants().is_none_or(|tenants| tenants.has(tenant));
-        self.shared.settings.token_quotas.keys().any(is_seen)
+        self.shared.settings.token_quotas.keys().any(|tenant| self.scope.sees(tenant))
     }
 
     /// The objectives of the settings.

@@ -66,10 +66,9 @@ impl ForecastRequest {
         }
         let only = scope.tenants().and_then(|tenants| tenants.only());
         let is_everybody = scope.tenants().is_none();
-        let is_seen = |tenant: &str| scope.tenants().is_none_or(|tenants| tenants.has(tenant));
         let found = match (self.tenant_id.as_deref().or(only), &self.agent_id, &self.model) {
             (None, None, None) if is_everybody => budgets.monthly_usd,
-            (Some(tenant), None, None) if is_seen(tenant) => budgets.tenants.get(tenant).map(|own| own.monthly_usd),
+            (Some(tenant), None, None) if scope.sees(tenant) => budgets.tenants.get(tenant).map(|own| own.monthly_usd),
             (None, Some(agent), None) if is_everybody => budgets.agents.get(agent).map(|own| own.monthly_usd),
             _ => None,
         };

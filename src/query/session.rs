@@ -89,8 +89,7 @@ pub fn register(
     let values = if scope == &Scope::Everybody { &settings.task_values_usd } else { &none };
     let cannot = |error| from_engine("cannot make a table of the settings", error);
     register("public", kpi::TASK_VALUES, kpi::task_values(values).map_err(cannot)?)?;
-    let is_seen = |tenant: &String| scope.tenants().is_none_or(|tenants| tenants.has(tenant));
-    let quotas = settings.token_quotas.iter().filter(|(tenant, _)| is_seen(tenant));
+    let quotas = settings.token_quotas.iter().filter(|(tenant, _)| scope.sees(tenant));
     register("public", kpi::TOKEN_QUOTAS, kpi::token_quotas(quotas).map_err(cannot)?)
 }
 

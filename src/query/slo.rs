@@ -99,8 +99,7 @@ fn question(indicator: &SloIndicator) -> (&'static str, Vec<(&'static str, Strin
 
 /// Whether a scope may see an objective: what it says of all calls is nothing for one tenant.
 pub(super) fn is_seen(objective: &SloConfig, scope: &Scope) -> bool {
-    let is_own = |tenant: &String| scope.tenants().is_none_or(|tenants| tenants.has(tenant));
-    objective.tenant_id.as_ref().map_or(scope.tenants().is_none(), is_own)
+    objective.tenant_id.as_ref().map_or(scope.tenants().is_none(), |tenant| scope.sees(tenant))
 }
 
 fn families(answers: &[Answer]) -> Vec<Family> {

@@ -69,6 +69,20 @@ struct Settled<'a> {
 }
 
 impl KpiRule {
+    /// One that fires above a bound, and is as the KPI says otherwise.
+    pub fn above(name: &str, by: &str, bound: f64) -> Self {
+        Self {
+            name: name.to_owned(),
+            window_us: None,
+            step_us: None,
+            hold_us: 0,
+            bound: Some(Bound::Above(bound)),
+            samples_min: None,
+            by: by.to_owned(),
+            filters: BTreeMap::new(),
+        }
+    }
+
     pub fn parse(given: &mut Given) -> Result<Self> {
         let name = given.take("name").ok_or_else(|| Error::invalid("name is missing: the KPI"))?;
         let bound = match (given.number::<f64>("above")?, given.number::<f64>("below")?) {

@@ -16,7 +16,6 @@ use crate::{
     backtest::{ALERTS, Alert, Answer, Answers, Replays, duration_us},
     drift::By,
     error::{Error, Kind, Result},
-    kpi::Bound,
     named::parse_time,
 };
 
@@ -27,6 +26,8 @@ use objectives::ObjectiveRule;
 
 /// The rules there are.
 const RULES: &str = "drift, anomalies, kpi, slo, alert";
+/// The KPI that quotas are replayed by.
+const TOKEN_QUOTA_USED: &str = "token_quota_used";
 /// What each rule may be asked with.
 const OF_ALL: &str = "rule, from, to, for";
 
@@ -147,19 +148,20 @@ impl Engine {
     }
 
     async fn backtest_alert(&self, range: Range, alert: &Alert) -> Result<Answer> {
+        let length = |text| duration_us(text).map_err(|reason| Error::new(Kind::Internal, reason));
         let mut answer = match alert.replays {
-            Replays::Kpi { kpi, by, window, above, samples_min, step, hold } => {
-                let length = |text| duration_us(text).map_err(|reason| Error::new(Kind::Internal, reason));
+            Replays::Kpi { kpi, window, above, samples_min, hold } => {
                 let rule = KpiRule {
-                    name: kpi.to_owned(),
                     window_us: Some(length(window)?),
-                    step_us: step.map(length).transpose()?,
                     hold_us: length(hold)?,
-                    bound: Some(Bound::Above(above)),
                     samples_min: Some(samples_min),
-                    by: by.to_owned(),
-                    filters: BTreeMap::new(),
+                    ..KpiRule::above(kpi, "agent", above)
                 };
+                self.backtest_kpi(range, &rule).await?
+            }
+            Replays::Quota { above } => {
+                let rule =
+                    KpiRule { step_us: Some(length("1h")?), ..KpiRule::above(TOKEN_QUOTA_USED, "tenant", above) };
                 self.backtest_kpi(range, &rule).await?
             }
             Replays::Drift => {
