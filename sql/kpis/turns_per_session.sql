@@ -14,7 +14,7 @@
 -- param: model text = null -- only this model
 -- column: window_start time -- start of the hour, day or month, UTC
 -- column: key text -- agent, tenant or model, null where the calls name none; all for `by` = all
--- column: value count -- mean turns of a session: different traces, exact for a few; a call without a trace is a turn of its own
+-- column: value count -- mean turns of a session: different traces, exact for a few hundred; a call without a trace is a turn of its own
 -- column: samples count -- sessions
 -- column: numerator count -- turns
 -- column: denominator count -- sessions

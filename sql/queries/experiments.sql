@@ -10,8 +10,8 @@
 -- column: first_call time -- first call in the range, UTC
 -- column: last_call time -- last call in the range, UTC
 -- column: calls count -- calls
--- column: users count -- different users; exact for a few, an estimate for many
--- column: sessions count -- different sessions; exact for a few, an estimate for many
+-- column: users count -- different users; exact for a few hundred, above with a standard error of 1.6 %
+-- column: sessions count -- different sessions; exact for a few hundred, above with a standard error of 1.6 %
 
 select
   experiment_id,
@@ -19,8 +19,8 @@ select
   min(timestamp) as first_call,
   max(timestamp) as last_call,
   count(*) as calls,
-  approx_distinct(user_id) as users,
-  approx_distinct(session_id) as sessions
+  coalesce(distinct_of(distinct_sketch(user_id)), 0) as users,
+  coalesce(distinct_of(distinct_sketch(session_id)), 0) as sessions
 from agent_logs
 where timestamp >= $from
   and timestamp < $to

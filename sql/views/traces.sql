@@ -8,7 +8,7 @@
 -- column: started_at time -- time of the first call, UTC
 -- column: ended_at time -- time of the last call, UTC
 -- column: calls count -- model and agent calls
--- column: agents count -- different agents that took part; exact for a few, an estimate for many
+-- column: agents count -- different agents that took part; exact for a few hundred, above with a standard error of 1.6 %
 -- column: errors count -- calls that failed
 -- column: prompt_tokens tokens -- tokens sent
 -- column: completion_tokens tokens -- tokens answered
@@ -17,7 +17,7 @@
 -- column: calls_without_cost count -- calls of which no cost is known
 -- column: latency_ms ms -- time of all calls added up
 
--- The tenant is part of the key so that a filter on it reaches the table. approx_distinct, because
+-- The tenant is part of the key so that a filter on it reaches the table. A sketch, because
 -- count(distinct …) keeps a hash table per group.
 select
   trace_id,
@@ -28,7 +28,7 @@ select
   min(timestamp) as started_at,
   max(timestamp) as ended_at,
   count(*) as calls,
-  approx_distinct(agent_id) as agents,
+  coalesce(distinct_of(distinct_sketch(agent_id)), 0) as agents,
   count(*) filter (where is_error) as errors,
   sum(prompt_tokens) as prompt_tokens,
   sum(completion_tokens) as completion_tokens,

@@ -149,7 +149,7 @@ pub struct VariantLine {
     pub variant: Option<String>,
     /// Its calls.
     pub calls: u64,
-    /// Different users; exact for a few, an estimate for many.
+    /// Different users; exact for a few hundred, above with a standard error of 1.6 %.
     pub users: u64,
     /// Different sessions; the same.
     pub sessions: u64,
