@@ -48,10 +48,18 @@ pub fn run(args: &DetectArgs) -> Result<ExitCode> {
 /// The outer error is of reading, the inner of writing.
 fn print_scores(rows: &mut Rows<impl BufRead>, mut out: impl Write) -> Result<io::Result<()>> {
     let mut detector = Detector::default();
+    let (mut newest_us, mut goes_back) = (i64::MIN, false);
     if let Err(error) = writeln!(out, "anomaly_score") {
         return Ok(Err(error));
     }
     while let Some(row) = rows.next()? {
+        if row.time_us < newest_us && !goes_back {
+            goes_back = true;
+            let note =
+                rows.wrong("times go back here; rows are taken in the file's order, which should be that of time");
+            eprintln!("{note}");
+        }
+        newest_us = row.time_us.max(newest_us);
         let score = detector.push(row.time_us, row.value);
         if let Err(error) = writeln!(out, "{:.6}", score.anomaly) {
             return Ok(Err(error));

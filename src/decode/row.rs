@@ -202,8 +202,8 @@ impl Sink {
             row.given[places.model] = row.given[places.model_version].clone();
         }
         for place in [places.error, places.error_type] {
-            // Agents write "no error" in three ways; none of them is an error.
-            if row.given[place].as_ref().is_some_and(|given| matches!(given.raw, "false" | "\"\"")) {
+            // Agents write "no error" like this too.
+            if row.given[place].as_ref().is_some_and(|given| given.raw == "false") {
                 row.given[place] = None;
             }
         }
@@ -286,7 +286,8 @@ impl<'a> Row<'a> {
             return self.object(path, raw, depth + 1);
         }
         match target.slot {
-            Some(_) if raw == "null" => {}
+            // An agent or a session without a name is none, and not one that all such calls share.
+            Some(_) if matches!(raw, "null" | "\"\"") => {}
             Some(slot) => self.give(Given { path, raw, slot }),
             None => self.attributes.push((path, raw)),
         }

@@ -89,6 +89,14 @@ fn every_column_but_the_seq_is_decoded() {
     assert_eq!(Table::AgentLogs.schema().field(COLUMNS).name(), col::INGEST_SEQ);
 }
 
+/// Ingest reserves as much for a batch, and it waits for its commit among thousands like it.
+#[test]
+fn a_batch_of_one_record_is_small() {
+    let record = RECORDS.lines().next().unwrap();
+    let bytes = decode_lines(record).unwrap().records.get_array_memory_size();
+    assert!(bytes < (16 << 10) + 2 * record.len(), "{bytes} bytes of {}", record.len());
+}
+
 #[test]
 fn standard_and_short_records_fill_their_columns() {
     let decoded = detect(RECORDS).unwrap();
@@ -216,6 +224,11 @@ fn fields_that_meet_in_one_column() {
         (r#"{"x":1,"x":2}"#, r#"attributes: {"x":1,"x":2}"#),
         // Null says nothing, so it hides nothing.
         (r#"{"model":null,"model_name":"m"}"#, "model: m"),
+        // Nor does an empty text.
+        (
+            r#"{"model":"","model_name":"m","session_id":"","latency_ms":"","x":""}"#,
+            r#"model: m; attributes: {"x":""}"#,
+        ),
         (r#"{"model_version":"m-1"}"#, "model: m-1; model_version: m-1"),
         (r#"{"prompt_tokens":1,"completion_tokens":"2"}"#, "prompt_tokens: 1; completion_tokens: 2; total_tokens: 3"),
         (
@@ -360,7 +373,7 @@ fn timestamps() {
         // A time that no calendar has would keep its batch from the tables.
         (r#"{"ts":"0001-01-01T00:00:00Z","span_id":"s"}"#, "timestamp: 0001-01-01T00:00:00; span_id: s", true),
         (r#"{"ts":-62135596801,"span_id":"s"}"#, "span_id: s; attributes: {\"ts\":-62135596801}", false),
-        (r#"{"ts":-9e15,"span_id":"s"}"#, "span_id: s; attributes: {\"ts\":-9e15}", false),
+        (r#"{"ts":-9e16,"span_id":"s"}"#, "span_id: s; attributes: {\"ts\":-9e16}", false),
         (
             r#"{"ts":"-262143-01-01 00:00:00","span_id":"s"}"#,
             "span_id: s; attributes: {\"ts\":\"-262143-01-01 00:00:00\"}",

@@ -8,7 +8,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime};
 pub const YEAR_1_US: i64 = -62_135_596_800_000_000;
 
 /// µs since the epoch of a timestamp text, or `None` when it is none. A time without a zone is UTC;
-/// digits below the µs are cut.
+/// digits below the µs are cut. Eight digits that make a day are one, `YYYYMMDD`.
 pub fn parse_timestamp(text: &str) -> Option<i64> {
     let text = text.trim();
     if let Some(us) = parse_common(text.as_bytes()) {
@@ -22,37 +22,53 @@ pub fn parse_timestamp(text: &str) -> Option<i64> {
             return Some(time.timestamp_micros());
         }
     }
-    for format in ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M:%S,%f"] {
+    let formats =
+        ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M:%S,%f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"];
+    for format in formats {
         if let Ok(time) = NaiveDateTime::parse_from_str(text, format) {
             return Some(time.and_utc().timestamp_micros());
         }
     }
-    if let Ok(date) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
-        return date.and_hms_opt(0, 0, 0).map(|time| time.and_utc().timestamp_micros());
+    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().or_else(|| compact_date(text));
+    match date {
+        Some(date) => date.and_hms_opt(0, 0, 0).map(|time| time.and_utc().timestamp_micros()),
+        None => parse_epoch(text),
     }
-    parse_epoch(text)
 }
 
 /// µs of an epoch number, whose unit its size tells: seconds up to year 5138, then ms, µs, ns.
 pub fn parse_epoch(number: &str) -> Option<i64> {
-    const SECONDS_MAX: i64 = 100_000_000_000;
+    const SECONDS_MAX: u64 = 100_000_000_000;
     if let Ok(whole) = number.parse::<i64>() {
         let size = whole.unsigned_abs();
-        let seconds_max = SECONDS_MAX.unsigned_abs();
-        return if size < seconds_max {
+        return if size < SECONDS_MAX {
             whole.checked_mul(1_000_000)
-        } else if size < seconds_max * 1_000 {
+        } else if size < SECONDS_MAX * 1_000 {
             whole.checked_mul(1_000)
-        } else if size < seconds_max * 1_000_000 {
+        } else if size < SECONDS_MAX * 1_000_000 {
             Some(whole)
         } else {
             Some(whole / 1_000)
         };
     }
     let fraction = number.parse::<f64>().ok().filter(|value| value.is_finite())?;
-    let scale = if fraction.abs() < SECONDS_MAX as f64 { 1e6 } else { 1e3 };
-    let us = (fraction * scale).round();
-    (us.abs() < 9.2e18).then_some(us as i64)
+    let (size, seconds_max) = (fraction.abs(), SECONDS_MAX as f64);
+    let us = if size < seconds_max {
+        fraction * 1e6
+    } else if size < seconds_max * 1e3 {
+        fraction * 1e3
+    } else if size < seconds_max * 1e6 {
+        fraction
+    } else {
+        fraction / 1e3
+    };
+    (us.abs() < 9.2e18).then_some(us.round() as i64)
+}
+
+/// A day written without dashes: as an epoch it would be one in the year 1970.
+fn compact_date(text: &str) -> Option<NaiveDate> {
+    let is_plain = text.len() == 8 && (text.starts_with("19") || text.starts_with("20"));
+    is_plain.then(|| NaiveDate::parse_from_str(text, "%Y%m%d").ok()).flatten()
 }
 
 /// The UTC day of a time, for people.
@@ -127,7 +143,14 @@ mod tests {
         check("1778754225123456", micros);
         check("1778754225123456789", micros);
         check("1778754225.123456", micros);
+        check("1778754225123.456", micros);
+        check("1778754225123456.0", micros);
+        check("1.778754225e18", second);
         check("2026-05-14", Some("2026-05-14T00:00:00Z"));
+        check("20260514", Some("2026-05-14T00:00:00Z"));
+        check("20261314", Some("1970-08-23T12:08:34Z"));
+        check("2026-05-14 10:23", Some("2026-05-14T10:23:00Z"));
+        check("2026-05-14T10:23", Some("2026-05-14T10:23:00Z"));
         check("1969-12-31T23:59:59.5Z", Some("1969-12-31T23:59:59.5Z"));
         check("2024-02-29T00:00:00Z", Some("2024-02-29T00:00:00Z"));
         check("2023-02-29T00:00:00Z", None);

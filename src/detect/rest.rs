@@ -14,10 +14,11 @@ const REST_INTERVALS_MAX: i64 = 150;
 /// How many times as surprising something has to be to be shown during a rest.
 const WORSE: f64 = 1.3;
 
-/// What was shown last, and until when it rests.
+/// What was shown last, and from when to when it rests.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rest {
-    until_us: Option<i64>,
+    from_us: i64,
+    until_us: i64,
     shown: f32,
 }
 
@@ -25,7 +26,8 @@ impl Rest {
     /// Whether a surprise may be shown. What was no anomaly hides none, however near it came.
     pub fn allows(&self, time_us: i64, surprise: f64) -> bool {
         let much_worse = WORSE * f64::from(self.shown);
-        let resting = self.until_us.is_some_and(|until_us| time_us < until_us);
+        // What lies before it, in a file whose times go back, is not what goes on.
+        let resting = (self.from_us..self.until_us).contains(&time_us);
         let least = match resting {
             false => SHOWN_MIN,
             true if self.shown < ANOMALY_SURPRISE as f32 => ANOMALY_SURPRISE.min(much_worse),
@@ -38,7 +40,7 @@ impl Rest {
     pub fn begin(&mut self, time_us: i64, interval_us: i64, surprise: f64) {
         let intervals = |count: i64| interval_us.saturating_mul(count);
         let length_us = REST_US.clamp(intervals(REST_INTERVALS_MIN), intervals(REST_INTERVALS_MAX));
-        self.until_us = Some(time_us.saturating_add(length_us));
+        (self.from_us, self.until_us) = (time_us, time_us.saturating_add(length_us));
         self.shown = surprise as f32;
     }
 }

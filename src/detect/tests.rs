@@ -223,6 +223,7 @@ fn what_was_no_anomaly_hides_none() {
         rest.begin(0, 3_600_000_000, shown);
         assert_eq!(rest.allows(3_600_000_000, surprise), expected, "{surprise} after {shown}");
         assert!(rest.allows(24 * 3_600_000_000, surprise), "{surprise} after the rest");
+        assert!(rest.allows(-1, surprise), "{surprise} before it, where times go back");
     };
     check(1.0, 1.2, false);
     check(1.0, 1.31, true);
