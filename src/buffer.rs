@@ -10,12 +10,15 @@
 //! permits until it is released. This room never writes anything.
 
 use std::{
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use arrow::{
-    array::{ArrayRef, AsArray, Date32Array, Int64Array, RecordBatch},
+    array::{Array, ArrayData, ArrayRef, AsArray, Date32Array, Int64Array, RecordBatch},
     compute::concat_batches,
     datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType},
 };
@@ -56,6 +59,8 @@ pub struct Buffer {
     space: Arc<Semaphore>,
     held: watch::Sender<bool>,
     bytes_max: usize,
+    /// Requests that wait for room.
+    waiting: AtomicUsize,
     state: RwLock<State>,
 }
 
@@ -88,7 +93,8 @@ impl Buffer {
     /// An empty buffer of bounded size.
     pub fn new(bytes_max: usize) -> Self {
         let space = Arc::new(Semaphore::new(permits_for(bytes_max) as usize));
-        Self { space, held: watch::Sender::new(false), bytes_max, state: RwLock::default() }
+        let held = watch::Sender::new(false);
+        Self { space, held, bytes_max, waiting: AtomicUsize::new(0), state: RwLock::default() }
     }
 
     /// Room for so many bytes; waits for a flush to make some, but not longer than `wait_max`.
@@ -97,12 +103,18 @@ impl Buffer {
     ///
     /// [`Kind::Busy`] when there is no room in time, [`Kind::TooLarge`] when there never will be.
     pub async fn reserve(&self, bytes: usize, wait_max: Duration) -> Result<Reservation> {
-        self.reserve_with(bytes, 0, wait_max).await
+        self.reserve_with(bytes, 0, wait_max, || {}).await
     }
 
     /// The same, with more bytes that are needed only until the rows are added: what the log is given of them.
-    /// Where the buffer is too small for both, as many as there are.
-    pub async fn reserve_with(&self, rows: usize, until_added: usize, wait_max: Duration) -> Result<Reservation> {
+    /// Where the buffer is too small for both, as many as there are. `wake` is called where it [is stuck](Self::is_stuck).
+    pub async fn reserve_with(
+        &self,
+        rows: usize,
+        until_added: usize,
+        wait_max: Duration,
+        wake: impl FnOnce(),
+    ) -> Result<Reservation> {
         let bytes = rows.saturating_add(until_added).min(self.bytes_max.max(rows));
         if bytes > self.bytes_max {
             return Err(Error::new(
@@ -117,7 +129,15 @@ impl Buffer {
         let room = async {
             // The sender is this buffer's own.
             let _ = held.wait_for(|held| !held).await;
-            Arc::clone(&self.space).acquire_many_owned(permits_for(bytes)).await
+            let permits = permits_for(bytes);
+            if let Ok(permit) = Arc::clone(&self.space).try_acquire_many_owned(permits) {
+                return Ok(permit);
+            }
+            let _waiting = Waiting::new(&self.waiting);
+            if self.is_stuck() {
+                wake();
+            }
+            Arc::clone(&self.space).acquire_many_owned(permits).await
         };
         match tokio::time::timeout(wait_max, room).await {
             Ok(Ok(mut permit)) => {
@@ -130,6 +150,13 @@ impl Buffer {
             )),
             _ => Err(Error::new(Kind::Busy, "the ingest buffer is full: the flush to storage is behind")),
         }
+    }
+
+    /// Whether somebody waits for room that only the generation that is filling can give: one that wants much, and waits
+    /// until that is as full as what is committed at once, would wait for the next flush by time.
+    pub fn is_stuck(&self) -> bool {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        self.waiting.load(Ordering::Relaxed) > 0 && state.sealed.is_empty() && state.filling.through_seq > 0
     }
 
     /// Gives nobody room, or gives it again.
@@ -148,18 +175,23 @@ impl Buffer {
         }
     }
 
-    /// Adds the rows of one WAL frame. Frames come in the order of their seq.
+    /// Adds the rows of one WAL frame. Frames come in the order of their seq; those that are read from the log have no room.
     pub fn push(&self, seq: u64, rows: &[(Table, RecordBatch)], reservation: Option<Reservation>) -> Result<()> {
         let rows = rows
             .iter()
             .map(|(table, batch)| Ok((*table, complete(*table, batch, seq)?)))
             .collect::<Result<Vec<_>>>()?;
+        let is_from_log = reservation.is_none();
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let filling = &mut state.filling;
         filling.through_seq = seq;
         filling.reservations.extend(reservation.map(Reservation::added));
         for (table, batch) in rows {
-            filling.bytes += batch.get_array_memory_size();
+            filling.bytes += match is_from_log {
+                // Its arrays are slices of one frame, each of which has the capacity of all of it.
+                true => batch.columns().iter().map(|column| slice_bytes(&column.to_data())).sum(),
+                false => batch.get_array_memory_size(),
+            };
             filling.row_count += batch.num_rows();
             let batches = &mut filling.rows[position(table)];
             batches.push(batch);
@@ -225,6 +257,29 @@ impl Generation {
             .map(|batch| batch.project(&columns).context("buffered rows lack a column"))
             .collect()
     }
+}
+
+/// Counts as one who waits until it is dropped, however the wait ends.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Bytes of an array's parts of the buffers that it may share with others.
+fn slice_bytes(array: &ArrayData) -> usize {
+    let own: usize = array.buffers().iter().map(|buffer| buffer.len()).sum();
+    let nulls = array.nulls().map_or(0, |nulls| nulls.buffer().len());
+    own + nulls + array.child_data().iter().map(slice_bytes).sum::<usize>()
 }
 
 /// The schema of buffered rows: the table's columns and its partition column.
@@ -367,6 +422,29 @@ mod tests {
         assert_eq!((visible(&buffer).as_str(), buffer.size()), ("", (0, 0)));
     }
 
+    /// As they come from the log: slices of what is much longer.
+    #[test]
+    fn rows_from_the_log_take_what_is_theirs() {
+        let frames = batch(100_000, 0, 0);
+        let buffer = Buffer::new(64 << 20);
+        for seq in 1..=100 {
+            buffer.push(seq, &[(TABLE, frames.slice(seq as usize, 10))], None).unwrap();
+        }
+        assert!(buffer.filling_bytes() < 1_000 * 200, "{} bytes of 1,000 rows", buffer.filling_bytes());
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_what_is_filling_says_so() {
+        let buffer = Buffer::new(64 << 10);
+        let small = buffer.reserve(40 << 10, NO_WAIT).await.unwrap();
+        let woken = || buffer.seal().map(|sealed| buffer.release(sealed.through_seq())).unwrap();
+        assert!(buffer.reserve_with(60 << 10, 0, NO_WAIT, || panic!("nothing fills")).await.is_err());
+        buffer.push(1, &[(TABLE, batch(1, 0, 0))], Some(small)).unwrap();
+        assert!(!buffer.is_stuck());
+        buffer.reserve_with(60 << 10, 0, LONG_WAIT, woken).await.unwrap();
+        assert!(!buffer.is_stuck());
+    }
+
     #[test]
     fn many_small_pushes_become_few_batches() {
         let buffer = Buffer::new(1 << 20);
@@ -443,8 +521,8 @@ mod tests {
         let (waited, ()) = tokio::join!(biased; buffer.reserve(1, LONG_WAIT), async { buffer.hold(false) });
         drop(waited.unwrap());
         // What is needed until the rows are added is free then.
-        assert_eq!(buffer.reserve_with(4_097, 0, LONG_WAIT).await.unwrap_err().kind(), Kind::TooLarge);
-        let held = buffer.reserve_with(3_072, 9_000, NO_WAIT).await.unwrap();
+        assert_eq!(buffer.reserve_with(4_097, 0, LONG_WAIT, || {}).await.unwrap_err().kind(), Kind::TooLarge);
+        let held = buffer.reserve_with(3_072, 9_000, NO_WAIT, || {}).await.unwrap();
         assert_eq!(buffer.reserve(1, NO_WAIT).await.unwrap_err().kind(), Kind::Busy);
         buffer.push(2, &[], Some(held)).unwrap();
         assert!(buffer.reserve(1_024, NO_WAIT).await.is_ok());

@@ -78,10 +78,10 @@ impl Column {
             DataType::Int64 => Self::Int(Int64Builder::with_capacity(rows)),
             DataType::Float64 => Self::Float(Float64Builder::with_capacity(rows)),
             DataType::Boolean => Self::Flag(BooleanBuilder::with_capacity(rows)),
-            DataType::Map(..) => Self::Checks(Box::default()),
-            DataType::List(_) => Self::Tools(Box::default()),
-            DataType::Struct(_) => Self::Rag(Box::default()),
-            _ => Self::Text(StringViewBuilder::with_capacity(rows)),
+            DataType::Map(..) => Self::Checks(Box::new(Checks::new(rows))),
+            DataType::List(_) => Self::Tools(Box::new(Tools::new(rows))),
+            DataType::Struct(_) => Self::Rag(Box::new(Rag::new(rows))),
+            _ => Self::Text(texts(rows)),
         }
     }
 
@@ -178,6 +178,18 @@ impl Column {
     }
 }
 
+/// A column of texts. Few rows get blocks of their size: the builder's own first one has 16 KiB, and each column of
+/// each batch of one row would keep that as long as it waits for its commit.
+fn texts(rows: usize) -> StringViewBuilder {
+    const ROWS_MAX: usize = 128;
+    const ROW_BYTES: usize = 64;
+    let builder = StringViewBuilder::with_capacity(rows);
+    match rows {
+        ..ROWS_MAX => builder.with_fixed_block_size((rows.max(1) * ROW_BYTES) as u32),
+        _ => builder,
+    }
+}
+
 /// Offsets and validity of a column of lists. Arrow's own nested builders go through a dynamic
 /// downcast for every value; these columns are in nearly every record.
 pub struct Rows {
@@ -204,7 +216,6 @@ impl Rows {
 }
 
 /// `guardrail_checks`: check name → outcome.
-#[derive(Default)]
 pub struct Checks {
     rows: Rows,
     keys: StringBuilder,
@@ -212,6 +223,10 @@ pub struct Checks {
 }
 
 impl Checks {
+    fn new(rows: usize) -> Self {
+        Self { rows: Rows::default(), keys: StringBuilder::with_capacity(rows, 0), values: TextCells::new(rows) }
+    }
+
     fn append(&mut self, raw: &str) -> Fit {
         if !raw.starts_with('{') {
             self.rows.push(false, self.values.len());
@@ -247,7 +262,6 @@ impl Checks {
 }
 
 /// `tool_calls`: a list of {name, latency_ms, status}; plain names are accepted.
-#[derive(Default)]
 pub struct Tools {
     rows: Rows,
     names: TextCells,
@@ -256,6 +270,15 @@ pub struct Tools {
 }
 
 impl Tools {
+    fn new(rows: usize) -> Self {
+        Self {
+            rows: Rows::default(),
+            names: TextCells::new(rows),
+            latencies: Float64Builder::with_capacity(rows),
+            statuses: TextCells::new(rows),
+        }
+    }
+
     fn append(&mut self, raw: &str) -> Fit {
         if !raw.starts_with('[') {
             self.rows.push(false, self.names.len());
@@ -338,18 +361,16 @@ pub struct Rag {
     latency: Float64Builder,
 }
 
-impl Default for Rag {
-    fn default() -> Self {
+impl Rag {
+    fn new(rows: usize) -> Self {
         Self {
-            valid: NullBufferBuilder::new(0),
-            chunks: Int64Builder::new(),
-            similarity: Float64Builder::new(),
-            latency: Float64Builder::new(),
+            valid: NullBufferBuilder::new(rows),
+            chunks: Int64Builder::with_capacity(rows),
+            similarity: Float64Builder::with_capacity(rows),
+            latency: Float64Builder::with_capacity(rows),
         }
     }
-}
 
-impl Rag {
     fn append(&mut self, raw: &str) -> Fit {
         if !raw.starts_with('{') {
             self.append_null();
@@ -412,13 +433,11 @@ struct TextCells {
     builder: StringViewBuilder,
 }
 
-impl Default for TextCells {
-    fn default() -> Self {
-        Self { builder: StringViewBuilder::with_capacity(0) }
-    }
-}
-
 impl TextCells {
+    fn new(rows: usize) -> Self {
+        Self { builder: texts(rows) }
+    }
+
     fn len(&self) -> usize {
         arrow::array::ArrayBuilder::len(&self.builder)
     }

@@ -214,6 +214,11 @@ impl Ingestor {
         let resume = Resume { segments: recovered.segments, next_seq: last_seq + 1 };
         let writer = Writer::new(Arc::clone(&parts.disk), wal_directory, settings.segment_bytes_max, resume);
         let replayed = Replayed { live, books, recent, sealed };
+        let flush_wanted = Notify::new();
+        // It takes room that new batches wait for.
+        if !replayed.sealed.is_empty() {
+            flush_wanted.notify_one();
+        }
         let committer = Committer::start(writer, Arc::clone(buffer), settings.flush_bytes, replayed)?;
         let decoders = std::thread::available_parallelism().map_or(2, usize::from);
         Ok(Self {
@@ -222,7 +227,7 @@ impl Ingestor {
             committer,
             decoders: Arc::new(Semaphore::new(decoders)),
             flush: tokio::sync::Mutex::default(),
-            flush_wanted: Notify::new(),
+            flush_wanted,
             outcome: Mutex::default(),
             receipts_dropped: AtomicU64::new(0),
         })
@@ -248,7 +253,8 @@ impl Ingestor {
         let (plain, records, turn) = self.plain(&request, turn).await?;
         let room = plain.len().max(records.saturating_mul(ROW_BYTES)) + BATCH_OVERHEAD_BYTES;
         // Rows are in memory twice until the log has them: a frame is about as long as its records' text.
-        let reservation = self.parts.buffer.reserve_with(room, plain.len(), self.settings.wait_max).await?;
+        let wake = || self.flush_wanted.notify_one();
+        let reservation = self.parts.buffer.reserve_with(room, plain.len(), self.settings.wait_max, wake).await?;
         let options = Options {
             received_at_us,
             record_bytes_max: self.settings.record_bytes_max,
@@ -302,9 +308,13 @@ impl Ingestor {
         self.flush_all(Taken::Any).await
     }
 
-    /// Commits what is as much as is committed at once, and leaves the rest.
+    /// Commits what is as much as is committed at once, and leaves the rest unless somebody waits for its room.
     pub async fn flush_full(&self) -> Result<()> {
-        self.flush_all(Taken::Full).await
+        self.flush_all(Taken::Full).await?;
+        match self.parts.buffer.is_stuck() {
+            true => self.flush().await,
+            false => Ok(()),
+        }
     }
 
     async fn flush_all(&self, what: Taken) -> Result<()> {
