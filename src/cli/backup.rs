@@ -3,7 +3,6 @@
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Duration,
 };
 
 use clap::Args;
@@ -26,9 +25,6 @@ pub struct BackupArgs {
     source: Source,
 }
 
-/// How long the answer may take: as long as the slowest disk needs for the largest table.
-const WAIT_MAX: Duration = Duration::from_secs(24 * 3_600);
-
 /// Writes a copy and says how to restore it.
 pub async fn run(args: BackupArgs) -> Result<ExitCode> {
     let directory = std::path::absolute(&args.directory).context("cannot tell the directory's whole path")?;
@@ -47,7 +43,7 @@ pub async fn run(args: BackupArgs) -> Result<ExitCode> {
 
 async fn ask(source: &Source, directory: &Path) -> Result<Done> {
     let url = format!("{}/api/v1/backup", source.url());
-    let request = source.client()?.post(url).timeout(WAIT_MAX).json(&json!({ "directory": directory }));
+    let request = source.client()?.post(url).timeout(client::PASS_MAX).json(&json!({ "directory": directory }));
     client::send(request).await?.json().await.context("the server's answer is not as expected")
 }
 

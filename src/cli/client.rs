@@ -11,6 +11,10 @@ use crate::error::{Context, Error, Kind, Result};
 
 /// Tries of one request before giving up.
 const TRIES_MAX: u32 = 8;
+/// Longest that a request may take that goes over all files: over a long history that takes hours.
+pub const PASS_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// Longest that any other may.
+const ANSWER_MAX: Duration = Duration::from_secs(300);
 /// Longest pause between two tries.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
@@ -24,10 +28,8 @@ pub fn client(url: &str, key: Option<&str>) -> Result<Client> {
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
-    let builder = Client::builder()
-        .default_headers(headers)
-        .connect_timeout(Duration::from_secs(5))
-        .timeout(Duration::from_secs(300));
+    let builder =
+        Client::builder().default_headers(headers).connect_timeout(Duration::from_secs(5)).timeout(ANSWER_MAX);
     let builder = if is_local(url) { builder.no_proxy() } else { builder };
     builder.build().context("cannot set up the HTTP client")
 }
@@ -43,7 +45,13 @@ fn is_local(url: &str) -> bool {
 
 /// Sends a request; an answer that is no success becomes its own message.
 pub async fn send(request: RequestBuilder) -> Result<Response> {
-    let response = request.send().await.context("cannot reach the server; is `driftline serve` running there?")?;
+    let response = request.send().await.map_err(|error| {
+        let what = match error.is_timeout() && !error.is_connect() {
+            true => "the server did not answer in time; it may still be at work",
+            false => "cannot reach the server; is `driftline serve` running there?",
+        };
+        Error::new(Kind::Internal, what).with_source(error)
+    })?;
     if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
 }
 

@@ -47,7 +47,8 @@ pub async fn run(args: ForgetArgs) -> Result<ExitCode> {
         None => {
             let mut body = json!(subject);
             body["dry_run"] = args.dry_run.into();
-            let request = args.source.client()?.post(format!("{}/api/v1/forget", args.source.url()));
+            let request =
+                args.source.client()?.post(format!("{}/api/v1/forget", args.source.url())).timeout(client::PASS_MAX);
             let answer: Value =
                 client::send(request.json(&body)).await?.json().await.context("the server's answer is not JSON")?;
             Forgotten::deserialize(&answer["forgotten"]).context("the server's answer is not as expected")?

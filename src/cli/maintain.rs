@@ -35,8 +35,8 @@ pub async fn run(args: MaintainArgs) -> Result<ExitCode> {
         }
         None => {
             let url = format!("{}/api/v1/maintenance", args.source.url());
-            let client = args.source.client()?;
-            let request = if args.dry_run { client.get(url) } else { client.post(url) };
+            let server = args.source.client()?;
+            let request = if args.dry_run { server.get(url) } else { server.post(url).timeout(client::PASS_MAX) };
             let answer: Value = client::send(request).await?.json().await.context("the server's answer is not JSON")?;
             if args.dry_run { due(&field::<Vec<Due>>(&answer, "due")?) } else { done(field(&answer, "done")?) }
         }

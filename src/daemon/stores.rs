@@ -80,10 +80,12 @@ impl Stores {
             let owner = identity(disk.as_ref(), data)?;
             if let Some(home) = &elsewhere {
                 home.claim(&owner).await?;
+                home.settle(disk.as_ref())?;
             }
             if let Some(cold) = &cold {
                 let is_new = cold.claim(&owner).await?;
                 turn = Some(Arc::new(Turn::take(cold, is_new, Arc::clone(disk), data).await?));
+                cold.settle(disk.as_ref())?;
             }
         }
         note_place(disk.as_ref(), data, elsewhere.as_ref())?;

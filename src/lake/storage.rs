@@ -18,6 +18,7 @@ use super::{
 use crate::{
     disk::{self, Disk, SystemDisk},
     error::{Context, Error, Kind, Result},
+    record::Table,
 };
 
 /// The object that says whose the tables are.
@@ -64,12 +65,30 @@ impl Storage {
     /// Tables under a local directory, which must exist and be nobody else's: what an upload of an
     /// earlier process left half done is removed.
     pub fn local_on(directory: &FilePath, disk: Arc<dyn Disk>) -> Result<Self> {
+        let storage = Self::found_on(directory, Arc::clone(&disk))?;
+        let absolute = storage.root.to_file_path().unwrap_or_else(|()| directory.to_owned());
+        settle(disk.as_ref(), &absolute)
+            .context(format!("cannot take over the tables under {}", directory.display()))?;
+        Ok(storage)
+    }
+
+    /// Takes over what an earlier process left at a [URL](Self::at): its half uploads are removed from the tables'
+    /// directories, and what it named in the tables' logs is made durable. Not before the tables are ours: the uploads
+    /// may be another one's, which runs. Elsewhere than on a local disk there is nothing to do.
+    pub fn settle(&self, disk: &dyn Disk) -> Result<()> {
+        let Ok(directory) = self.root.to_file_path() else { return Ok(()) };
+        let tables = Table::ALL.iter().map(|table| directory.join(table.name())).filter(|table| table.is_dir());
+        for table in tables {
+            settle(disk, &table).context(format!("cannot take over the table under {}", table.display()))?;
+        }
+        Ok(())
+    }
+
+    fn found_on(directory: &FilePath, disk: Arc<dyn Disk>) -> Result<Self> {
         let absolute =
             directory.canonicalize().context(format!("cannot find the directory {}", directory.display()))?;
         let root = Url::from_directory_path(&absolute)
             .map_err(|()| Error::invalid(format!("{} cannot be written as a URL", absolute.display())))?;
-        settle(disk.as_ref(), &absolute)
-            .context(format!("cannot take over the tables under {}", directory.display()))?;
         Ok(Self { store: Arc::new(FsyncStore::new(disk, &absolute)), root })
     }
 
@@ -79,7 +98,7 @@ impl Storage {
     /// # Errors
     ///
     /// [`Kind::Invalid`] that says what is wrong with the URL or which variable the cloud's client
-    /// misses. Whether the store answers is not asked.
+    /// misses. Whether the store answers is not asked, and a local one is not [settled](Self::settle).
     pub fn at(url: &str, remote: &Remote, disk: Arc<dyn Disk>) -> Result<Self> {
         let mut root = Url::parse(url).kind_context(Kind::Invalid, || format!("{url} is no URL of a store"))?;
         if !root.path().ends_with('/') {
@@ -91,7 +110,7 @@ impl Storage {
                     root.to_file_path().map_err(|()| Error::invalid(format!("{url} names no local directory")))?;
                 disk::create_directories(disk.as_ref(), &directory)
                     .context(format!("cannot create the directory {}", directory.display()))?;
-                return Self::local_on(&directory, disk);
+                return Self::found_on(&directory, disk);
             }
             "s3" | "s3a" => s3(&root, remote)?,
             #[cfg(feature = "gcs")]

@@ -117,16 +117,12 @@ impl LakeTable {
         };
         let going: Vec<_> = listed.into_iter().filter(is_over).collect();
         let cold: Vec<_> = cold.into_iter().filter(is_over).collect();
-        for file in &going {
-            file.delete().await?;
+        let deleted = delete_all(&going).await;
+        if cold.is_empty() {
+            return deleted;
         }
-        if !cold.is_empty() {
-            self.begin_cold_change().await?;
-        }
-        for file in &cold {
-            file.delete().await?;
-        }
-        Ok(going.len() + cold.len())
+        self.begin_cold_change().await?;
+        Ok(deleted? + delete_all(&cold).await?)
     }
 
     /// Deletes entries of the Delta log that are older than `before_us` and that a checkpoint replaces.
@@ -155,6 +151,15 @@ impl LakeTable {
         }
         Ok(taken_out)
     }
+}
+
+/// One that cannot be deleted keeps none of the others; the first error, once all have been tried.
+async fn delete_all(files: &[Listed]) -> Result<usize> {
+    let mut result = Ok(files.len());
+    for file in files {
+        result = file.delete().await.and(result);
+    }
+    result
 }
 
 /// A file in a store.

@@ -4,7 +4,7 @@
 //! What it does not do: it does not find a name inside other columns' text, and counters that were
 //! summed up before (Prometheus totals) stay as they are.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use arrow::{
     array::{Array, AsArray, BooleanArray, RecordBatch},
@@ -13,9 +13,9 @@ use arrow::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Maintainer;
+use super::{Done, Maintainer};
 use crate::{
-    error::{Error, Kind, Result},
+    error::{Context, Error, Kind, Result},
     lake::{DataFile, LakeTable, Replacement, Rewrite},
     record::{Table, col},
 };
@@ -76,17 +76,34 @@ impl Maintainer {
     ///
     /// # Errors
     ///
-    /// [`Kind::Invalid`] for an empty name. After any other error some files may be done: ask again.
+    /// [`Kind::Invalid`] for an empty name. Any other error is the first one, and names its file: all others were tried.
     pub async fn forget(&self, subject: &Subject, dry_run: bool) -> Result<Forgotten> {
         if subject.name().is_empty() {
             return Err(Error::invalid("say whose records are to be forgotten: the name is empty"));
         }
         let _alone = self.pass.lock().await;
         let mut forgotten = Forgotten::default();
+        // What is wrong with one file must not keep the rows of others.
+        let mut result = Ok(());
         for lake in &self.lake {
             let Some((column, how)) = subject.column(lake.table()) else { continue };
-            for file in lake.snapshot().files.iter().filter(|file| may_hold(lake, file, column, how, subject.name())) {
-                let going = self.forget_in(lake, file, (column, how), subject.name(), dry_run).await?;
+            // By name: files are joined meanwhile, and hold what the ones before held.
+            let mut seen = HashSet::new();
+            loop {
+                if !dry_run {
+                    // All of it can take hours, and ingest waits for files to be joined.
+                    result = result.and(self.join_waiting(&mut Done::default()).await);
+                }
+                let may_hold = |file: &DataFile| may_hold(lake, file, column, how, subject.name());
+                let Some(file) = next(lake, &mut seen, may_hold) else { break };
+                let wanted = (column, how, subject.name());
+                let going = match self.forget_in(lake, &file, wanted, dry_run, &mut seen).await {
+                    Ok(going) => going,
+                    Err(error) => {
+                        result = result.and(Err(error).context(unread(&file)));
+                        continue;
+                    }
+                };
                 forgotten.files += u64::from(going > 0);
                 match lake.table() {
                     Table::AgentLogs => forgotten.records += going,
@@ -94,6 +111,7 @@ impl Maintainer {
                 }
             }
         }
+        result?;
         if !dry_run {
             tracing::info!(?forgotten, "records were deleted on request");
         }
@@ -104,9 +122,9 @@ impl Maintainer {
         &self,
         lake: &LakeTable,
         file: &DataFile,
-        (column, how): (&'static str, Match),
-        name: &str,
+        (column, how, name): (&'static str, Match, &str),
         dry_run: bool,
+        seen: &mut HashSet<String>,
     ) -> Result<u64> {
         let now_us = self.ages.now_us();
         let position = position(lake, column)?;
@@ -127,6 +145,7 @@ impl Maintainer {
         };
         let rewritten = self.rewriter.rewrite(lake, rewrite, now_us).await?;
         let (added, rows) = (rewritten.added, rewritten.rows as u64);
+        seen.extend(added.iter().map(|add| add.path.clone()));
         lake.replace(Replacement { removed: vec![file.clone()], added, rows, loses_rows: true }, now_us).await?;
         Ok(going as u64)
     }
@@ -135,6 +154,22 @@ impl Maintainer {
 fn position(lake: &LakeTable, column: &str) -> Result<usize> {
     let found = lake.table().schema().index_of(column);
     found.map_err(|_| Error::new(Kind::Internal, format!("{} has no column {column}", lake.table().name())))
+}
+
+/// The next file that may hold such rows, of those that nobody has looked into.
+fn next(lake: &LakeTable, seen: &mut HashSet<String>, may_hold: impl Fn(&DataFile) -> bool) -> Option<DataFile> {
+    let snapshot = lake.snapshot();
+    let file = snapshot.files.iter().find(|file| !seen.contains(&file.name) && may_hold(file))?;
+    seen.insert(file.name.clone());
+    Some(file.clone())
+}
+
+fn unread(file: &DataFile) -> String {
+    format!(
+        "rows that are to go are left in {}, all other files are done; `driftline verify --content` says what is wrong \
+         with it, and then ask again",
+        file.name
+    )
 }
 
 /// Whether the file's statistics allow for such a row.

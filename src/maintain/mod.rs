@@ -238,7 +238,7 @@ impl Maintainer {
             if self.stopping.load(Ordering::Relaxed) {
                 return result;
             }
-            if matches!(action.work, Work::Warm | Work::Move { .. } | Work::Split { .. }) {
+            if !matches!(action.work, Work::Delete | Work::Merge { .. }) {
                 result = result.and(self.join_waiting(done).await);
             }
             result = result.and(self.step(lake, &action, now_us, done).await);

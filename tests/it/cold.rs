@@ -280,11 +280,16 @@ async fn a_start_that_would_lose_sight_of_rows_is_refused() {
     check(&|config| config.storage.url = Some(outside.clone()), "put storage.url back").await;
     // Another data directory must not take the same place.
     let other: PathBuf = archive.path().with_extension("other");
+    // And leaves alone what the other one is uploading.
+    let upload = archive.path().join("agent_logs/part.parquet#7");
+    std::fs::write(&upload, "half").unwrap();
     check(&|config| config.server.data = other.clone(), "another data directory").await;
+    assert!(upload.exists());
     std::fs::remove_dir_all(other).unwrap();
     // The settings as they were work on.
     let store = Store::open(&app.config, Clock::manual(NOW_US)).await.unwrap();
     store.close().await.unwrap();
+    assert!(!upload.exists());
 }
 
 #[tokio::test]

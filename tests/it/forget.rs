@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::app::{TestApp, failure, json as json_of, record};
+use crate::{
+    app::{TestApp, failure, json as json_of, record},
+    maintain::files,
+};
 
 const DAY_S: i64 = 86_400;
 const BY_USER: &str = "select user_id, count(*) as n from agent_logs group by user_id order by user_id";
@@ -80,6 +83,25 @@ async fn one_tenants_records_go_and_files_of_nobody_else() {
     let done = json_of(app.post("/api/v1/maintenance")).await;
     assert_eq!(done["done"]["swept_files"], 4);
     assert_eq!(app.sql(BY_USER).await, json!([{"user_id": "ann", "n": 13}]));
+    books_balance(&app).await;
+}
+
+/// What is wrong with one file keeps nobody else's rows, and the answer names it.
+#[tokio::test]
+async fn a_file_that_cannot_be_read_keeps_its_own_rows_only() {
+    let app = TestApp::start_with(|config| config.lifecycle.interval_s = 0).await;
+    filled(&app).await;
+    let first = files(&app).into_iter().min().unwrap();
+    let content = std::fs::read(&first).unwrap();
+    std::fs::write(&first, b"no Parquet").unwrap();
+    let (status, message) = failure(app.post("/api/v1/forget").json(&json!({"user_id": "ann"}))).await;
+    let name = first.file_name().unwrap().to_str().unwrap();
+    assert!(status == 500 && message.contains(name) && message.contains("driftline verify"), "{status} {message}");
+    std::fs::write(&first, content).unwrap();
+    // Those of the file's day: the first of three.
+    assert_eq!(app.sql(BY_USER).await, json!([{"user_id": "ann", "n": 4}, {"user_id": "bob", "n": 13}]));
+    assert_eq!(app.sql("select count(*) as n from rejected_logs").await[0]["n"], 1);
+    assert_eq!(forget(&app, json!({"user_id": "ann"})).await["records"], 4);
     books_balance(&app).await;
 }
 
