@@ -1,5 +1,6 @@
 -- question: How many verdicts of the last drift run say what?
 -- grain: verdict
+-- param: until timestamp = now -- later runs are not shown: the clock was ahead when they ran
 -- column: verdict text -- drifting, stable or insufficient
 -- column: value count -- verdicts
 
@@ -7,5 +8,5 @@ select
   verdict,
   count(*) as value
 from drift_results
-where run_at = (select max(run_at) from drift_results)
+where run_at = (select max(run_at) from drift_results where run_at <= $until)
 group by verdict

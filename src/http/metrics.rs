@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     config::MetricsConfig,
-    metrics::{Family, Format, encode},
+    metrics::{Family, Format, TOKEN_QUOTA, encode},
 };
 
 /// Requests by route and status. Bounded by the routes.
@@ -40,8 +40,7 @@ impl Quotas {
     }
 
     fn family(&self) -> Family {
-        let family =
-            Family::gauge("llm_token_daily_quota", "Tokens that a tenant may use in 24 hours, by the settings.");
+        let family = Family::gauge(TOKEN_QUOTA, "Tokens that a tenant may use in 24 hours, by the settings.");
         self.0.iter().fold(family, |family, (tenant, quota)| family.with(&[("tenant_id", tenant)], *quota as f64))
     }
 }
@@ -182,6 +181,11 @@ fn own_families(app: &App) -> Vec<Family> {
             "driftline_maintenance_failed",
             "1 when the last pass of maintenance failed.",
             f64::from(u8::from(app.maintainer.failed())),
+        ),
+        gauge(
+            "driftline_gauges_failed",
+            "Families of SQL files that failed when they were last asked for, in whole or in part.",
+            app.engine_of_everybody.gauges().failed() as f64,
         ),
         files,
         bytes,

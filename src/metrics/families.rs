@@ -231,6 +231,9 @@ pub(super) static SKIPPED_VALUES: FamilySpec = FamilySpec {
     bounds: &[],
 };
 
+/// The gauge of the tenants' quotas, which are settings: nothing is counted for it.
+pub const TOKEN_QUOTA: &str = "llm_token_daily_quota";
+
 /// Every family this module fills, for documentation and checks.
 pub static FAMILIES: [&FamilySpec; 14] = [
     &REQUEST_DURATION,

@@ -28,7 +28,7 @@ mod totals;
 mod tests;
 
 pub use exposition::encode;
-pub use families::{FAMILIES, FamilySpec, Fixed};
+pub use families::{FAMILIES, FamilySpec, Fixed, TOKEN_QUOTA};
 pub use live::{Limits, LiveMetrics};
 pub use model::{Family, Histogram, Kind, Sample, Value};
 pub use negotiate::Format;

@@ -2,7 +2,7 @@
 //!
 //! It knows names, labels and numbers, and never how a format writes them.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashMap};
 
 use super::series::{LABEL_BYTES_MAX, OTHER, clip_label};
 use crate::record::col;
@@ -108,6 +108,18 @@ impl Family {
             labels.into_iter().map(|(name, value)| (Cow::Owned(name), clip_label(&value).to_owned())).collect();
         self.samples.push(Sample { labels, value: Value::Number(value), exemplars: Vec::new() });
         self
+    }
+
+    /// Leaves out the series whose labels are those of another one, as the encoder writes them; both, since nobody can
+    /// say which is right. Returns the labels of one of them.
+    pub fn leave_out_alike(&mut self) -> Option<String> {
+        let mut alike: HashMap<_, usize> = HashMap::new();
+        for sample in &self.samples {
+            *alike.entry(sample.labels.clone()).or_default() += 1;
+        }
+        self.samples.retain(|sample| alike[&sample.labels] == 1);
+        let first = alike.into_iter().filter(|(_, samples)| *samples > 1).map(|(labels, _)| labels).min()?;
+        Some(first.iter().map(|(name, value)| format!("{name}={value:?}")).collect::<Vec<_>>().join(", "))
     }
 
     /// Adds one series of a histogram. Label sets must differ within a family.

@@ -6,7 +6,7 @@ use std::{
     collections::HashSet,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
 };
 
@@ -20,7 +20,7 @@ use super::{Engine, LibraryKind, library::Entry, slo};
 use crate::{
     access::Scope,
     error::{Context, Error, Result},
-    metrics::{FAMILIES, Family},
+    metrics::{FAMILIES, Family, TOKEN_QUOTA},
 };
 
 /// The column that is the gauge's value; all others are labels.
@@ -39,6 +39,8 @@ pub struct Gauges {
     families: RwLock<Arc<Vec<Family>>>,
     /// How often they are still to be asked for unless somebody looks again.
     rounds: AtomicU32,
+    /// How many failed then.
+    failed: AtomicUsize,
 }
 
 impl Gauges {
@@ -48,17 +50,23 @@ impl Gauges {
         Arc::clone(&self.families.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// How many families failed when they were last asked for, in whole or in part.
+    pub fn failed(&self) -> usize {
+        self.failed.load(Ordering::Relaxed)
+    }
+
     /// Whether they are to be asked for once more; where not, what they were is forgotten.
     fn is_wanted(&self) -> bool {
         let one_less = |rounds: u32| rounds.checked_sub(1);
         let is_wanted = self.rounds.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok();
         if !is_wanted {
-            self.show(Vec::new());
+            self.show(Vec::new(), 0);
         }
         is_wanted
     }
 
-    fn show(&self, families: Vec<Family>) {
+    fn show(&self, families: Vec<Family>, failed: usize) {
+        self.failed.store(failed, Ordering::Relaxed);
         *self.families.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(families);
     }
 }
@@ -66,7 +74,7 @@ impl Gauges {
 impl Engine {
     /// Asks for all gauges, and for those of the scopes in which somebody has looked at them of late; a
     /// family has at most `series_max` series. One that fails is absent until it succeeds again: an old value would look
-    /// like a new one. Returns what failed.
+    /// like a new one. Of one that has several values for the same labels these alone are absent. Returns what failed.
     pub async fn refresh_gauges(&self, series_max: usize) -> Vec<Error> {
         let mut failed = self.refresh_own_gauges(series_max).await;
         for engine in self.scoped_engines() {
@@ -86,7 +94,13 @@ impl Engine {
                 continue;
             }
             match self.gauge(entry, series_max).await {
-                Ok(family) => families.push(family),
+                Ok(mut family) => {
+                    if let Some(labels) = family.leave_out_alike() {
+                        let alike = format!("{} has two rows of the labels {labels}", entry.file);
+                        failed.push(Error::invalid(alike));
+                    }
+                    families.push(family);
+                }
                 Err(error) => failed.push(error),
             }
         }
@@ -94,7 +108,7 @@ impl Engine {
             Ok(own) => families.extend(own),
             Err(error) => failed.push(error),
         }
-        self.gauges().show(families);
+        self.gauges().show(families, failed.len());
         failed
     }
 
@@ -106,14 +120,10 @@ impl Engine {
             return Err(Error::invalid(format!("{}: {problem}", entry.file)));
         }
         let mut family = Family::gauge(named.name.clone(), named.question.clone());
-        let mut seen = HashSet::new();
         while let Some(batch) = rows.next().await {
             for (labels, value) in series(&batch.context(context())?)? {
-                if seen.len() == series_max {
+                if family.samples.len() == series_max {
                     return Err(Error::invalid(format!("{} has more than {series_max} series", entry.file)));
-                }
-                if !seen.insert(labels.clone()) {
-                    return Err(Error::invalid(format!("{} has two rows of the labels {labels:?}", entry.file)));
                 }
                 family = family.with_labels(labels, value);
             }
@@ -124,10 +134,17 @@ impl Engine {
 
 /// What keeps a file's result from being a family, if something does.
 pub(super) fn problem(name: &str, schema: &Schema) -> Option<String> {
+    if !is_name(name) {
+        return Some(format!("{name} cannot be a family's name: ASCII letters, digits and _ make one, no digit first"));
+    }
     if let Some(ending) = OTHER_TYPES.iter().find(|ending| name.ends_with(**ending)) {
         return Some(format!("a gauge's name does not end in {ending}"));
     }
-    let is_own = FAMILIES.iter().any(|family| family.name == name) || slo::FAMILIES.iter().any(|(own, _)| *own == name);
+    // OpenMetrics writes a counter's metadata without its ending.
+    let is_counters = |own: &str| own.strip_suffix("_total").is_some_and(|base| base == name);
+    let is_own = FAMILIES.iter().any(|family| family.name == name || is_counters(family.name))
+        || slo::FAMILIES.iter().any(|(own, _)| *own == name)
+        || name == TOKEN_QUOTA;
     if is_own || name.starts_with("driftline_") {
         return Some(format!("{name} is a family of the server's own: choose another name for the file"));
     }
@@ -136,18 +153,26 @@ pub(super) fn problem(name: &str, schema: &Schema) -> Option<String> {
         Ok(field) => return Some(format!("the column {VALUE} is a number, not {}", field.data_type())),
         Err(_) => return Some(format!("one column is called {VALUE}, and all others are labels")),
     }
+    let mut names = HashSet::new();
+    if let Some(twice) = schema.fields().iter().find(|field| !names.insert(field.name())) {
+        return Some(format!("two columns are called {}: give one another name", twice.name()));
+    }
     schema.fields().iter().filter(|field| field.name() != VALUE).find_map(|field| {
         let (label, data_type) = (field.name(), field.data_type());
-        let is_label = !label.starts_with("__")
-            && !label.starts_with(|first: char| first.is_ascii_digit())
-            && label.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
-            && !KEPT_LABELS.contains(&label.as_str());
+        let is_label = !label.starts_with("__") && is_name(label) && !KEPT_LABELS.contains(&label.as_str());
         if !is_label {
             return Some(format!("{label} cannot be a label's name"));
         }
         let is_text = matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
         (!is_text).then(|| format!("the label {label} is a text, not {data_type}: cast it"))
     })
+}
+
+/// Whether Prometheus's text format takes it as a name, of a family or a label.
+fn is_name(name: &str) -> bool {
+    !name.starts_with(|first: char| first.is_ascii_digit())
+        && !name.is_empty()
+        && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
 }
 
 type Series = (Vec<(String, String)>, f64);
@@ -200,6 +225,11 @@ mod tests {
         check("a_ratio", &[("n", DataType::Int64), value.clone()], Some("cast it"));
         check("a_ratio", &[("le", DataType::Utf8), value.clone()], Some("le cannot be"));
         check("a_ratio", &[("a b", DataType::Utf8), value.clone()], Some("a b cannot be"));
+        check("a_ratio", &[("a", DataType::Utf8), ("a", DataType::Utf8), value.clone()], Some("two columns"));
+        check("a-ratio", std::slice::from_ref(&value), Some("family's name"));
+        check("2xx_ratio", std::slice::from_ref(&value), Some("family's name"));
+        check("llm_errors", std::slice::from_ref(&value), Some("the server's own"));
+        check("llm_token_daily_quota", std::slice::from_ref(&value), Some("the server's own"));
         check("a_total", std::slice::from_ref(&value), Some("_total"));
         check("llm_active_sessions", std::slice::from_ref(&value), Some("the server's own"));
         check("llm_slo_burn_rate", std::slice::from_ref(&value), Some("the server's own"));
