@@ -170,7 +170,7 @@ def that_tell(calls):
 def cost_per_resolved_task(calls):
     calls = that_tell(calls)
     costs, done = present(calls, lambda call: call.cost), sum(1 for call in calls if call.done)
-    return Figure(over(total(costs), done), done, total(costs), done)
+    return Figure(over(total(costs), done), sum(call.done is not None for call in calls), total(costs), done)
 
 
 def return_on_cost(calls):
@@ -179,7 +179,7 @@ def return_on_cost(calls):
     done = [call for call in valued if call.done]
     worth = total([TASK_VALUES[call.agent] for call in done] or [0.0] * bool(valued))
     cost = total(present(telling, lambda call: call.cost))
-    return Figure(over(worth, cost), len(done), worth, cost)
+    return Figure(over(worth, cost), sum(call.done is not None for call in valued), worth, cost)
 
 
 def quota_used(calls):
@@ -355,7 +355,8 @@ class Question:
     def time_to_recover(self):
         minutes = collections.defaultdict(lambda: [0, 0])
         for call in self.calls:
-            if self.begin <= call.time < self.end and call.agent is not None:
+            # An incident may end within a day of the end.
+            if self.begin <= call.time < self.end + datetime.timedelta(days=1) and call.agent is not None:
                 counted = minutes[KEYS[self.by](call), call.agent, call.time.replace(second=0, microsecond=0)]
                 counted[0] += 1
                 counted[1] += call.unanswered
@@ -365,8 +366,7 @@ class Question:
             if unanswered * 2 >= calls:
                 if calls >= DOWN_CALLS_MIN:
                     began.setdefault((key, agent), minute)
-            elif (key, agent) in began:
-                start = began.pop((key, agent))
+            elif (key, agent) in began and (start := began.pop((key, agent))) < self.end:
                 lengths[start_of(self.grain, start), key].append((minute - start).total_seconds() / 60)
         return {group: Figure(sum(each) / len(each), len(each), sum(each), len(each)) for group, each in lengths.items()}
 

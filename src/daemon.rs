@@ -166,9 +166,11 @@ impl Store {
         }
         let since_us = self.engine.now_us() - i64::from(config.metrics.session_window_minutes) * MINUTE_US;
         let params = QueryParams::Positional(vec![since_us.into(), (config.metrics.sessions_max as i64).into()]);
-        let statement = "select agent_id, session_id, cast(max(timestamp) as bigint) as last_seen_us
+        let statement =
+            "select agent_id, session_id, cast(max(least(timestamp, received_at)) as bigint) as last_seen_us
              from stored.agent_logs
-             where timestamp >= to_timestamp_micros($1) and session_id is not null
+             where timestamp >= to_timestamp_micros($1) and least(timestamp, received_at) >= to_timestamp_micros($1)
+               and session_id <> ''
              group by agent_id, session_id order by last_seen_us desc limit $2";
         for seen in self.engine.sql(statement, params).await?.collect_as::<Seen>().await? {
             let agent_id = seen.agent_id.as_deref().unwrap_or_default();

@@ -15,7 +15,7 @@
 -- column: window_start time -- start of the hour, day or month, UTC
 -- column: key text -- agent, tenant or model, null where the calls name none; all for `by` = all
 -- column: value USD -- numerator / denominator
--- column: samples count -- tasks that were done
+-- column: samples count -- calls that say whether their task was done
 -- column: numerator USD -- cost of all calls of agents that say whether tasks are done, calls of tasks that were not done included
 -- column: denominator count -- tasks that were done
 
@@ -41,7 +41,7 @@ select
   window_start,
   key,
   sum(cost) filter (where told > 0) / nullif(sum(done), 0) as value,
-  sum(done) as samples,
+  sum(told) as samples,
   sum(cost) filter (where told > 0) as numerator,
   sum(done) as denominator
 from of_agents

@@ -15,7 +15,7 @@
 -- column: window_start time -- start of the hour, day or month, UTC
 -- column: key text -- agent, tenant or model, null where the calls name none; all for `by` = all
 -- column: value ratio -- numerator / denominator
--- column: samples count -- tasks that were done, by agents whose tasks have a value
+-- column: samples count -- calls that say whether their task was done, of agents whose tasks have a value
 -- column: numerator USD -- what those tasks are worth
 -- column: denominator USD -- what all calls cost of those of these agents that say whether tasks are done
 
@@ -41,7 +41,7 @@ valued as (
   select
     window_start,
     key,
-    sum(done) filter (where task_value_usd is not null) as done,
+    sum(told) filter (where task_value_usd is not null) as told,
     sum(done * task_value_usd) as worth,
     sum(cost) filter (where task_value_usd is not null and told > 0) as cost
   from tasks
@@ -52,7 +52,7 @@ select
   window_start,
   key,
   worth / nullif(cost, 0) as value,
-  coalesce(done, 0) as samples,
+  coalesce(told, 0) as samples,
   worth as numerator,
   cost as denominator
 from valued

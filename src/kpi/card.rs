@@ -10,6 +10,8 @@ use super::{
 
 /// The KPI whose rows by agent are the analysis of returns.
 pub const RETURN_ON_COST: &str = "return_on_cost";
+/// And how many tasks it gets done.
+pub const TASK_COMPLETION: &str = "task_completion";
 
 /// How far a line gets. Each tier asks more than the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
@@ -150,12 +152,24 @@ fn nothing(lacking: &[&Need]) -> Window {
 }
 
 impl ReturnLine {
-    /// A line for each agent of the month; `figures` are the rows of [`RETURN_ON_COST`] by agent.
-    pub fn all(definition: &Definition, windows: &Windows, figures: Vec<Figure>) -> Vec<Self> {
-        windows.judge(definition, figures, |_| Vec::new()).into_iter().map(Self::of).collect()
+    /// A line for each agent of the month; `figures` are the rows of [`RETURN_ON_COST`] by agent, `done` those of
+    /// [`TASK_COMPLETION`], and `lacking` says what no call of an agent carries.
+    pub fn all<'a>(
+        definition: &Definition,
+        windows: &Windows,
+        figures: Vec<Figure>,
+        done: &[Figure],
+        lacking: impl Fn(Option<&str>) -> Vec<&'a Need>,
+    ) -> Vec<Self> {
+        let tasks_done = |window: &Window| {
+            let own = done.iter().find(|done| (&done.window_start, &done.key) == (&window.window_start, &window.key));
+            own.and_then(|own| own.numerator).unwrap_or(0.0) as u64
+        };
+        let windows = windows.judge(definition, figures, lacking).into_iter();
+        windows.map(|window| Self::of(tasks_done(&window), window)).collect()
     }
 
-    fn of(window: Window) -> Self {
+    fn of(tasks_done: u64, window: Window) -> Self {
         let Judged { mut state, mut reason, trend } = window.judged;
         if window.numerator.is_none() {
             let agent = window.key.as_deref();
@@ -168,7 +182,7 @@ impl ReturnLine {
         let net = window.numerator.zip(window.denominator).map(|(value, cost)| value - cost);
         Self {
             agent_id: window.key,
-            tasks_done: window.numerator.map(|_| window.samples),
+            tasks_done: window.numerator.map(|_| tasks_done),
             value_usd: window.numerator,
             cost_usd: window.denominator,
             net_usd: net,
@@ -228,8 +242,16 @@ mod tests {
         let returns = definition("-- group: usage\n-- unit: ratio\n-- target: > 3\n-- alert: < 1\n-- needs: cost");
         let mut known = figure(1, "rag", Some(4.0), 40);
         (known.numerator, known.denominator) = (Some(200.0), Some(50.0));
-        let lines = ReturnLine::all(&returns, &may(), vec![known, figure(1, "bot", None, 0)]);
-        assert_eq!((lines[0].state, lines[0].net_usd), (State::TargetMet, Some(150.0)));
+        let mut silent = figure(1, "mute", None, 0);
+        silent.numerator = Some(0.0);
+        let mut done = figure(1, "rag", Some(1.0), 40);
+        done.numerator = Some(20.0);
+        let lacking = |key: Option<&str>| returns.needs.iter().filter(|_| key == Some("mute")).collect();
+        let figures = vec![known, figure(1, "bot", None, 0), silent];
+        let lines = ReturnLine::all(&returns, &may(), figures, &[done], lacking);
+        assert_eq!((lines[0].state, lines[0].net_usd, lines[0].tasks_done), (State::TargetMet, Some(150.0), Some(20)));
+        assert_eq!(lines[2].state, State::NotMeasured);
+        assert_eq!(lines[2].reason.as_deref(), Some("no call has cost: add cost_usd"));
         assert_eq!(lines[1].state, State::NotMeasured);
         assert!(lines[1].reason.as_deref().unwrap().contains("kpi.agents.\"bot\".task_value_usd"));
     }

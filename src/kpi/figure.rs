@@ -13,6 +13,9 @@ pub struct Figure {
     pub value: Option<f64>,
     /// What the value is made of, counted; null is none.
     pub samples: Option<u64>,
+    /// What would be samples if more were known of it, where the file counts them.
+    #[serde(default)]
+    pub unknown: Option<u64>,
     /// Samples that are not on the scale, where the file counts them.
     #[serde(default)]
     pub outside: Option<u64>,

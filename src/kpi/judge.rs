@@ -241,6 +241,7 @@ pub(super) mod tests {
             key: Some(key.to_owned()),
             value,
             samples: Some(samples),
+            unknown: None,
             outside: None,
             numerator: None,
             denominator: None,

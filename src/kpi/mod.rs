@@ -16,7 +16,7 @@ mod panel;
 mod surface;
 
 pub use bound::Bound;
-pub use card::{CardLine, RETURN_ON_COST, ReturnLine, ScoreCard, Tier};
+pub use card::{CardLine, RETURN_ON_COST, ReturnLine, ScoreCard, TASK_COMPLETION, Tier};
 pub use coverage::{AgentCoverage, AgentFields, Blind, Coverage, FieldCoverage, Lacking};
 pub use definition::{Definition, Group, Need};
 pub use field::{CountedAmong, FIELDS, Field, OBJECTIVE, TOKEN_DAILY_QUOTA};

@@ -21,7 +21,7 @@ use crate::{
     error::{Error, Kind, Result},
     kpi::{
         AgentCoverage, AgentFields, CardLine, CountedAmong, Coverage, Definition, Figure, Grain, Need, OBJECTIVE,
-        RETURN_ON_COST, ReturnLine, ScoreCard, TOKEN_DAILY_QUOTA, Window, Windows,
+        RETURN_ON_COST, ReturnLine, ScoreCard, TASK_COMPLETION, TOKEN_DAILY_QUOTA, Window, Windows,
     },
     named::ParamValue,
     record::col,
@@ -124,7 +124,8 @@ impl Engine {
             ..Asked::within(Range { from_us, to_us })
         };
         let windows = self.windows(&month("all"))?;
-        let fields = AgentFields::sum(&self.fields(Range { from_us, to_us }, &month("all"), true).await?);
+        let of_agents = self.fields(Range { from_us, to_us }, &month("all"), true).await?;
+        let fields = AgentFields::sum(&of_agents);
         let mut lines = Vec::new();
         for definition in self.library().kpis() {
             let figures = self.figures(&definition.name, &month("all"), &windows).await?;
@@ -134,7 +135,12 @@ impl Engine {
         let returns = match self.library().kpi(RETURN_ON_COST) {
             Ok(definition) => {
                 let figures = self.figures(RETURN_ON_COST, &month("agent"), &windows).await?;
-                ReturnLine::all(definition, &windows, figures)
+                let done = self.figures(TASK_COMPLETION, &month("agent"), &windows).await?;
+                let of_key = |key: Option<&str>| {
+                    let own = of_agents.iter().find(|row| row.agent.as_deref() == key);
+                    lacking(own.unwrap_or(&fields), definition)
+                };
+                ReturnLine::all(definition, &windows, figures, &done, of_key)
             }
             Err(_) => Vec::new(),
         };

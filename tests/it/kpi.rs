@@ -280,6 +280,9 @@ async fn an_agent_is_down_until_it_answers_half_of_its_calls() {
     let recovery = kpi(&app, "time_to_recover", &[("from", "today"), ("by", "agent")]).await;
     assert_eq!(told(&recovery), ["2026-05-14T00 rag 3.0 no_target null"]);
     assert_eq!(recovery["windows"][0]["samples"], 1);
+    // It belongs to the window in which it began, also where it ends after it.
+    let until = [("from", "today"), ("to", "2026-05-14T10:01:00Z"), ("by", "agent")];
+    assert_eq!(told(&kpi(&app, "time_to_recover", &until).await), told(&recovery));
     let availability = kpi(&app, "availability", &[("from", "today")]).await;
     assert_eq!(availability["windows"][0]["numerator"], 44.0 - 20.0);
 }
