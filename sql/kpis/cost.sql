@@ -15,12 +15,14 @@
 -- column: key text -- agent, tenant or model, null where the calls name none; all for `by` = all
 -- column: value USD -- reported cost, else computed by the price list
 -- column: samples count -- calls whose cost is known
+-- column: unknown count -- calls of which no cost is known
 
 select
   date_trunc($grain, timestamp) as window_start,
   case $by when 'agent' then agent_id when 'tenant' then tenant_id when 'model' then model else 'all' end as key,
   sum(cost) as value,
-  count(cost) as samples
+  count(cost) as samples,
+  count(*) - count(cost) as unknown
 from agent_logs
 where timestamp >= $from
   and timestamp < $to

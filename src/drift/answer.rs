@@ -116,9 +116,9 @@ pub struct VerdictLine {
     pub p: Option<f64>,
     /// Corrected for all tests of the run.
     pub q: Option<f64>,
-    /// Values of the references of the newest window.
+    /// Values of the references of the newest window that changed, of one that is stable of the newest with values.
     pub n_reference: u64,
-    /// Values of the newest window.
+    /// Values of that window.
     pub n_current: u64,
     /// Each judged window, the newest last.
     pub windows: Vec<WindowLine>,

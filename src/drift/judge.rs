@@ -55,7 +55,7 @@ pub fn judge(windows: &Windows, column: &Column, series: &Series) -> Finding {
     for (place, window) in windows.judged().enumerate() {
         let (reference, current) = (series.sum(windows.like(window)), series.window(window));
         let (n_reference, n_current) = (total(&reference), total(current));
-        let has_enough = n_reference >= VALUES_MIN && n_current >= VALUES_MIN;
+        let has_enough = n_reference >= VALUES_MIN && n_current >= VALUES_MIN && windows.is_whole(window);
         let effect = distance(series.kind(), &reference, current).filter(|_| has_enough);
         let effect_max = effect
             .filter(|_| series.kind() == Kind::Ordered)

@@ -62,7 +62,8 @@ impl Line {
     fn reason(&self) -> Option<String> {
         if self.q.is_none() {
             return Some(format!(
-                "fewer than {PERSISTENT} of the windows, or too few of their references, have {VALUES_MIN} values"
+                "fewer than {PERSISTENT} of the windows, or too few of their references, have {VALUES_MIN} values and \
+                 calls at all hours"
             ));
         }
         if self.detectable.is_none_or(|least| least > DETECTABLE_MAX) {
@@ -195,7 +196,9 @@ impl Run {
             effect_max: found.effect_max,
             p: found.p,
         });
-        let newest = finding.windows[JUDGED - 1];
+        // The newest of those that the effect is of.
+        let told = finding.changed(subject.column.effect_min).last().unwrap_or(JUDGED - 1);
+        let newest = finding.windows[told];
         VerdictLine {
             column: subject.column.name.to_owned(),
             unit: subject.column.unit.to_owned(),

@@ -1,6 +1,6 @@
 //! Which windows are judged, and by which earlier ones. Pure arithmetic of times.
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 use super::null::COMPARISONS_MIN;
 use crate::error::{Error, Result};
@@ -9,6 +9,10 @@ use crate::error::{Error, Result};
 pub const JUDGED: usize = 3;
 /// Fewer values than this in a window say nothing about a distribution's shape.
 pub const VALUES_MIN: u64 = 30;
+
+/// A window is not judged where the hours without any call hold more than this share of the calls of its references:
+/// the rhythm of the day would be taken for a change.
+const GAPS_MAX: f64 = 0.2;
 
 const HOUR_US: i64 = 3_600_000_000;
 const WEEK_HOURS: u32 = 168;
@@ -27,6 +31,8 @@ pub struct Windows {
     season: usize,
     /// Seasons of references.
     references: usize,
+    /// Which of the judged windows are whole.
+    whole: [bool; JUDGED],
 }
 
 impl Windows {
@@ -55,8 +61,8 @@ impl Windows {
                  say by how much windows differ anyway: 3 or more are needed for windows of a week or longer"
             )));
         }
-        let windows =
-            Self { to_us: to_us.div_euclid(HOUR_US) * HOUR_US, hours, season, references: references as usize };
+        let to_us = to_us.div_euclid(HOUR_US) * HOUR_US;
+        let windows = Self { to_us, hours, season, references: references as usize, whole: [true; JUDGED] };
         if windows.count() > WINDOWS_MAX {
             return Err(Error::invalid(format!(
                 "references={references} of window_hours={hours} make {} windows; at most {WINDOWS_MAX} are looked at",
@@ -64,6 +70,30 @@ impl Windows {
             )));
         }
         Ok(windows)
+    }
+
+    /// The same, with those judged windows not whole of which calls are missing, by how many calls of anybody each hour
+    /// (its start, µs since the epoch, UTC) has.
+    pub fn without_gaps(mut self, calls: &BTreeMap<i64, u64>) -> Self {
+        let calls_in =
+            |window: usize, hour: i64| calls.get(&(self.start_us(window) + hour * HOUR_US)).copied().unwrap_or(0);
+        let is_whole = |window: usize| {
+            let (mut all, mut missing) = (0, 0);
+            for hour in 0..i64::from(self.hours) {
+                let usual: u64 = self.like(window).map(|like| calls_in(like, hour)).sum();
+                all += usual;
+                missing += if calls_in(window, hour) == 0 { usual } else { 0 };
+            }
+            missing as f64 <= GAPS_MAX * all as f64
+        };
+        let whole: Vec<bool> = self.judged().map(is_whole).collect();
+        self.whole.copy_from_slice(&whole);
+        self
+    }
+
+    /// Whether a judged window has calls in about all hours in which its references have.
+    pub fn is_whole(&self, window: usize) -> bool {
+        window.checked_sub(self.history()).and_then(|place| self.whole.get(place)).copied().unwrap_or(true)
     }
 
     /// How many there are.
@@ -185,6 +215,30 @@ mod tests {
         let windows = Windows::new(TO_US, 336, 4).unwrap();
         assert_eq!((windows.season(), windows.count()), (1, 7));
         assert_eq!(windows.like(6).collect::<Vec<_>>(), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_window_without_its_night_is_not_whole() {
+        let check = |missing: Range<i64>, expected: [bool; JUDGED]| {
+            let windows = Windows::new(TO_US, 24, 4).unwrap();
+            // By night a quarter of what comes by day.
+            let hours = (0..24 * windows.count() as i64).map(|hour| (hour, if hour % 24 < 8 { 5 } else { 20 }));
+            let calls = hours
+                .filter(|(hour, _)| !missing.contains(hour))
+                .map(|(hour, calls)| (windows.from_us() + hour * HOUR_US, calls));
+            let windows = windows.without_gaps(&calls.collect());
+            let whole: Vec<bool> = windows.judged().map(|window| windows.is_whole(window)).collect();
+            assert_eq!(whole, expected, "{missing:?}");
+            assert!(windows.is_whole(0));
+        };
+        let newest = 24 * 30;
+        check(0..0, [true; JUDGED]);
+        check(newest..newest + 8, [true; JUDGED]);
+        check(newest + 8..newest + 14, [true, true, false]);
+        check(newest - 6..newest + 14, [true, false, false]);
+        // References may have gaps: there are several.
+        check(24 * 20..24 * 21, [true; JUDGED]);
+        check(0..24 * 28, [true; JUDGED]);
     }
 
     proptest! {

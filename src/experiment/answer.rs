@@ -8,8 +8,9 @@ use utoipa::ToSchema;
 use super::{
     boundary::Boundary,
     compare::{Adjustment, Compared, Finding, Method, Side, compare},
-    metric::{Better, METRICS, Metric},
+    metric::{Better, COST_PER_CALL, METRICS, Metric},
     moments::Moments,
+    ratio::DENOMINATOR,
     split::{SplitCheck, SplitState, check_split},
     verdict::{MetricState, Told, Verdict, e_benjamini_hochberg},
 };
@@ -154,6 +155,8 @@ pub struct VariantSize {
     pub units_before: u64,
     /// Their calls.
     pub calls: u64,
+    /// Of them, those of which no cost is known.
+    pub calls_without_cost: u64,
     /// Share of the units.
     pub share: f64,
     /// Share that was meant.
@@ -309,6 +312,7 @@ impl Answer {
                     units: arm.units,
                     units_before: arm.units_before,
                     calls: arm.calls,
+                    calls_without_cost: (arm.calls as f64 - arm.calls_with_cost()).max(0.0) as u64,
                     share: arm.units as f64 / total,
                     share_meant: *share,
                 })
@@ -329,7 +333,14 @@ impl Arm {
             moments: &self.moments[metric],
             quantile: &self.latency_ms,
             quantile_error: self.latency_error,
+            calls: self.calls as f64,
+            calls_with_cost: self.calls_with_cost(),
         }
+    }
+
+    fn calls_with_cost(&self) -> f64 {
+        let place = METRICS.iter().position(|metric| metric.name == COST_PER_CALL);
+        place.map_or(0.0, |place| self.moments[place].sum(DENOMINATOR).round())
     }
 }
 
@@ -338,7 +349,7 @@ impl MetricAnswer {
         let [control, variant] = sides.map(|side| SideFigure {
             value: side.value(metric).filter(|_| side.moments.count() > 0.0),
             units: side.moments.count().round() as u64,
-            samples: side.moments.sum(super::ratio::DENOMINATOR).round() as u64,
+            samples: side.moments.sum(DENOMINATOR).round() as u64,
         });
         let (state, reason, difference) = match finding {
             Finding::NotMeasured => (MetricState::NotMeasured, None, None),

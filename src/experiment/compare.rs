@@ -19,6 +19,8 @@ pub const UNITS_MIN: f64 = 100.0;
 const DENOMINATOR_MIN: f64 = 50.0;
 /// The same for the rarer answer of a yes-or-no metric, of both arms together.
 const RARER_MIN: f64 = 40.0;
+/// Of the calls whose costs are summed up, so many may have none that is known.
+const UNKNOWN_MAX: f64 = 0.1;
 /// Of the level of a yes-or-no metric, what goes to the exact bounds, which hold from the first observation on.
 const EXACT_SHARE: f64 = 0.2;
 /// Standard errors between a difference and the bound that a look leaves it above with 80 % probability.
@@ -82,15 +84,33 @@ pub(super) struct Side<'a> {
     /// The values behind a quantile; unused for other forms.
     pub(super) quantile: &'a dyn Fn(f64) -> Option<f64>,
     pub(super) quantile_error: f64,
+    /// Calls, and those of them whose cost is known.
+    pub(super) calls: f64,
+    pub(super) calls_with_cost: f64,
 }
 
 impl Side<'_> {
-    /// The metric's value in this arm.
+    /// The metric's value in this arm; none where too much of it is not known.
     pub(super) fn value(&self, metric: &Metric) -> Option<f64> {
         match metric.form {
+            _ if self.unknown(metric).is_some() => None,
             Form::Quantile(level) => (self.quantile)(level),
             Form::Ratio | Form::Share => ratio::ratio(self.moments),
         }
+    }
+
+    /// Why sums of costs are none, where too many costs are missing: the arm whose calls have no price would be the
+    /// cheaper one.
+    fn unknown(&self, metric: &Metric) -> Option<String> {
+        let unknown = (self.calls - self.calls_with_cost).max(0.0);
+        (metric.is_of_all_costs && unknown > UNKNOWN_MAX * self.calls).then(|| {
+            format!(
+                "{unknown} of {} calls in {} do not say what they cost, {:.0} % may",
+                self.calls,
+                self.name,
+                100.0 * UNKNOWN_MAX
+            )
+        })
     }
 
     fn counts(&self) -> Counts {
@@ -112,6 +132,9 @@ impl Side<'_> {
 pub(super) fn compare(metric: &Metric, sides: [&Side<'_>; 2], boundary: &Boundary) -> Finding {
     if sides.iter().all(|side| side.moments.sum(DENOMINATOR) == 0.0) {
         return Finding::NotMeasured;
+    }
+    if let Some(reason) = sides.iter().find_map(|side| side.unknown(metric)) {
+        return Finding::Insufficient(reason);
     }
     match metric.form {
         Form::Ratio => too_few(sides).map_or_else(|| of_ratios(sides, boundary), Finding::Insufficient),

@@ -40,7 +40,12 @@ pub struct Metric {
     /// What its samples are.
     pub samples: &'static str,
     pub(super) form: Form,
+    /// Whether the cost of every call counts, so that those of which none is known are missed.
+    pub(super) is_of_all_costs: bool,
 }
+
+/// Whose samples are the calls whose cost is known.
+pub(super) const COST_PER_CALL: &str = "cost_per_call";
 
 /// The level of `latency_p95`.
 pub const LATENCY_LEVEL: f64 = 0.95;
@@ -49,7 +54,7 @@ pub const LATENCY_LEVEL: f64 = 0.95;
 pub static METRICS: [Metric; 11] = {
     use Better::{Higher, Lower, Neither};
     use Form::{Quantile, Ratio, Share};
-    let metric = Metric { name: "", unit: "ratio", better: Higher, samples: "", form: Ratio };
+    let metric = Metric { name: "", unit: "ratio", better: Higher, samples: "", form: Ratio, is_of_all_costs: false };
     [
         Metric {
             name: "latency_p95",
@@ -57,6 +62,7 @@ pub static METRICS: [Metric; 11] = {
             better: Lower,
             samples: "calls that report latency_ms",
             form: Quantile(LATENCY_LEVEL),
+            ..metric
         },
         Metric { name: "groundedness", samples: "calls that report groundedness", ..metric },
         Metric { name: "relevance", samples: "calls that report relevance", ..metric },
@@ -83,12 +89,13 @@ pub static METRICS: [Metric; 11] = {
             ..metric
         },
         Metric { name: "error_rate", better: Lower, samples: "all calls", form: Share, ..metric },
-        Metric { name: "cost_per_call", unit: "USD", better: Lower, samples: "calls whose cost is known", ..metric },
+        Metric { name: COST_PER_CALL, unit: "USD", better: Lower, samples: "calls whose cost is known", ..metric },
         Metric {
             name: "cost_per_resolved_task",
             unit: "USD",
             better: Lower,
             samples: "tasks that were done",
+            is_of_all_costs: true,
             ..metric
         },
     ]

@@ -29,7 +29,15 @@ fn moments(units: impl IntoIterator<Item = [f64; FIGURES]>) -> Moments {
 }
 
 fn side<'a>(name: &'a str, moments: &'a Moments) -> Side<'a> {
-    Side { name, units_before: moments.count(), moments, quantile: &|_| None, quantile_error: 0.0 }
+    Side {
+        name,
+        units_before: moments.count(),
+        moments,
+        quantile: &|_| None,
+        quantile_error: 0.0,
+        calls: 1_000.0,
+        calls_with_cost: 1_000.0,
+    }
 }
 
 fn found(name: &str, control: &Moments, variant: &Moments) -> Finding {
@@ -110,6 +118,27 @@ fn too_little_is_said_and_not_passed() {
     // Users with two tasks each: only sums can be compared, and a rare answer is no normal sum.
     let rare = moments((0..200).map(|n| [f64::from(u8::from(n < 19)), 2.0, 0.0, 0.0]));
     check("task_completion", &rare, &rare, "38 samples of the rarer answer, 40 needed");
+}
+
+/// The arm whose model has no price is not the cheaper one.
+#[test]
+fn costs_that_are_not_known_are_not_nothing() {
+    let units = moments((0..200).map(|n| [f64::from(n % 5), 2.0, 0.0, 0.0]));
+    let check = |name: &str, calls_with_cost: f64, expected: Option<&str>| {
+        let (control, mut variant) = (side("control", &units), side("treatment", &units));
+        variant.calls_with_cost = calls_with_cost;
+        let found = compare(metric(name), [&control, &variant], &Boundary::new(0.05, 2_000.0));
+        match expected {
+            Some(reason) => assert_eq!(found, Finding::Insufficient(reason.to_owned())),
+            None => assert!(matches!(found, Finding::Compared(_)), "{found:?}"),
+        }
+        assert_eq!(variant.value(metric(name)).is_none(), expected.is_some());
+        assert!(control.value(metric(name)).is_some());
+    };
+    check("cost_per_resolved_task", 900.0, None);
+    let reason = "101 of 1000 calls in treatment do not say what they cost, 10 % may";
+    check("cost_per_resolved_task", 899.0, Some(reason));
+    check("cost_per_call", 899.0, None);
 }
 
 #[test]

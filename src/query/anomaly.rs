@@ -14,7 +14,7 @@ use crate::{
         judge,
     },
     error::{Context, Error, Kind, Result},
-    kpi::Figure,
+    kpi::{Definition, Figure},
     named::parse_time,
 };
 
@@ -62,6 +62,8 @@ const FINDINGS_MAX: usize = 100;
 const USUAL_DAYS: i64 = 7;
 const CONTRIBUTIONS_MAX: usize = 3;
 const EXAMPLES_MAX: usize = 5;
+/// An hour of which more than this share is not known has no sum.
+const UNKNOWN_MAX: f64 = 0.1;
 
 /// What to look at.
 #[derive(Debug, Clone, PartialEq)]
@@ -402,7 +404,9 @@ impl Engine {
     }
 
     fn figure_kind(&self, kpi: &str) -> Result<FigureKind> {
-        let grows = kpi == TRAFFIC || self.library().kpi(kpi)?.whole_windows;
+        // A window without calls has none of what is counted, and no ratio.
+        let of_kpi = |kpi: &Definition| kpi.whole_windows && kpi.unit != "ratio";
+        let grows = kpi == TRAFFIC || of_kpi(self.library().kpi(kpi)?);
         Ok(if grows { FigureKind::Sum } else { FigureKind::Mean })
     }
 
@@ -500,11 +504,18 @@ fn series_of(kpi: &str, kind: FigureKind, rows: Vec<Figure>) -> Result<Vec<Watch
     for row in rows {
         let start_us = start_us(&row.window_start)?;
         let share = share_of(&row);
-        let hour = Hour { start_us, value: row.value, samples: row.samples.unwrap_or(0), share };
+        let value = row.value.filter(|_| !is_unknown(&row));
+        let hour = Hour { start_us, value, samples: row.samples.unwrap_or(0), share };
         hours.entry(row.key).or_default().push(hour);
     }
     let of_key = |(key, hours)| Watched { kpi: kpi.to_owned(), key, series: Series { kind, hours } };
     Ok(hours.into_iter().map(of_key).collect())
+}
+
+/// Whether too much of a sum is not known: what a model without a price costs is no fall.
+fn is_unknown(row: &Figure) -> bool {
+    let (samples, unknown) = (row.samples.unwrap_or(0), row.unknown.unwrap_or(0));
+    unknown as f64 > UNKNOWN_MAX * samples.saturating_add(unknown) as f64
 }
 
 /// How many of how many, where the figure is a share of what was counted.
@@ -575,7 +586,17 @@ mod tests {
             numerator: None,
             denominator: None,
             outside: None,
+            unknown: None,
         }
+    }
+
+    #[test]
+    fn a_sum_of_which_much_is_not_known_is_missing() {
+        let row = |unknown: u64| Figure { unknown: Some(unknown), ..figure("steady", 0, 90) };
+        let watched = series_of("cost", FigureKind::Sum, vec![row(10)]).unwrap();
+        assert_eq!(watched[0].series.hours[0].value, Some(90.0));
+        let watched = series_of("cost", FigureKind::Sum, vec![row(11)]).unwrap();
+        assert_eq!(watched[0].series.hours[0].value, None);
     }
 
     #[test]

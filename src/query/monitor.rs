@@ -9,7 +9,12 @@ use arrow::{
     datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType},
 };
 
-use super::{Engine, LibraryKind, Range, moment::text_of, watch::is_too_much};
+use super::{
+    Engine, LibraryKind, Range,
+    anomaly::{TRAFFIC, start_us},
+    moment::text_of,
+    watch::is_too_much,
+};
 use crate::{
     drift::{Answer, By, COLUMNS, Column, Detail, Found, Holds, LeftOut, Parts, Run, Slice, Windows},
     error::{Context, Error, Kind, Result},
@@ -118,7 +123,8 @@ impl Engine {
     ///
     /// Those of the statements. What has too many slices or rows is left out, and told.
     pub async fn monitor(&self, request: &MonitorRequest) -> Result<Answer> {
-        let windows = &request.windows;
+        let calls = self.calls_by_hour(span_of(&request.windows)).await?;
+        let windows = &request.windows.without_gaps(&calls);
         let (mut found, mut left_out) = (Vec::new(), Vec::new());
         for &by in &request.by {
             let span = span_of(windows);
@@ -197,6 +203,12 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// How many calls of anybody each hour has that has some, by its start.
+    pub(super) async fn calls_by_hour(&self, range: Range) -> Result<BTreeMap<i64, u64>> {
+        let figures = self.hours(TRAFFIC, "all", range, &BTreeMap::new()).await?;
+        figures.into_iter().map(|hour| Ok((start_us(&hour.window_start)?, hour.samples.unwrap_or(0)))).collect()
     }
 
     /// What each slice had in each interval.

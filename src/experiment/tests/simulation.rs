@@ -34,6 +34,8 @@ impl Arms {
             moments: &self.moments[arm],
             quantile: quantiles[arm],
             quantile_error: 0.0,
+            calls: 0.0,
+            calls_with_cost: 0.0,
         };
         match compare(metric, [&side(0), &side(1)], boundary) {
             Finding::Compared(compared) => Some(compared),

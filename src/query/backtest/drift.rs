@@ -189,11 +189,12 @@ impl Engine {
         while let Some(mut runs) = waiting.pop() {
             match self.counts_of(rule, &runs).await? {
                 Some((counts, left_out)) => {
+                    let calls = self.calls_by_hour(span_of(rule, &runs)?).await?;
                     let turn = self.turn().await?;
                     let rule = rule.clone();
                     let judged = spawn_blocking(move || {
                         let _turn = turn;
-                        judge(&rule, &runs, &counts, &left_out)
+                        judge(&rule, &runs, &counts, &calls, &left_out)
                     });
                     found.add(judged.await.context("drift could not be judged")??);
                 }
@@ -208,8 +209,8 @@ impl Engine {
 
     /// What the windows of the runs counted, and what is left out of it; none where fewer runs would leave out less.
     async fn counts_of(&self, rule: &DriftRule, runs: &[i64]) -> Result<Option<(Vec<(By, Counts)>, Vec<LeftOut>)>> {
-        let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return Ok(Some((Vec::new(), Vec::new()))) };
-        let span = Range { from_us: rule.windows(*first)?.from_us(), to_us: *last };
+        let Some(last) = runs.last() else { return Ok(Some((Vec::new(), Vec::new()))) };
+        let span = span_of(rule, runs)?;
         let (mut all, mut left_out) = (Vec::new(), Vec::new());
         for &by in &rule.by {
             let question = Question { span, interval_hours: rule.window_hours, by, only: None };
@@ -231,11 +232,23 @@ impl Engine {
     }
 }
 
+/// What the windows of the runs, the oldest first, lie in.
+fn span_of(rule: &DriftRule, runs: &[i64]) -> Result<Range> {
+    let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return Ok(Range { from_us: 0, to_us: 0 }) };
+    Ok(Range { from_us: rule.windows(*first)?.from_us(), to_us: *last })
+}
+
 /// The verdicts of each run.
-fn judge(rule: &DriftRule, runs: &[i64], counts: &[(By, Counts)], left_out: &[LeftOut]) -> Result<Found> {
+fn judge(
+    rule: &DriftRule,
+    runs: &[i64],
+    counts: &[(By, Counts)],
+    calls: &BTreeMap<i64, u64>,
+    left_out: &[LeftOut],
+) -> Result<Found> {
     let mut all = Found::default();
     for &at_us in runs {
-        let windows = rule.windows(at_us)?;
+        let windows = rule.windows(at_us)?.without_gaps(calls);
         let mut found = Vec::new();
         for (by, counts) in counts {
             found.extend(counts.judge(*by, &windows)?);

@@ -164,7 +164,8 @@ impl Answered {
         let lacking: Vec<usize> = (0..found.len()).filter(|index| found[*index].is_none()).collect();
         let mut rest = lacking.as_slice();
         while !rest.is_empty() {
-            let (asked, later) = rest.split_at(self.read_at_once(rest));
+            let bytes_of = |unit: &usize| self.units[*unit].files.iter().map(|(sidecar, _)| sidecar.bytes()).sum();
+            let (asked, later) = rest.split_at(read_at_once(rest.iter().map(bytes_of)));
             rest = later;
             let files: Vec<&(Sidecar, Range)> = asked.iter().flat_map(|index| &self.units[*index].files).collect();
             let Some(answers) = self.of_files(state, question, &files).await? else { return Ok(None) };
@@ -183,16 +184,6 @@ impl Answered {
             }
         }
         Ok(Some(found.into_iter().flatten().collect()))
-    }
-
-    /// How many of these units, from the first on, are read at once.
-    fn read_at_once(&self, units: &[usize]) -> usize {
-        let mut bytes = 0;
-        let fits = |index: &&usize| {
-            bytes += self.units[**index].files.iter().map(|(sidecar, _)| sidecar.bytes()).sum::<u64>();
-            bytes <= READ_BYTES
-        };
-        units.iter().take_while(fits).count().max(1)
     }
 
     /// Each file's answer, the order of files kept; none where they are too much to be in memory at once.
@@ -344,14 +335,21 @@ impl TableProvider for Answered {
 
 /// Files without an answer, from the first on, that are asked for the same windows: as many as are read at once.
 fn next_unanswered(files: &[&(Sidecar, Range)], found: &[Option<RecordBatch>], first: usize) -> Vec<usize> {
-    let mut bytes = 0;
     let windows = files[first].1;
     let unanswered = (first..found.len()).filter(|index| found[*index].is_none() && files[*index].1 == windows);
-    let fits = |index: &usize| {
-        bytes += files[*index].0.bytes();
-        *index == first || bytes <= READ_BYTES
+    let mut asked: Vec<usize> = unanswered.collect();
+    asked.truncate(read_at_once(asked.iter().map(|index| files[*index].0.bytes())));
+    asked
+}
+
+/// How many of so many bytes each are read at once, from the first on; one at least.
+fn read_at_once(bytes: impl Iterator<Item = u64>) -> usize {
+    let mut sum = 0;
+    let fits = |bytes: &u64| {
+        sum += bytes;
+        sum <= READ_BYTES
     };
-    unanswered.take_while(fits).collect()
+    bytes.take_while(fits).count().max(1)
 }
 
 /// The plan's wanted columns only, by the names that they have in the schema.
