@@ -354,9 +354,10 @@ class Question:
 
     def time_to_recover(self):
         minutes = collections.defaultdict(lambda: [0, 0])
+        # An incident may end after the end, by that of its day.
+        until = start_of("day", self.end) + datetime.timedelta(days=1)
         for call in self.calls:
-            # An incident may end within a day of the end.
-            if self.begin <= call.time < self.end + datetime.timedelta(days=1) and call.agent is not None:
+            if self.begin <= call.time < until and call.agent is not None:
                 counted = minutes[KEYS[self.by](call), call.agent, call.time.replace(second=0, microsecond=0)]
                 counted[0] += 1
                 counted[1] += call.unanswered

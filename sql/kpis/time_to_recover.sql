@@ -21,8 +21,8 @@
 
 -- An incident of priority 1 begins with a minute in which an agent is down: at least 5 calls, and the model does not
 -- answer half of them or more. It ends with the next minute in which it answers more than half, however few, and
--- belongs to the window in which it began, also where it ends in the next one. An incident that has not ended within a
--- day of the end of the range has no length yet.
+-- belongs to the window in which it began, also where it ends in the next one. One that has not
+-- ended when the UTC day of the range's end does has no length yet.
 with agents as (
   select
     case $by when 'agent' then agent_id when 'tenant' then tenant_id when 'model' then model else 'all' end as key,
@@ -30,7 +30,7 @@ with agents as (
     minute_sketch(timestamp, is_unavailable) as minutes
   from agent_logs
   where timestamp >= $from
-    and timestamp < $to + interval '1 day'
+    and timestamp < date_trunc('day', $to) + interval '1 day'
     and agent_id is not null
     and ($tenant_id is null or tenant_id = $tenant_id)
     and ($agent_id is null or agent_id = $agent_id)
