@@ -208,16 +208,20 @@ async fn a_restart_does_not_make_room() {
         config.ingest.wait_ms_max = 0;
     })
     .await;
-    let batch = |sent: i64| (0..200).map(|n| record(sent, &format!("r-{sent}-{n}"), "rag", 1.0)).collect::<String>();
+    let lines = |sent: i64, count: i64| {
+        (0..count).map(|n| record(sent, &format!("r-{sent}-{n}"), "rag", 1.0)).collect::<String>()
+    };
+    let batch = |sent: i64| lines(sent, 200);
     // As many as there is room for.
     for sent in 0..6 {
         app.logs(batch(sent)).await;
     }
     let mut app = app.crash().await;
-    let answer = app.post("/api/v1/logs").body(batch(6)).send().await.unwrap();
+    // One that wants nearly all of it.
+    let answer = app.post("/api/v1/logs").body(lines(6, 800)).send().await.unwrap();
     assert_eq!(answer.status(), 503);
     app.flush().await;
-    app.logs(batch(6)).await;
+    app.logs(lines(6, 800)).await;
     app.config.ingest.wait_ms_max = 60_000;
     let app = app.crash().await;
     for sent in 7..20 {
