@@ -10,8 +10,9 @@ pub const JUDGED: usize = 3;
 /// Fewer values than this in a window say nothing about a distribution's shape.
 pub const VALUES_MIN: u64 = 30;
 
-/// A window is not judged where the hours without any call hold more than this share of the calls of its references:
-/// the rhythm of the day would be taken for a change.
+/// A window is not judged where the hours that lack their calls hold more than this share of the calls of its
+/// references: the rhythm of the day would be taken for a change. An hour lacks them if nobody called in it, but
+/// somebody did in the same hour of every reference; where calls are few and far between, an hour without any is usual.
 const GAPS_MAX: f64 = 0.2;
 
 const HOUR_US: i64 = 3_600_000_000;
@@ -75,14 +76,22 @@ impl Windows {
     /// The same, with those judged windows not whole of which calls are missing, by how many calls of anybody each hour
     /// (its start, µs since the epoch, UTC) has.
     pub fn without_gaps(mut self, calls: &BTreeMap<i64, u64>) -> Self {
-        let calls_in =
-            |window: usize, hour: i64| calls.get(&(self.start_us(window) + hour * HOUR_US)).copied().unwrap_or(0);
+        let calls_in = |window: usize| {
+            let hour_us = move |hour: i64| self.start_us(window) + hour * HOUR_US;
+            (0..i64::from(self.hours)).map(move |hour| calls.get(&hour_us(hour)).copied().unwrap_or(0))
+        };
         let is_whole = |window: usize| {
+            let references: Vec<Vec<u64>> = self
+                .like(window)
+                .map(|like| calls_in(like).collect())
+                .filter(|hours: &Vec<u64>| hours.iter().any(|&calls| calls > 0))
+                .collect();
             let (mut all, mut missing) = (0, 0);
-            for hour in 0..i64::from(self.hours) {
-                let usual: u64 = self.like(window).map(|like| calls_in(like, hour)).sum();
+            for (hour, calls) in calls_in(window).enumerate() {
+                let usual: u64 = references.iter().map(|reference| reference[hour]).sum();
                 all += usual;
-                missing += if calls_in(window, hour) == 0 { usual } else { 0 };
+                let lacks = calls == 0 && references.iter().all(|reference| reference[hour] > 0);
+                missing += if lacks { usual } else { 0 };
             }
             missing as f64 <= GAPS_MAX * all as f64
         };
@@ -236,9 +245,20 @@ mod tests {
         check(newest..newest + 8, [true; JUDGED]);
         check(newest + 8..newest + 14, [true, true, false]);
         check(newest - 6..newest + 14, [true, false, false]);
-        // References may have gaps: there are several.
+        // References may have gaps: there are several. One that has no calls at all does not count.
         check(24 * 20..24 * 21, [true; JUDGED]);
         check(0..24 * 28, [true; JUDGED]);
+    }
+
+    #[test]
+    fn hours_without_calls_are_usual_where_calls_are_few() {
+        let windows = Windows::new(TO_US, 24, 4).unwrap();
+        // Somebody works for six hours a day, but not for the same ones.
+        let hours =
+            (0..windows.count() as i64).flat_map(|day| (0..6).map(move |hour| 24 * day + (7 * day + hour) % 18));
+        let calls = hours.map(|hour| (windows.from_us() + hour * HOUR_US, 20)).collect();
+        let windows = windows.without_gaps(&calls);
+        assert!(windows.judged().all(|window| windows.is_whole(window)));
     }
 
     proptest! {
