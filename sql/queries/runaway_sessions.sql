@@ -100,7 +100,8 @@ largest as (
   from agent_logs
   where timestamp >= $from - interval '14 days'
     and timestamp < $to
-    and session_id in (select session_id from runaways)
+    -- Copied, so that a few ids do not hold the texts of all sessions.
+    and session_id in (select session_id || '' from runaways)
     and ($model is null or model = $model)
 ),
 told as (

@@ -19,7 +19,8 @@
 -- column: calls_without_cost count -- calls of which no cost is known, absent from cost_usd
 
 -- The costliest sessions are found first, on few columns; the other columns are then read for their
--- calls only. An id that two tenants share brings a session more, which the limit leaves out again.
+-- calls only. An id that two tenants share brings a session more, which the limit leaves out again. The ids are copied
+-- (|| ''): else twenty of them would hold the texts of all sessions, and the join would count those as its own.
 with costliest as (
   select session_id, sum(cost) as cost_usd
   from agent_logs
@@ -48,7 +49,7 @@ select
 from agent_logs
 where timestamp >= $from
   and timestamp < $to
-  and session_id in (select session_id from costliest)
+  and session_id in (select session_id || '' from costliest)
   and ($tenant_id is null or tenant_id = $tenant_id)
   and ($agent_id is null or agent_id = $agent_id)
   and ($model is null or model = $model)

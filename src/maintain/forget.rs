@@ -83,6 +83,7 @@ impl Maintainer {
         }
         let _alone = self.pass.lock().await;
         let mut forgotten = Forgotten::default();
+        let (mut done, mut tended_us) = (Done::default(), self.ages.now_us());
         // What is wrong with one file must not keep the rows of others.
         let mut result = Ok(());
         for lake in &self.lake {
@@ -91,8 +92,9 @@ impl Maintainer {
             let mut seen = HashSet::new();
             loop {
                 if !dry_run {
-                    // All of it can take hours, and ingest waits for files to be joined.
-                    result = result.and(self.join_waiting(&mut Done::default()).await);
+                    // As in a pass: ingest waits for files to be joined, and the log grows with each step.
+                    result = result.and(self.join_waiting(&mut done).await);
+                    result = result.and(self.tend_at_times(lake, &mut tended_us, &mut done).await);
                 }
                 let may_hold = |file: &DataFile| may_hold(lake, file, column, how, subject.name());
                 let Some(file) = next(lake, &mut seen, may_hold) else { break };
@@ -111,6 +113,7 @@ impl Maintainer {
                 }
             }
         }
+        self.count(&done);
         result?;
         if !dry_run {
             tracing::info!(?forgotten, "records were deleted on request");

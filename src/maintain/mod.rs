@@ -161,13 +161,17 @@ impl Maintainer {
             result = result.and(self.maintain(lake, &mut done).await);
         }
         self.failed.store(result.is_err(), Ordering::Relaxed);
+        self.count(&done);
+        result.map(|()| done)
+    }
+
+    fn count(&self, done: &Done) {
         let mut total = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         total.actions += done.actions;
         total.rewritten_bytes += done.rewritten_bytes;
         total.deleted_rows += done.deleted_rows;
         total.swept_files += done.swept_files;
         total.trimmed_entries += done.trimmed_entries;
-        result.map(|()| done)
     }
 
     /// What all passes since the start did.
@@ -242,11 +246,7 @@ impl Maintainer {
                 result = result.and(self.join_waiting(done).await);
             }
             result = result.and(self.step(lake, &action, now_us, done).await);
-            // A pass can take hours, and each step leaves files behind.
-            if self.ages.now_us() - tended_us >= TENDED_EVERY_US {
-                result = result.and(self.tend(lake, done).await);
-                tended_us = self.ages.now_us();
-            }
+            result = result.and(self.tend_at_times(lake, &mut tended_us, done).await);
         }
         result.and(self.tend(lake, done).await)
     }
@@ -259,6 +259,16 @@ impl Maintainer {
         done.swept_files += *swept.as_ref().unwrap_or(&0) as u64;
         done.trimmed_entries += *trimmed.as_ref().unwrap_or(&0) as u64;
         swept.and(trimmed).map(drop)
+    }
+
+    /// The same, if the last time was [`TENDED_EVERY_US`] ago: all steps can take hours, and each leaves files behind.
+    async fn tend_at_times(&self, lake: &LakeTable, tended_us: &mut i64, done: &mut Done) -> Result<()> {
+        if self.ages.now_us() - *tended_us < TENDED_EVERY_US {
+            return Ok(());
+        }
+        let result = self.tend(lake, done).await;
+        *tended_us = self.ages.now_us();
+        result
     }
 
     /// Joins what has come to wait during a pass, if ingest waits for it: the rest of a pass can take hours.

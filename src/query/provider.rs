@@ -1,5 +1,6 @@
 //! A stored table as the query engine sees it: one snapshot's Parquet files and the buffered rows
-//! that the snapshot does not hold yet. Files that cannot match are left out by their statistics.
+//! that the snapshot does not hold yet. Files that cannot match are left out by their statistics, buffered rows by their
+//! times: a statement holds what it reads until it ends, while the buffer fills anew.
 //!
 //! The files mark times as UTC; the table shows them without a zone, which is UTC by definition. The
 //! reader reinterprets, no value changes: grouping zoned times by hour costs several times the query.
@@ -13,12 +14,15 @@ use std::{
 };
 
 use arrow::{
-    array::{BooleanArray, RecordBatch},
-    datatypes::SchemaRef,
+    array::{AsArray, BooleanArray, RecordBatch},
+    compute,
+    datatypes::{DataType, SchemaRef, TimestampMicrosecondType},
 };
 use datafusion::{
     catalog::{Session, TableProvider},
-    common::{DFSchema, Result, pruning::PrunableStatistics},
+    common::{
+        ColumnStatistics, DFSchema, Result, ScalarValue, Statistics, pruning::PrunableStatistics, stats::Precision,
+    },
     datasource::{TableType, memory::MemorySourceConfig, source::DataSourceExec},
     logical_expr::{Expr, Operator, TableProviderFilterPushDown, utils::conjunction},
     physical_expr::PhysicalExpr,
@@ -147,7 +151,7 @@ pub struct TableRows {
     /// Files of the snapshot.
     pub files: Vec<DataFile>,
     /// Rows that are in none of its files.
-    pub waiting: Vec<RecordBatch>,
+    waiting: Vec<RecordBatch>,
 }
 
 impl TableRows {
@@ -178,9 +182,9 @@ impl TableRows {
             }
             None => None,
         };
-        let files = match &predicate {
-            Some(predicate) if !files.is_empty() => prune(files, predicate, &self.schema),
-            _ => files,
+        let (files, waiting) = match &predicate {
+            Some(predicate) => (prune(files, predicate, &self.schema), self.prune_waiting(waiting, predicate)),
+            None => (files, waiting),
         };
         let mut parts: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
         if let Some(longest) = state.config().get_extension::<LongestRow>() {
@@ -205,12 +209,56 @@ impl TableRows {
             parts.push(scan.plan(state.runtime_env(), state.table_options().parquet.clone())?);
         }
         if !waiting.is_empty() || parts.is_empty() {
+            // The columns that are read, and no others, stay in memory as long as the statement runs.
+            let (waiting, schema) = match projection {
+                Some(projection) => (
+                    waiting.iter().map(|batch| batch.project(projection)).collect::<Result<_, _>>()?,
+                    Arc::new(self.schema.project(projection)?),
+                ),
+                None => (waiting, Arc::clone(&self.schema)),
+            };
             let partitions = spread(waiting, state.config().target_partitions());
-            let memory = MemorySourceConfig::try_new(&partitions, Arc::clone(&self.schema), projection.cloned())?;
+            let memory = MemorySourceConfig::try_new(&partitions, schema, None)?;
             parts.push(DataSourceExec::from_data_source(memory.with_limit(limit)));
         }
         if parts.len() == 1 { Ok(parts.swap_remove(0)) } else { UnionExec::try_new(parts) }
     }
+}
+
+impl TableRows {
+    /// The batches that wait whose times may be wanted, by their first and last, µs since the epoch, UTC.
+    pub fn waiting_if(&self, is_wanted: impl Fn(i64, i64) -> bool) -> Vec<RecordBatch> {
+        let wanted = |batch: &&RecordBatch| {
+            times_of(batch, self.table.time_column()).is_none_or(|(first_us, last_us)| is_wanted(first_us, last_us))
+        };
+        self.waiting.iter().filter(wanted).cloned().collect()
+    }
+
+    fn prune_waiting(&self, batches: Vec<RecordBatch>, predicate: &Arc<dyn PhysicalExpr>) -> Vec<RecordBatch> {
+        let name = self.table.time_column();
+        let Ok(position) = self.schema.index_of(name) else { return batches };
+        let DataType::Timestamp(_, zone) = self.schema.field(position).data_type() else { return batches };
+        let time = |us: i64| Precision::Exact(ScalarValue::TimestampMicrosecond(Some(us), zone.clone()));
+        let statistics_of = |batch: &RecordBatch| {
+            let mut statistics = Statistics::new_unknown(&self.schema);
+            if let Some((first_us, last_us)) = times_of(batch, name) {
+                statistics.column_statistics[position] = ColumnStatistics {
+                    min_value: time(first_us),
+                    max_value: time(last_us),
+                    ..ColumnStatistics::new_unknown()
+                };
+            }
+            Arc::new(statistics)
+        };
+        let statistics = batches.iter().map(statistics_of).collect();
+        kept(batches, statistics, predicate, &self.schema)
+    }
+}
+
+/// The first and the last time of a batch's rows, µs since the epoch, UTC.
+fn times_of(batch: &RecordBatch, name: &str) -> Option<(i64, i64)> {
+    let times = batch.column_by_name(name)?.as_primitive_opt::<TimestampMicrosecondType>()?;
+    Some((compute::min(times)?, compute::max(times)?))
 }
 
 impl fmt::Debug for TableRows {
@@ -266,21 +314,25 @@ pub(super) const LOOKED_UP: [&str; 6] =
 
 /// The files whose statistics do not rule the predicate out.
 pub(super) fn prune(files: Vec<DataFile>, predicate: &Arc<dyn PhysicalExpr>, schema: &SchemaRef) -> Vec<DataFile> {
-    let Ok(pruning) =
-        PruningPredicateBuilder::new().with_file_schema(Arc::clone(schema)).try_build(Arc::clone(predicate))
-    else {
-        return files;
-    };
     let statistics = files.iter().map(|file| Arc::clone(&file.statistics)).collect();
-    match pruning.prune(&PrunableStatistics::new(statistics, Arc::clone(schema))) {
-        Ok(kept) => files
-            .into_iter()
-            .zip(BooleanArray::from(kept).iter())
-            .filter(|(_, keep)| *keep != Some(false))
-            .map(|(file, _)| file)
-            .collect(),
-        Err(_) => files,
+    kept(files, statistics, predicate, schema)
+}
+
+/// Those of which the statistics do not rule the predicate out; all where that cannot be said.
+fn kept<T>(
+    parts: Vec<T>,
+    statistics: Vec<Arc<Statistics>>,
+    predicate: &Arc<dyn PhysicalExpr>,
+    schema: &SchemaRef,
+) -> Vec<T> {
+    if parts.is_empty() {
+        return parts;
     }
+    let pruning = PruningPredicateBuilder::new().with_file_schema(Arc::clone(schema)).try_build(Arc::clone(predicate));
+    let found = pruning.and_then(|pruning| pruning.prune(&PrunableStatistics::new(statistics, Arc::clone(schema))));
+    let Ok(found) = found else { return parts };
+    let is_kept = BooleanArray::from(found);
+    parts.into_iter().zip(is_kept.iter()).filter(|(_, keep)| *keep != Some(false)).map(|(part, _)| part).collect()
 }
 
 /// Groups of about equal bytes, in the order of time, one for each worker.

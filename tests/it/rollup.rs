@@ -504,6 +504,11 @@ async fn the_plan_shows_rollups_and_they_can_be_switched_off() {
     let mixed = plan(&app, DAILY).await;
     assert!(mixed.contains("rollup_calls_day") && mixed.contains("agent_logs"), "{mixed}");
     check(&app, DAILY).await;
+    // What is not of the range is not even planned.
+    let before = DAILY.replace(" group by", " where timestamp < timestamp '2026-05-14T00:00:00' group by");
+    let earlier = plan(&app, &before).await;
+    assert!(earlier.contains("rollup_calls_day") && !reads_calls(&earlier), "{earlier}");
+    check(&app, &before).await;
 }
 
 #[tokio::test]

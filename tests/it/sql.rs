@@ -27,6 +27,26 @@ async fn committed_and_buffered_rows_are_one_table() {
     );
 }
 
+/// A statement holds what it was planned with, while the buffer fills anew.
+#[tokio::test]
+async fn buffered_rows_of_other_times_are_not_held() {
+    let app = app_with_rows().await;
+    let check = async |condition: &str, holds: bool, expected: Value| {
+        let statement = format!("select request_id, timestamp from agent_logs where {condition} order by 1");
+        let plan = app.sql(&format!("explain {statement}")).await.to_string();
+        assert_eq!(plan.contains("partition_sizes"), holds, "{plan}");
+        let rows = app.sql(&statement).await;
+        let ids: Vec<&Value> = rows.as_array().unwrap().iter().map(|row| &row["request_id"]).collect();
+        assert_eq!(json!(ids), expected, "{condition}");
+    };
+    check("timestamp < '2026-05-14T11:59:59'", false, json!(["a", "b"])).await;
+    check("timestamp <= '2026-05-14T11:59:59'", true, json!(["a", "b", "c"])).await;
+    check("timestamp >= '2026-05-14T11:59:59' and agent_id = 'rag'", true, json!(["c"])).await;
+    check("timestamp > '2026-05-14T12:00:00'", true, json!([])).await;
+    check("agent_id = 'rag'", true, json!(["a", "c"])).await;
+    assert_eq!(app.sql("select count(*) as n from agent_logs").await, json!([{"n": 3}]));
+}
+
 #[tokio::test]
 async fn every_format_carries_the_rows() {
     let app = app_with_rows().await;

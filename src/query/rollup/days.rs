@@ -69,7 +69,8 @@ pub fn answer(rollups: &Arc<Rollups>, aggregate: &Aggregate) -> Result<Option<Lo
         return Ok(None);
     }
     let Some(view) = rollups.view(&asked.scope) else { return Ok(None) };
-    let Days { whole, cut } = asked.days(&view);
+    let waiting = view.waiting_if(|first_us, last_us| asked.range.meets(first_us, last_us));
+    let Days { whole, cut } = asked.days(&view, &waiting);
     if whole.is_empty() {
         return Ok(None);
     }
@@ -85,8 +86,8 @@ pub fn answer(rollups: &Arc<Rollups>, aggregate: &Aggregate) -> Result<Option<Lo
     };
     let answered = LogicalPlanBuilder::scan(NAME, provider_as_source(Arc::new(of_days)), None)?.build()?;
     let mut inputs = Inputs { apart: Vec::new(), mixed: vec![answered] };
-    if !cut.is_empty() || !view.waiting.is_empty() {
-        inputs.mixed.push(asked.parts(&over(&aggregate.input, view.with(cut, view.waiting.clone()))?)?);
+    if !cut.is_empty() || !waiting.is_empty() {
+        inputs.mixed.push(asked.parts(&over(&aggregate.input, view.with(cut, waiting))?)?);
     }
     asked.figures.finish(asked.groups.len(), inputs, &aggregate.schema).map(Some)
 }
@@ -137,8 +138,8 @@ impl Asked {
         Some(Self { scope: question.source.scope, groups, figures, range, starts })
     }
 
-    fn days(&self, view: &TableRows) -> Days {
-        let waiting = dates_of(&view.waiting);
+    fn days(&self, view: &TableRows, waiting: &[RecordBatch]) -> Days {
+        let waiting = dates_of(waiting);
         let mut by_day: BTreeMap<i32, Vec<DataFile>> = BTreeMap::new();
         for file in &view.files {
             let (first_us, last_us) = file.times();

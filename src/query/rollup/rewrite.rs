@@ -153,9 +153,10 @@ fn branches(rollups: &Arc<Rollups>, asked: &Asked, usable: &[Usable<'_>], cover:
             inputs.mixed.push(asked.branch(rows, conditions)?);
         }
     }
-    if !bare.is_empty() || !view.waiting.is_empty() {
-        spans.extend(bare.iter().map(|file| file.times()).chain(times_of(&view.waiting)));
-        let rows = view.with(bare.into_iter().cloned().collect(), view.waiting.clone());
+    let waiting = view.waiting_if(|first_us, last_us| asked.range.meets(first_us, last_us));
+    if !bare.is_empty() || !waiting.is_empty() {
+        spans.extend(bare.iter().map(|file| file.times()).chain(times_of(&waiting)));
+        let rows = view.with(bare.into_iter().cloned().collect(), waiting);
         inputs.mixed.push(asked.branch(rows, asked.conditions.iter().cloned())?);
     }
     let answering: Vec<(usize, Range, &DataFile)> = cover
