@@ -166,6 +166,14 @@ impl TableRows {
         Self { table: self.table, schema, scope, snapshot, files, waiting }
     }
 
+    /// The batches that wait whose times may be wanted, by their first and last, µs since the epoch, UTC.
+    pub fn waiting_if(&self, is_wanted: impl Fn(i64, i64) -> bool) -> Vec<RecordBatch> {
+        let wanted = |batch: &&RecordBatch| {
+            times_of(batch, self.table.time_column()).is_none_or(|(first_us, last_us)| is_wanted(first_us, last_us))
+        };
+        self.waiting.iter().filter(wanted).cloned().collect()
+    }
+
     /// All rows, whosever they are.
     fn plan(
         &self,
@@ -223,16 +231,6 @@ impl TableRows {
         }
         if parts.len() == 1 { Ok(parts.swap_remove(0)) } else { UnionExec::try_new(parts) }
     }
-}
-
-impl TableRows {
-    /// The batches that wait whose times may be wanted, by their first and last, µs since the epoch, UTC.
-    pub fn waiting_if(&self, is_wanted: impl Fn(i64, i64) -> bool) -> Vec<RecordBatch> {
-        let wanted = |batch: &&RecordBatch| {
-            times_of(batch, self.table.time_column()).is_none_or(|(first_us, last_us)| is_wanted(first_us, last_us))
-        };
-        self.waiting.iter().filter(wanted).cloned().collect()
-    }
 
     fn prune_waiting(&self, batches: Vec<RecordBatch>, predicate: &Arc<dyn PhysicalExpr>) -> Vec<RecordBatch> {
         let name = self.table.time_column();
@@ -256,7 +254,7 @@ impl TableRows {
 }
 
 /// The first and the last time of a batch's rows, µs since the epoch, UTC.
-fn times_of(batch: &RecordBatch, name: &str) -> Option<(i64, i64)> {
+pub(super) fn times_of(batch: &RecordBatch, name: &str) -> Option<(i64, i64)> {
     let times = batch.column_by_name(name)?.as_primitive_opt::<TimestampMicrosecondType>()?;
     Some((compute::min(times)?, compute::max(times)?))
 }

@@ -21,11 +21,6 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use arrow::{
-    array::{AsArray, RecordBatch},
-    compute,
-    datatypes::TimestampMicrosecondType,
-};
 use datafusion::{
     catalog::TableProvider,
     common::{Column, DFSchema, Result, ScalarValue, tree_node::Transformed},
@@ -47,7 +42,10 @@ use super::{
 use crate::{
     access::Scope,
     lake::{DataFile, Snapshot},
-    query::{options::Options, provider::TableRows},
+    query::{
+        options::Options,
+        provider::{TableRows, times_of},
+    },
     record::{PARTITION, col},
 };
 
@@ -155,7 +153,11 @@ fn branches(rollups: &Arc<Rollups>, asked: &Asked, usable: &[Usable<'_>], cover:
     }
     let waiting = view.waiting_if(|first_us, last_us| asked.range.meets(first_us, last_us));
     if !bare.is_empty() || !waiting.is_empty() {
-        spans.extend(bare.iter().map(|file| file.times()).chain(times_of(&waiting)));
+        spans.extend(
+            bare.iter()
+                .map(|file| file.times())
+                .chain(waiting.iter().filter_map(|batch| times_of(batch, col::TIMESTAMP))),
+        );
         let rows = view.with(bare.into_iter().cloned().collect(), waiting);
         inputs.mixed.push(asked.branch(rows, asked.conditions.iter().cloned())?);
     }
@@ -205,14 +207,6 @@ fn meeting<'a>(files: impl IntoIterator<Item = &'a DataFile>, range: Range) -> i
         let (first_us, last_us) = file.times();
         range.meets(first_us, last_us)
     })
-}
-
-/// The least and the greatest time of rows that wait, µs.
-fn times_of(waiting: &[RecordBatch]) -> Option<(i64, i64)> {
-    let columns = waiting.iter().filter_map(|batch| batch.column_by_name(col::TIMESTAMP));
-    let times: Vec<_> = columns.map(|times| times.as_primitive::<TimestampMicrosecondType>()).collect();
-    let first_us = times.iter().filter_map(|times| compute::min(*times)).min()?;
-    Some((first_us, times.iter().filter_map(|times| compute::max(*times)).max()?))
 }
 
 impl Asked {
