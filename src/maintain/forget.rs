@@ -83,7 +83,7 @@ impl Maintainer {
         }
         let _alone = self.pass.lock().await;
         let mut forgotten = Forgotten::default();
-        let (mut done, mut tended_us) = (Done::default(), self.ages.now_us());
+        let mut done = Done::default();
         // What is wrong with one file must not keep the rows of others.
         let mut result = Ok(());
         for lake in &self.lake {
@@ -94,7 +94,7 @@ impl Maintainer {
                 if !dry_run {
                     // As in a pass: ingest waits for files to be joined, and the log grows with each step.
                     result = result.and(self.join_waiting(&mut done).await);
-                    result = result.and(self.tend_at_times(lake, &mut tended_us, &mut done).await);
+                    result = result.and(self.tend_if_due(&mut done).await);
                 }
                 let may_hold = |file: &DataFile| may_hold(lake, file, column, how, subject.name());
                 let Some(file) = next(lake, &mut seen, may_hold) else { break };

@@ -9,7 +9,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 
@@ -112,6 +112,8 @@ pub struct Maintainer {
     ages: AgeClock,
     pass: tokio::sync::Mutex<()>,
     pace: Pace,
+    /// When files and log entries were last removed within a pass, µs.
+    tended_us: AtomicI64,
     stopping: AtomicBool,
     failed: AtomicBool,
     done: Mutex<Done>,
@@ -130,6 +132,7 @@ impl Maintainer {
             settings,
             lake,
             rewriter,
+            tended_us: AtomicI64::new(ages.now_us()),
             ages,
             pass: tokio::sync::Mutex::default(),
             pace: Pace::default(),
@@ -236,7 +239,6 @@ impl Maintainer {
     /// The first error, once all has been tried.
     async fn maintain(&self, lake: &LakeTable, done: &mut Done) -> Result<()> {
         let now_us = self.ages.now_us();
-        let mut tended_us = now_us;
         let mut result = Ok(());
         for action in self.plan_for(lake, now_us) {
             if self.stopping.load(Ordering::Relaxed) {
@@ -246,7 +248,7 @@ impl Maintainer {
                 result = result.and(self.join_waiting(done).await);
             }
             result = result.and(self.step(lake, &action, now_us, done).await);
-            result = result.and(self.tend_at_times(lake, &mut tended_us, done).await);
+            result = result.and(self.tend_if_due(done).await);
         }
         result.and(self.tend(lake, done).await)
     }
@@ -261,13 +263,17 @@ impl Maintainer {
         swept.and(trimmed).map(drop)
     }
 
-    /// The same, if the last time was [`TENDED_EVERY_US`] ago: all steps can take hours, and each leaves files behind.
-    async fn tend_at_times(&self, lake: &LakeTable, tended_us: &mut i64, done: &mut Done) -> Result<()> {
-        if self.ages.now_us() - *tended_us < TENDED_EVERY_US {
+    /// The same in all tables, if the last time was [`TENDED_EVERY_US`] ago: all steps can take hours, and each leaves
+    /// files behind.
+    async fn tend_if_due(&self, done: &mut Done) -> Result<()> {
+        if self.ages.now_us() - self.tended_us.load(Ordering::Relaxed) < TENDED_EVERY_US {
             return Ok(());
         }
-        let result = self.tend(lake, done).await;
-        *tended_us = self.ages.now_us();
+        let mut result = Ok(());
+        for lake in &self.lake {
+            result = result.and(self.tend(lake, done).await);
+        }
+        self.tended_us.store(self.ages.now_us(), Ordering::Relaxed);
         result
     }
 

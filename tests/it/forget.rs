@@ -3,11 +3,12 @@
 use serde_json::{Value, json};
 
 use crate::{
-    app::{TestApp, failure, json as json_of, record},
+    app::{NOW_US, TestApp, failure, json as json_of, record},
     maintain::files,
 };
 
 const DAY_S: i64 = 86_400;
+const HOUR_US: i64 = 3_600_000_000;
 const BY_USER: &str = "select user_id, count(*) as n from agent_logs group by user_id order by user_id";
 
 fn of(user: &str, tenant: &str, day: i64, n: i64) -> String {
@@ -102,6 +103,24 @@ async fn a_file_that_cannot_be_read_keeps_its_own_rows_only() {
     assert_eq!(app.sql(BY_USER).await, json!([{"user_id": "ann", "n": 4}, {"user_id": "bob", "n": 13}]));
     assert_eq!(app.sql("select count(*) as n from rejected_logs").await[0]["n"], 1);
     assert_eq!(forget(&app, json!({"user_id": "ann"})).await["records"], 4);
+    books_balance(&app).await;
+}
+
+/// It can take hours, and passes wait for it.
+#[tokio::test]
+async fn what_nobody_needs_is_removed_as_a_forget_goes() {
+    let app = TestApp::start().await;
+    filled(&app).await;
+    app.flush().await;
+    let held = files(&app);
+    forget(&app, json!({"user_id": "ann"})).await;
+    assert!(held.is_subset(&files(&app)), "others may still read them");
+    app.clock.set(NOW_US + 3 * HOUR_US);
+    forget(&app, json!({"user_id": "bob"})).await;
+    assert!(held.is_disjoint(&files(&app)), "{held:?}");
+    let done = app.daemon.as_ref().unwrap().maintainer().done();
+    assert!(done.swept_files >= held.len() as u64, "{done:?}");
+    assert_eq!(app.sql(BY_USER).await, json!([]));
     books_balance(&app).await;
 }
 
