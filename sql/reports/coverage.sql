@@ -5,7 +5,7 @@
 -- param: tenant_id text = null -- only this tenant
 -- param: agent_id text = null -- only this agent
 -- param: model text = null -- only this model
--- param: with_tools bool = true -- look into tool_calls as well, which reads the calls themselves
+-- param: with_tools bool = true -- look into tool_calls as well
 -- column: agent text -- agent, null where the calls name none
 -- column: calls count -- all calls
 -- column: tool_entries count -- entries of their tool_calls
@@ -103,12 +103,13 @@ with calls as (
     and ($model is null or model = $model)
   group by 1
 ),
+-- `failed` is null just where `status` is, and rollups have its count.
 tools as (
   select
     agent_id as agent,
     count(*) as tool_entries,
     count(latency_ms) as tool_latency_ms,
-    count(status) as tool_status
+    count(failed) as tool_status
   from tool_calls
   where $with_tools
     and timestamp >= $from

@@ -70,7 +70,7 @@ async fn kpis_over_calls_are_answered_from_rollups() {
         for (grain, by) in [("hour", "all"), ("day", "agent"), ("month", "model")] {
             let params = json!({
                 "from": "2026-05-01T00:00:00", "to": "2026-05-14T12:00:00", "grain": grain, "by": by,
-                "tenant_id": "t1", "agent_id": null, "model": null, "with_tools": false,
+                "tenant_id": "t1", "agent_id": null, "model": null, "with_tools": true,
             });
             let params = QueryParams::Named(params.as_object().unwrap().clone());
             engine.sql_with(sql, params.clone(), Options::default()).await.expect(name).collect().await.unwrap();
