@@ -4,7 +4,9 @@
 //! inequality; that fewer than two of k kinds changed then has the probability (k − 1)·p(2), as in
 //! [`super::judge()`]. One kind alone is no sign of a model: a slow network moves the pace, a filter the endings. What
 //! was declared (a model's or a prompt's version), a mix of traffic or a length of prompts that changed, and calls that
-//! fail or are stopped explain it.
+//! fail or are stopped explain it. Prompts explain no more than they can: of a model that stays as it is, answers are no
+//! further in total variation from what they were than prompts are (the data processing inequality), and where all of a
+//! distribution moves one way, that is its distance here.
 
 use super::{
     answer::Verdict,
@@ -17,6 +19,10 @@ use crate::stats::benjamini_hochberg;
 const KINDS: usize = 2;
 /// A change of one column that counts here, smaller than one that matters on its own.
 const EFFECT_MIN: f64 = 0.05;
+
+/// Prompts that changed by less than this share of what the behaviour changed by do not explain it. Half: that prompts
+/// move one way is only about so.
+const EXPLAINS_MIN: f64 = 0.5;
 
 /// What a slice's columns say.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,6 +76,14 @@ fn behaviour(lines: &[Line], slice: &[usize]) -> Option<Silent> {
         kinds.iter().map(|(_, columns)| (columns.len() as f64 * surest(columns)).min(1.0)).collect();
     p_values.sort_by(f64::total_cmp);
     let p = (p_values.get(KINDS - 1)? * (p_values.len() - KINDS + 1) as f64).min(1.0);
+    // What at least so many kinds changed by.
+    let effect_of = |(_, columns): &(&str, Vec<(f64, usize)>)| {
+        let sure = columns.iter().filter(|(p, _)| *p <= FALSE_DISCOVERY_RATE);
+        sure.filter_map(|(_, place)| lines[*place].finding.effect).fold(0.0, f64::max)
+    };
+    let mut effects: Vec<f64> = kinds.iter().map(effect_of).collect();
+    effects.sort_by(|left, right| right.total_cmp(left));
+    let effect = effects[KINDS - 1];
     let mut changed: Vec<(f64, usize)> = kinds.into_iter().flat_map(|(_, columns)| columns).collect();
     changed.retain(|(p, _)| *p <= FALSE_DISCOVERY_RATE);
     changed.sort_by(|left, right| left.0.total_cmp(&right.0));
@@ -78,7 +92,7 @@ fn behaviour(lines: &[Line], slice: &[usize]) -> Option<Silent> {
         match line.subject.column.role {
             Role::Mix | Role::Declared | Role::CutShort => line.verdict == Verdict::Drifting,
             // Answers are counted here from smaller changes on, and so is what makes them.
-            Role::Asked => is_changed(line),
+            Role::Asked => is_changed(line) && line.finding.effect >= Some(EXPLAINS_MIN * effect),
             Role::Behaviour(_) | Role::Result => false,
         }
     };

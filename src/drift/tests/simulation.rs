@@ -243,9 +243,12 @@ fn incidents_are_found() {
             *found.entry(kind.name()).or_default() += u64::from(is_found);
         }
         let replaced = IncidentKind::ModelReplaced.agent_id();
-        silent += u64::from(answer.silent_changes.iter().any(|silent| {
-            (silent.by, silent.slice.as_str(), silent.verdict) == (By::AgentId, replaced, Verdict::Drifting)
-        }));
+        let told =
+            answer.silent_changes.iter().find(|silent| (silent.by, silent.slice.as_str()) == (By::AgentId, replaced));
+        match told {
+            Some(told) if told.verdict == Verdict::Drifting => silent += 1,
+            _ => println!("not told, seed {seed}: {:?}", told.map(|told| &told.explained_by)),
+        }
         mistaken += answer
             .silent_changes
             .iter()
