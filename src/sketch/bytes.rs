@@ -69,6 +69,14 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The next so many integers, where each is of one byte: read at once, as one by one takes several times as long.
+    pub fn small_integers<const N: usize>(&mut self) -> Option<&'a [u8; N]> {
+        let bytes: &[u8; N] = self.bytes.get(self.at..)?.first_chunk()?;
+        let is_small = bytes.iter().fold(0, |all, byte| all | byte) < 0x80;
+        self.at += if is_small { N } else { 0 };
+        is_small.then_some(bytes)
+    }
+
     fn long_integer(&mut self, what: &str) -> Result<u64> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {

@@ -140,7 +140,10 @@ impl Hour {
         let minutes = self.rows.iter().filter(|rows| **rows > 0).count();
         put_integer(bytes, minutes as u64);
         if minutes > SPARSE_MAX {
-            self.rows.iter().for_each(|rows| put_integer(bytes, u64::from(*rows)));
+            match self.rows.iter().all(|rows| *rows < 0x80) {
+                true => bytes.extend(self.rows.map(|rows| rows as u8)),
+                false => self.rows.iter().for_each(|rows| put_integer(bytes, u64::from(*rows))),
+            }
         } else {
             put_places(bytes, &self.rows);
         }
@@ -152,8 +155,9 @@ impl Hour {
         let mut read = Self::new(hour);
         let minutes = reader.length(1, "minutes")?;
         if minutes > SPARSE_MAX {
-            for rows in &mut read.rows {
-                *rows = count(reader)?;
+            match reader.small_integers::<HOUR_MINUTES>() {
+                Some(small) => read.rows = small.map(u32::from),
+                None => read.rows.iter_mut().try_for_each(|rows| count(reader).map(|count| *rows = count))?,
             }
             if read.rows.iter().filter(|rows| **rows > 0).count() != minutes {
                 return Err(reader.damaged("an hour has other minutes than it says"));
