@@ -238,7 +238,7 @@ async fn found(engine: &Engine, search: &Search) -> Result<Vec<String>> {
     let mut arguments = vec![("from", from.as_str()), ("to", &to), ("limit", &limit)];
     arguments.extend(search.arguments.iter().map(|(name, value)| (*name, value.as_str())));
     let question = Question::Named { kind: LibraryKind::Queries, name: "trace_search", arguments };
-    let asked = engine.ask(question, &search.conditions, Page::default(), Options::default());
+    let asked = engine.ask(question, &search.conditions, &[], Page::default(), Options::default());
     let rows: Vec<Row> = asked.await?.rows.collect_as().await?;
     Ok(rows.into_iter().map(|row| row.trace_id).collect())
 }
@@ -256,7 +256,7 @@ async fn of_ids(app: &App, engine: &Engine, ids: &[String], range: Option<Range>
     let arguments = vec![("from", from.as_str()), ("to", to.as_str()), ("limit", limit.as_str())];
     let question = Question::Named { kind: LibraryKind::Queries, name: "trace_spans", arguments };
     let of_traces = [Condition { subject: Subject::of("trace_id")?, comparison: Comparison::OneOf(ids.to_vec()) }];
-    let asked = engine.ask(question, &of_traces, Page::default(), Options::default());
+    let asked = engine.ask(question, &of_traces, &[], Page::default(), Options::default());
     let mut calls: Vec<Call> = asked.await?.rows.collect_as().await?;
     let is_cut = calls.len() > app.jaeger.calls_max;
     calls.truncate(app.jaeger.calls_max);

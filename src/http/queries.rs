@@ -66,6 +66,6 @@ pub async fn run(
     let kind = engine.library().kind_of(&name)?;
     let page = Page::taken(&engine.library().get(kind, &name)?.named, &mut arguments)?;
     let arguments = arguments.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let answer = engine.ask(Question::Named { kind, name: &name, arguments }, &[], page, options).await?;
+    let answer = engine.ask(Question::Named { kind, name: &name, arguments }, &[], &[], page, options).await?;
     Ok(sql::respond(answer.rows, format).await?)
 }

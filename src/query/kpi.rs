@@ -209,7 +209,7 @@ impl Engine {
 
     /// The rows of a question, of calls that fulfil the conditions.
     async fn narrowly<R: DeserializeOwned>(&self, question: Question<'_>, asked: &Asked) -> Result<Vec<R>> {
-        let answer = self.ask(question, &asked.conditions, Page::default(), Options::default());
+        let answer = self.ask(question, &asked.conditions, &[], Page::default(), Options::default());
         answer.await?.rows.collect_as().await
     }
 }

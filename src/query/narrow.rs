@@ -194,7 +194,8 @@ struct ValueRow {
 }
 
 impl Engine {
-    /// Answers a question over those calls that fulfil all conditions.
+    /// Answers a question over those calls that fulfil all conditions. Of its columns of numbers only `figures` are
+    /// computed, all where none is named.
     ///
     /// # Errors
     ///
@@ -203,6 +204,7 @@ impl Engine {
         &self,
         question: Question<'_>,
         conditions: &[Condition],
+        figures: &[String],
         page: Page,
         options: Options,
     ) -> Result<Answer> {
@@ -217,7 +219,7 @@ impl Engine {
         };
         let plan = bind_named(plan, values)?;
         let (plan, is_narrowed) = self.narrowed(plan, conditions).await?;
-        let rows = self.run(page.of(plan)?, turn, options).await?;
+        let rows = self.run(page.of(with_figures(plan, figures)?)?, turn, options).await?;
         Ok(Answer { rows, is_narrowed })
     }
 
@@ -294,6 +296,19 @@ impl Engine {
             }
         }
     }
+}
+
+/// The plan without its other columns of numbers. As it is where it has not all of these: whoever reads its rows says so.
+fn with_figures(plan: LogicalPlan, figures: &[String]) -> Result<LogicalPlan> {
+    let schema = plan.schema();
+    if figures.is_empty() || !figures.iter().all(|name| schema.has_column_with_unqualified_name(name)) {
+        return Ok(plan);
+    }
+    let is_asked = |field: &Field| !field.data_type().is_numeric() || figures.contains(field.name());
+    let kept: Vec<Expr> =
+        schema.iter().filter(|(_, field)| is_asked(field)).map(|(table, field)| Expr::from((table, field))).collect();
+    let kept = LogicalPlanBuilder::from(plan).project(kept).and_then(LogicalPlanBuilder::build);
+    kept.map_err(|error| from_engine("cannot take figures", error))
 }
 
 /// What the view of the calls makes of a column, in terms of the stored ones; the column itself where a view of the

@@ -59,7 +59,7 @@ async fn answer(app: &App, engine: &Engine, target: &Target, request: &QueryRequ
     for prepared in target.questions(request, engine.library(), engine.now_us())? {
         let (frame, shape, notices) = match prepared {
             Prepared::Rows(question) => {
-                let (frame, notices) = rows(app, engine, &question).await?;
+                let (frame, notices) = rows(app, engine, &question, &question.shape.values).await?;
                 (frame, question.shape, notices)
             }
             Prepared::KpiAlerts { questions, is_all, shape } => {
@@ -83,9 +83,14 @@ async fn answer(app: &App, engine: &Engine, target: &Target, request: &QueryRequ
     Ok(elements)
 }
 
-/// The rows of a question, and what has to be said about them.
-pub(super) async fn rows(app: &App, engine: &Engine, question: &RowsQuestion) -> Result<(Frame, Vec<String>)> {
-    let asked = engine.ask(question.question(), &question.conditions, Page::default(), Options::default());
+/// The rows of a question with these figures, all where none is named, and what has to be said about them.
+pub(super) async fn rows(
+    app: &App,
+    engine: &Engine,
+    question: &RowsQuestion,
+    figures: &[String],
+) -> Result<(Frame, Vec<String>)> {
+    let asked = engine.ask(question.question(), &question.conditions, figures, Page::default(), Options::default());
     let mut answer = asked.await?;
     let mut notices = question.notices.clone();
     if !answer.is_narrowed {

@@ -96,7 +96,7 @@ pub async fn variable(
             engine.values_of(&subject, request.range, &conditions, app.grafana.values_max).await?
         }
         Variable::Rows(question, column) => {
-            let (frame, _) = rows(&app, &engine, &question).await?;
+            let (frame, _) = rows(&app, &engine, &question, &[]).await?;
             frame.texts(column.as_deref(), app.grafana.values_max)?
         }
     };
