@@ -630,7 +630,7 @@ def business_prometheus():
 
 DRIFT_COLUMNS = [
     ("latency_ms", "Latency"), ("ttft_ms", "First token"), ("prompt_tokens", "Tokens read"),
-    ("completion_tokens", "Tokens written"), ("cost_usd", "Reported cost"),
+    ("completion_tokens", "Tokens written"), ("cost", "Cost"),
     ("hallucination_probability", "Hallucination probability"), ("groundedness", "Groundedness"),
     ("finish_reason", "Why models stop"), ("error_type", "Kinds of errors"), ("guardrail_status", "Guardrail decisions"),
 ]  # fmt: skip

@@ -16,8 +16,14 @@
 -- column: groundedness sketch -- as reported
 -- column: relevance sketch -- as reported
 -- column: user_satisfaction sketch -- as reported
+-- column: prompt_tokens_quantiles sketch -- prompt_tokens, for quantile_of, as all below
+-- column: completion_tokens_quantiles sketch -- completion_tokens
+-- column: cost_quantiles sketch -- cost
+-- column: groundedness_quantiles sketch -- groundedness
 
--- What drift is judged by: finer buckets than the calls' rollup has, of more columns, in fewer groups.
+-- What drift is judged by: finer buckets than the calls' rollup has, of more columns, in fewer groups. Two ranges are
+-- compared by the quantile sketches, which are finer still; the calls' rollup has those of latency_ms, ttft_ms and
+-- hallucination_probability.
 select
   date_trunc($grain, timestamp) as starts_at,
   date,
@@ -33,6 +39,10 @@ select
   histogram_sketch(hallucination_probability, 'score') as hallucination_probability,
   histogram_sketch(groundedness, 'score') as groundedness,
   histogram_sketch(relevance, 'score') as relevance,
-  histogram_sketch(user_satisfaction, 'score') as user_satisfaction
+  histogram_sketch(user_satisfaction, 'score') as user_satisfaction,
+  quantile_sketch(prompt_tokens) as prompt_tokens_quantiles,
+  quantile_sketch(completion_tokens) as completion_tokens_quantiles,
+  quantile_sketch(cost) as cost_quantiles,
+  quantile_sketch(groundedness) as groundedness_quantiles
 from agent_logs
 group by 1, date, tenant_id, agent_id, model

@@ -95,9 +95,10 @@ pub fn drift_table(answer: &DriftAnswer, current: Range, is_all: bool) -> Frame 
         let group = verdict.group.as_deref().unwrap_or("all");
         let name = serde_json::to_value(verdict.verdict).unwrap_or_default();
         let size = |value: Option<f64>| value.map_or_else(|| "none".to_owned(), |value| format!("{value:.3}"));
+        let (least, greatest) = (size(verdict.effect_size), size(verdict.effect_size_max));
+        let effect_size = if least == greatest { least } else { format!("{least} to {greatest}") };
         let text = format!(
-            "effect size {}, adjusted p-value {}, {} values before and {} now",
-            size(verdict.effect_size),
+            "effect size {effect_size}, adjusted p-value {}, {} values before and {} now",
             verdict.p_value_adjusted.map_or_else(|| "none".to_owned(), |value| format!("{value:.2e}")),
             verdict.n_reference,
             verdict.n_current
@@ -111,6 +112,7 @@ pub fn drift_table(answer: &DriftAnswer, current: Range, is_all: bool) -> Frame 
             answer.column,
             group,
             verdict.effect_size.map(number),
+            verdict.effect_size_max.map(number),
             verdict.p_value_adjusted.map(number),
             verdict.statistic.map(number),
             verdict.n_reference,
@@ -126,6 +128,7 @@ pub fn drift_table(answer: &DriftAnswer, current: Range, is_all: bool) -> Frame 
         ("column", Holds::Texts),
         ("group", Holds::Texts),
         ("effect_size", Holds::Numbers),
+        ("effect_size_max", Holds::Numbers),
         ("p_value_adjusted", Holds::Numbers),
         ("statistic", Holds::Numbers),
         ("n_reference", Holds::Numbers),

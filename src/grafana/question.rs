@@ -367,6 +367,7 @@ impl Asking<'_> {
             reference: Range { from_us, to_us: current.from_us },
             current,
             by: self.payload().list(payload::GROUP_BY).into_iter().next(),
+            is_exact: false,
             conditions: self.all_conditions()?,
         };
         let shape = Shape { format: Format::Table, ..self.shape(Special::Drift.name())? };

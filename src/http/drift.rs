@@ -32,6 +32,10 @@ pub struct DriftQuery {
     /// are judged, with commas: `all`, `agent_id`, `model`, `tenant_id`; all four where it is absent.
     #[param(nullable = false, example = "agent_id")]
     by: Option<String>,
+    /// Of a comparison of numbers: `false` for one by their quantile sketches, which rollups have. Statistics are then
+    /// bounds, and all values are compared only where these do not tell each verdict.
+    #[param(nullable = false, default = "true")]
+    exact: Option<String>,
     /// Of all columns: end of the newest window, taken down to the hour.
     #[param(nullable = false, default = "now")]
     to: Option<String>,
@@ -78,6 +82,11 @@ pub async fn verdicts(
 }
 
 async fn monitor(engine: &Engine, query: DriftQuery) -> Result<Answer> {
+    if query.exact.is_some() {
+        return Err(Error::invalid(
+            "exact is for a comparison of one column, which has column, reference, current, by",
+        ));
+    }
     let given = [
         ("by", &query.by),
         ("to", &query.to),
@@ -105,7 +114,7 @@ async fn compare(engine: &Engine, query: DriftQuery) -> Result<DriftAnswer> {
         ("verdict", &query.verdict),
     ];
     if let Some((name, _)) = of_all.iter().find(|(_, value)| value.is_some()) {
-        let message = "is for the verdicts on all columns; two ranges have column, reference, current, by";
+        let message = "is for the verdicts on all columns; two ranges have column, reference, current, by, exact";
         return Err(Error::invalid(format!("{name} {message}")));
     }
     let request = DriftRequest {
@@ -113,6 +122,11 @@ async fn compare(engine: &Engine, query: DriftQuery) -> Result<DriftAnswer> {
         reference: range("reference", query.reference.as_deref().unwrap_or("now-8d/now-1d"), now_us)?,
         current: range("current", query.current.as_deref().unwrap_or("now-1d/now"), now_us)?,
         by: query.by,
+        is_exact: match query.exact.as_deref().unwrap_or("true") {
+            "true" | "" => true,
+            "false" => false,
+            other => return Err(Error::invalid(format!("exact={other} is not one of true, false"))),
+        },
         conditions: Vec::new(),
     };
     engine.drift(request).await

@@ -89,6 +89,51 @@ async fn too_many_rare_categories_are_insufficient() {
 }
 
 #[tokio::test]
+async fn sketches_and_counts_of_rollups_tell_the_same() {
+    let app = TestApp::start().await;
+    let mut body = String::new();
+    for index in 0..400 {
+        // Which latencies slow agents have changes, which ones steady agents have does not; both fail more often.
+        let line = |second: i64, agent: &str, latency: i64, error: &str| {
+            record(second, &format!("{agent}{second}"), agent, 0.1)
+                .replace("\"latency_ms\":", &format!("{error}\"latency_ms\":{latency},\"was\":"))
+        };
+        let (odd, often) =
+            (["", "\"error_type\":\"odd\","], ["\"error_type\":\"odd\",", "\"error_type\":\"timeout\","]);
+        body += &line(-100_000 - index, "slower", 500 + index * 3, odd[usize::from(index % 20 == 0)]);
+        body += &line(-1_000 - index, "slower", 900 + index * 3, often[usize::from(index % 2 == 0)]);
+        body += &line(-100_000 - index, "steady", 500 + index * 3, odd[usize::from(index % 20 == 0)]);
+        body += &line(-1_000 - index, "steady", 500 + (index * 7) % 400 * 3, often[usize::from(index % 2 == 0)]);
+    }
+    app.logs(body).await;
+    let ask = async |query: &[(&str, &str)]| {
+        let ranges = [("reference", "now-2d/now-1d"), ("current", "now-1d/now"), ("by", "agent_id")];
+        json_of(app.get("/api/v1/drift").query(&ranges).query(query)).await
+    };
+    let of_calls = [ask(&[("column", "error_type")]).await, ask(&[("column", "latency_ms")]).await];
+    app.flush().await;
+    let engine = app.daemon.as_ref().unwrap().engine();
+    engine.rollups().unwrap().begin().await.unwrap();
+    while engine.rollups().unwrap().build_next(engine, std::time::Duration::ZERO).await.unwrap() {}
+    assert_eq!(ask(&[("column", "error_type")]).await, of_calls[0]);
+    let exact = &of_calls[1];
+    let told = ask(&[("column", "latency_ms"), ("exact", "false")]).await;
+    assert_eq!((&exact["is_exact"], &told["is_exact"]), (&json!(true), &json!(false)));
+    for (told, exact) in told["verdicts"].as_array().unwrap().iter().zip(exact["verdicts"].as_array().unwrap()) {
+        let same = |field: &str| assert_eq!(told[field], exact[field], "{field} of {told} and {exact}");
+        ["group", "verdict", "n_reference", "n_current"].into_iter().for_each(same);
+        let effect = |verdict: &Value, field: &str| verdict[field].as_f64().unwrap();
+        assert_eq!(exact["effect_size"], exact["effect_size_max"]);
+        assert!(effect(told, "effect_size") <= effect(exact, "effect_size"), "{told} and {exact}");
+        assert!(effect(exact, "effect_size") <= effect(told, "effect_size_max"), "{told} and {exact}");
+        assert!(effect(told, "effect_size_max") - effect(told, "effect_size") < 0.05, "{told}");
+    }
+    // One cost alone: in bins nobody knows whether values are equal, so they are looked at.
+    let constant = ask(&[("column", "cost"), ("exact", "false")]).await;
+    assert_eq!((&constant["is_exact"], &constant["verdicts"][0]["effect_size"]), (&json!(true), &json!(0.0)));
+}
+
+#[tokio::test]
 async fn wrong_questions_are_named() {
     let app = TestApp::start().await;
     let check = async |query: &[(&str, &str)], words: &str| {
@@ -97,6 +142,8 @@ async fn wrong_questions_are_named() {
     };
     check(&[("reference", "now-2d/now-1d")], "column").await;
     check(&[("column", "model"), ("colour", "red")], "colour").await;
+    check(&[("column", "latency_ms"), ("exact", "maybe")], "exact=maybe").await;
+    check(&[("exact", "false")], "exact").await;
     check(&[("column", "nothing")], "nothing").await;
     check(&[("column", "tool_calls")], "tool_calls").await;
     check(&[("column", "model"), ("by", "latency_ms")], "latency_ms").await;

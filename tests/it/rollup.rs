@@ -336,6 +336,9 @@ const SOURCES: [Source; 7] = [
             "histogram_of(histogram_sketch(latency_ms, 'logarithmic') filter (where model = 'm2' and tenant_id = 't1'))",
             "histogram_of(histogram_sketch(groundedness, 'score'))",
             "histogram_of(histogram_sketch(user_satisfaction, 'score') filter (where agent_id = 'rag'))",
+            "quantile_of(quantile_sketch(completion_tokens), 0.5)",
+            "quantile_of(quantile_sketch(cost) filter (where model = 'm2'), 0.95)",
+            "quantile_of(quantile_sketch(groundedness), 0.1)",
         ],
     },
     Source {
