@@ -86,7 +86,7 @@ pub const PANELS: &[Panels] = &[
             "Token Economy: Cost of a call by agent",
             "Token Economy: Day against the mean of the 7 before",
             "Business KPI: Cost of a day by agent",
-            "Drift: Reported cost (cost_usd)",
+            "Drift: Cost (cost)",
         ],
     },
     Panels {
