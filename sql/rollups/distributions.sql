@@ -19,7 +19,7 @@
 -- column: prompt_tokens_quantiles sketch -- prompt_tokens, for quantile_of, as all below
 -- column: completion_tokens_quantiles sketch -- completion_tokens
 -- column: cost_quantiles sketch -- cost
--- column: groundedness_quantiles sketch -- groundedness
+-- column: groundedness_lack_quantiles sketch -- 1 - groundedness
 
 -- What drift is judged by: finer buckets than the calls' rollup has, of more columns, in fewer groups. Two ranges are
 -- compared by the quantile sketches, which are finer still; the calls' rollup has those of latency_ms, ttft_ms and
@@ -43,6 +43,6 @@ select
   quantile_sketch(prompt_tokens) as prompt_tokens_quantiles,
   quantile_sketch(completion_tokens) as completion_tokens_quantiles,
   quantile_sketch(cost) as cost_quantiles,
-  quantile_sketch(groundedness) as groundedness_quantiles
+  quantile_sketch(1 - groundedness) as groundedness_lack_quantiles
 from agent_logs
 group by 1, date, tenant_id, agent_id, model

@@ -110,6 +110,14 @@ pub struct DriftAnswer {
     pub verdicts: Vec<DriftVerdict>,
 }
 
+/// What a column has, by its type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    WholeNumbers,
+    Numbers,
+    Categories,
+}
+
 impl Engine {
     /// Compares a column between two ranges.
     ///
@@ -127,15 +135,16 @@ impl Engine {
                 "reference and current overlap: a baseline that contains what it judges hides the change",
             ));
         }
-        let numeric = self.is_numeric(&request.column).await?;
+        let holds = self.holds(&request.column).await?;
+        let numeric = holds != Holds::Categories;
         if let Some(by) = &request.by
-            && self.is_numeric(by).await?
+            && self.holds(by).await? != Holds::Categories
         {
             return Err(Error::invalid(format!("by={by}: groups are made of categories, and {by} holds numbers")));
         }
         let effect_size_min = if numeric { KS_EFFECT_MIN } else { CRAMERS_V_MIN };
         let of_sketches = match numeric && !request.is_exact {
-            true => judge_binned(&self.binned(&request).await?, effect_size_min),
+            true => judge_binned(&self.binned(&request, holds).await?, effect_size_min),
             false => None,
         };
         let is_exact = of_sketches.is_none();
@@ -162,7 +171,7 @@ impl Engine {
         })
     }
 
-    async fn is_numeric(&self, column: &str) -> Result<bool> {
+    async fn holds(&self, column: &str) -> Result<Holds> {
         let table = self
             .context()
             .table_provider("agent_logs")
@@ -172,8 +181,9 @@ impl Engine {
         let field =
             schema.field_with_name(column).map_err(|_| Error::invalid(format!("agent_logs has no column {column}")))?;
         match field.data_type() {
-            data_type if data_type.is_numeric() => Ok(true),
-            DataType::Utf8 | DataType::Utf8View | DataType::Boolean => Ok(false),
+            data_type if data_type.is_integer() => Ok(Holds::WholeNumbers),
+            data_type if data_type.is_numeric() => Ok(Holds::Numbers),
+            DataType::Utf8 | DataType::Utf8View | DataType::Boolean => Ok(Holds::Categories),
             other => Err(Error::invalid(format!("column {column} of type {other} cannot be compared"))),
         }
     }

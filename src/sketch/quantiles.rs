@@ -156,6 +156,15 @@ impl QuantileSketch {
         bins.into_values().collect()
     }
 
+    /// The same of whole numbers, each with whether but one of these is in the bin: so it is below 50, where bins are
+    /// narrower than 1.
+    pub fn bins_of_whole_numbers_beside(&self, other: &Self) -> Vec<((u64, u64), bool)> {
+        let mut bins: BTreeMap<i32, (u64, u64)> = BTreeMap::new();
+        self.each_bin(|rank, count| bins.entry(rank).or_default().0 = count);
+        other.each_bin(|rank, count| bins.entry(rank).or_default().1 = count);
+        bins.into_iter().map(|(rank, counts)| (counts, holds_one_whole_number(rank))).collect()
+    }
+
     /// Each bin that holds values, under a number that rises with them.
     fn each_bin(&self, mut bin: impl FnMut(i32, u64)) {
         let above_zero = |key: i32| key - KEYS.0 + 1;
@@ -198,6 +207,15 @@ impl QuantileSketch {
         self.least = self.least.min(least);
         self.greatest = self.greatest.max(greatest);
     }
+}
+
+/// Whether no two whole numbers are in the bin of this number. Of two, one is next to the middle or is it.
+fn holds_one_whole_number(rank: i32) -> bool {
+    let Some(key) = rank.unsigned_abs().checked_sub(1).map(|above_zero| above_zero as i32 + KEYS.0) else {
+        return true;
+    };
+    let nearest = MAPPING.value(key).round();
+    [nearest - 1.0, nearest + 1.0].into_iter().all(|beside| beside < 1.0 || MAPPING.key(beside) != key)
 }
 
 impl Sketch for QuantileSketch {

@@ -224,6 +224,25 @@ proptest! {
         }
     }
 
+    #[test]
+    fn bins_of_one_whole_number_are_told(left in vec(0..90_u16, 1..60), right in vec(0..90_u16, 1..60)) {
+        let numbers = |values: &[u16]| quantiles_of(&values.iter().map(|value| f64::from(*value)).collect::<Vec<_>>());
+        let bins = numbers(&left).bins_of_whole_numbers_beside(&numbers(&right));
+        let counts: Vec<(u64, u64)> = bins.iter().map(|(counts, _)| *counts).collect();
+        prop_assert_eq!(counts, numbers(&left).bins_beside(&numbers(&right)));
+        // Read by rising values, a bin that holds one has all of that value.
+        let mut values: Vec<(u16, bool)> = left.iter().map(|value| (*value, true)).collect();
+        values.extend(right.iter().map(|value| (*value, false)));
+        values.sort_unstable();
+        let mut rest = values.as_slice();
+        for ((reference, current), is_one) in bins {
+            let (bin, after) = rest.split_at((reference + current) as usize);
+            prop_assert!(!is_one || bin.iter().all(|value| value.0 == bin[0].0), "{:?}", bin);
+            prop_assert!(is_one || bin[0].0 >= 50, "{:?}", bin);
+            rest = after;
+        }
+    }
+
     /// Texts repeat; as long as coupons are kept the count is exact.
     #[test]
     fn few_distinct_texts_are_counted_exactly(users in vec(0..512_u16, 0..900)) {

@@ -71,17 +71,25 @@ pub struct BinnedKs {
 /// lower end to that at the upper, so there they are never further apart than one's upper from the
 /// other's lower value. Both bounds are reached by some values.
 pub fn ks_test_of_bins(counts: &[(u64, u64)]) -> Option<BinnedKs> {
-    let (n_reference, n_current) = totals(counts);
+    ks_test_of_bins_and_values(&counts.iter().map(|counts| (*counts, false)).collect::<Vec<_>>())
+}
+
+/// The same where some bins, marked so, hold one value alone: within these nothing is unknown.
+pub fn ks_test_of_bins_and_values(bins: &[((u64, u64), bool)]) -> Option<BinnedKs> {
+    let (n_reference, n_current) = totals(&bins.iter().map(|(counts, _)| *counts).collect::<Vec<_>>());
     if n_reference == 0 || n_current == 0 {
         return None;
     }
     let grid = Grid::new(n_reference, n_current);
     let (reference_step, current_step) = grid.steps();
     let (mut below, mut least, mut greatest) = ((0_i128, 0_i128), 0, 0);
-    for &(reference, current) in counts {
+    for &((reference, current), is_value) in bins {
         let upper = (below.0 + i128::from(reference) * reference_step, below.1 + i128::from(current) * current_step);
         least = least.max((upper.0 - upper.1).abs());
-        greatest = greatest.max(upper.0 - below.1).max(upper.1 - below.0);
+        greatest = greatest.max(match is_value {
+            true => (upper.0 - upper.1).abs(),
+            false => (upper.0 - below.1).max(upper.1 - below.0),
+        });
         below = upper;
     }
     Some(BinnedKs { least: grid.tested(least), greatest: grid.tested(greatest) })

@@ -36,7 +36,7 @@ pub use distance::{jensen_shannon_distance, wasserstein_distance};
 pub use exact::{EXACT_COUNT_MAX, FisherTest, binomial_test, binomial_upper_tail, fisher_exact_test};
 pub use fdr::{benjamini_hochberg, benjamini_yekutieli};
 pub use kolmogorov::{kolmogorov_limit_sf, kolmogorov_sf};
-pub use ks::{BinnedKs, ks_test, ks_test_of_bins, ks_test_of_parts};
+pub use ks::{BinnedKs, ks_test, ks_test_of_bins, ks_test_of_bins_and_values, ks_test_of_parts};
 pub use mann_whitney::{cliffs_delta, mann_whitney_test};
 pub use order::{sort, sort_part};
 pub use power::{cramers_v_detectable, ks_detectable};

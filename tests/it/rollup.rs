@@ -338,7 +338,7 @@ const SOURCES: [Source; 7] = [
             "histogram_of(histogram_sketch(user_satisfaction, 'score') filter (where agent_id = 'rag'))",
             "quantile_of(quantile_sketch(completion_tokens), 0.5)",
             "quantile_of(quantile_sketch(cost) filter (where model = 'm2'), 0.95)",
-            "quantile_of(quantile_sketch(groundedness), 0.1)",
+            "quantile_of(quantile_sketch(1 - groundedness), 0.9)",
         ],
     },
     Source {

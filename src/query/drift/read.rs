@@ -16,7 +16,7 @@ use datafusion::{
 use serde::Deserialize;
 
 use super::{
-    DriftRequest, GROUPS_MAX, Range,
+    DriftRequest, GROUPS_MAX, Holds, Range,
     judge::{Binned, CategoryCount, Found},
 };
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
     query::{Engine, error::from_engine, running::Rows},
     record::col,
     sketch::{QuantileSketch, Sketch},
-    stats::{Outcome, TwoSampleTest, ks_test_of_bins},
+    stats::{Outcome, TwoSampleTest, ks_test_of_bins, ks_test_of_bins_and_values},
 };
 
 #[derive(Deserialize)]
@@ -79,8 +79,13 @@ impl Engine {
     }
 
     /// Tests of the counts in their sketches' bins.
-    pub(super) async fn binned(&self, request: &DriftRequest) -> Result<Vec<Binned>> {
-        let sketch = self.aggregate("quantile_sketch")?.call(vec![column(&request.column)]).alias("sketch");
+    pub(super) async fn binned(&self, request: &DriftRequest, holds: Holds) -> Result<Vec<Binned>> {
+        let value = match request.column.as_str() {
+            // It lies near 1, where a bin is wide; what it lacks is as far apart, and told finely.
+            col::GROUNDEDNESS => lit(1.0) - column(col::GROUNDEDNESS),
+            name => column(name),
+        };
+        let sketch = self.aggregate("quantile_sketch")?.call(vec![value]).alias("sketch");
         let plan = self.of_each_range(request, vec![group_of(request)], vec![sketch], vec![]).await?;
         let mut groups: BTreeMap<Option<String>, [QuantileSketch; 2]> = BTreeMap::new();
         for batch in self.rows_of(request, plan).await?.collect().await? {
@@ -93,7 +98,10 @@ impl Engine {
             group,
             n_reference: reference.count(),
             n_current: current.count(),
-            test: ks_test_of_bins(&reference.bins_beside(&current)),
+            test: match holds {
+                Holds::WholeNumbers => ks_test_of_bins_and_values(&reference.bins_of_whole_numbers_beside(&current)),
+                _ => ks_test_of_bins(&reference.bins_beside(&current)),
+            },
         });
         Ok(binned.collect())
     }
