@@ -30,12 +30,14 @@ use super::{
     guard,
     library::{Entry, Kind as LibraryKind, Library, Problem},
     memory::{Bounds, Memory},
+    needed::with_needed_columns,
     options::Options,
-    planned::Planned,
+    planned::{FilePlan, Planned},
     provider::{LongestRow, StoredTable},
     results::ResultTables,
     rollup::{Rollups, UseRollups, load as load_rollups},
     running::{Rows, Statement, Workers},
+    series::fills_gaps,
     session,
     turns::{Place, Turn, Turns},
 };
@@ -294,7 +296,7 @@ impl Engine {
             .bind(arguments, self.shared.clock.now_us())
             .map_err(|error| Error::invalid(format!("query {name}: {error}")))?;
         let turn = self.turn().await?;
-        let plan = self.plan_of(entry).await?;
+        let plan = self.plan_of(entry).await?.needed;
         self.run(bind_named(plan, values)?, turn, options).await
     }
 
@@ -417,11 +419,14 @@ impl Engine {
     }
 
     /// A named file's plan.
-    pub(super) async fn plan_of(&self, entry: &Entry) -> Result<LogicalPlan> {
+    pub(super) async fn plan_of(&self, entry: &Entry) -> Result<FilePlan> {
         if let Some(plan) = self.planned.get(entry) {
             return Ok(plan);
         }
-        let plan = self.plan(&entry.named.sql).await?;
+        let whole = self.plan(&entry.named.sql).await?;
+        let is_as_written = fills_gaps(&whole).map_err(|error| from_engine("cannot read the plan", error))?;
+        let needed = if is_as_written { whole.clone() } else { with_needed_columns(whole.clone()) };
+        let plan = FilePlan { whole, needed };
         self.planned.keep(entry, &plan);
         Ok(plan)
     }

@@ -8,6 +8,7 @@ use arrow::{
 };
 use chrono::NaiveDate;
 use datafusion::{catalog::TableProvider, datasource::MemTable, error::DataFusionError};
+use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Serialize, de::DeserializeOwned};
 use utoipa::ToSchema;
 
@@ -33,6 +34,8 @@ pub const TASK_VALUES: &str = "task_values";
 /// The table of what tenants may use in a day, from the settings.
 pub const TOKEN_QUOTAS: &str = "token_quotas";
 
+/// So many KPIs of one answer are asked for at a time.
+pub const KPIS_AT_ONCE: usize = 4;
 /// Most windows of one answer, keys not counted: a year of hours.
 const WINDOWS_MAX: i64 = 24 * 366;
 /// Most rows of one answer.
@@ -126,12 +129,17 @@ impl Engine {
         let windows = self.windows(&month("all"))?;
         let of_agents = self.fields(Range { from_us, to_us }, &month("all"), true).await?;
         let fields = AgentFields::sum(&of_agents);
-        let mut lines = Vec::new();
+        let all_calls = month("all");
+        let mut asked = Vec::new();
         for definition in self.library().kpis() {
-            let figures = self.figures(&definition.name, &month("all"), &windows).await?;
-            lines.push(CardLine::new(definition, &windows, figures, &lacking(&fields, definition)));
+            asked.push(self.figures(&definition.name, &all_calls, &windows));
         }
-        let (card, metrics) = lines.into_iter().partition(|line| line.definition.tiers.is_some());
+        let figures: Vec<_> = stream::iter(asked).buffered(KPIS_AT_ONCE).try_collect().await?;
+        let lines =
+            self.library().kpis().zip(figures).map(|(definition, figures)| {
+                CardLine::new(definition, &windows, figures, &lacking(&fields, definition))
+            });
+        let (card, metrics) = lines.partition(|line| line.definition.tiers.is_some());
         let returns = match self.library().kpi(RETURN_ON_COST) {
             Ok(definition) => {
                 let figures = self.figures(RETURN_ON_COST, &month("agent"), &windows).await?;

@@ -21,8 +21,8 @@ use datafusion::{
 use serde::Deserialize;
 
 use super::{
-    Engine, LibraryKind, Range, engine::bind_named, error::from_engine, options::Options, provider::StoredTable,
-    rollup::Source, running::Rows,
+    Engine, LibraryKind, Range, engine::bind_named, error::from_engine, options::Options, planned::FilePlan,
+    provider::StoredTable, rollup::Source, running::Rows,
 };
 use crate::{
     error::{Context, Error, Kind, Result},
@@ -214,7 +214,9 @@ impl Engine {
                 let entry = self.library().get(kind, name)?;
                 let bound = entry.named.bind(arguments, self.now_us());
                 let values = bound.map_err(|error| Error::invalid(format!("query {name}: {error}")))?;
-                (self.turn().await?, self.plan_of(entry).await?, values)
+                let turn = self.turn().await?;
+                let FilePlan { whole, needed } = self.plan_of(entry).await?;
+                (turn, if conditions.is_empty() { needed } else { whole }, values)
             }
         };
         let plan = bind_named(plan, values)?;

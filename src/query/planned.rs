@@ -12,16 +12,25 @@ use super::library::Entry;
 
 /// Plans by file; no more than there are files.
 #[derive(Default)]
-pub struct Planned(Mutex<HashMap<String, LogicalPlan>>);
+pub struct Planned(Mutex<HashMap<String, FilePlan>>);
+
+/// A file's plan.
+#[derive(Clone)]
+pub struct FilePlan {
+    /// With all columns of what it reads: conditions may be about any.
+    pub whole: LogicalPlan,
+    /// With those alone that it needs.
+    pub needed: LogicalPlan,
+}
 
 impl Planned {
     /// The file's plan, once it was made.
-    pub fn get(&self, entry: &Entry) -> Option<LogicalPlan> {
+    pub fn get(&self, entry: &Entry) -> Option<FilePlan> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&entry.file).cloned()
     }
 
     /// Keeps a file's plan.
-    pub fn keep(&self, entry: &Entry, plan: &LogicalPlan) {
+    pub fn keep(&self, entry: &Entry, plan: &FilePlan) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(entry.file.clone(), plan.clone());
     }
 }

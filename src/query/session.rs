@@ -25,6 +25,7 @@ use super::{
     error::from_engine,
     growing, kpi,
     late::LateMaterialisation,
+    needed::NeededColumns,
     options::Options,
     provider::StoredTable,
     rollup::UseRollups,
@@ -144,6 +145,8 @@ pub fn context(runtime: &Arc<RuntimeEnv>, use_rollups: UseRollups, scope: &Scope
     let simplified = rules.iter().position(|rule| rule.name() == "simplify_expressions").map_or(0, |found| found + 1);
     rules.insert(simplified, Arc::new(use_rollups));
     let mut analyzer = Analyzer::new().rules;
+    let coercion = analyzer.iter().position(|rule| rule.name() == "type_coercion").unwrap_or(analyzer.len());
+    analyzer.insert(coercion, Arc::new(NeededColumns));
     analyzer.insert(0, Arc::new(FillGaps));
     let mut state = SessionStateBuilder::new()
         .with_config(config)

@@ -51,3 +51,7 @@ mod statistics;
 mod sweep;
 mod tidy;
 mod verify;
+
+/// That of the binary.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

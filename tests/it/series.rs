@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::app::{TestApp, failure};
+use crate::app::{TestApp, failure, json as app_json};
 
 /// Expressions answer these; a part from ` from ` on is the statement's own.
 async fn check(answers: &[(&str, Value)]) {
@@ -89,6 +89,37 @@ const HEARD: &str = "with heard as (select * from (values ('a', 2, 10), ('a', 2,
 /// The rows of a statement over them, the hour for the bucket.
 async fn heard(app: &TestApp, statement: &str) -> Value {
     app.sql(&format!("{HEARD} {statement}")).await
+}
+
+#[tokio::test]
+async fn a_file_may_fill_gaps() {
+    let sql = tempfile::tempdir().unwrap();
+    std::fs::create_dir(sql.path().join("queries")).unwrap();
+    let text = "-- question: How many calls does each hour have?
+-- param: from timestamp = now-24h -- start of the range, inclusive
+-- param: to timestamp = now -- end of the range, exclusive
+-- column: hour time -- start of the hour, UTC
+-- column: calls count -- calls
+-- column: cost USD -- of the hour, or of the last one before that has any
+select time_bucket_gapfill('1 hour', timestamp) as hour, coalesce(count(*), 0) as calls, locf(sum(cost)) as cost
+from agent_logs
+where timestamp >= $from and timestamp < $to
+group by 1
+order by 1
+";
+    std::fs::write(sql.path().join("queries/hours.sql"), text).unwrap();
+    let app = TestApp::start_with(|config| config.query.sql_directory = Some(sql.path().to_owned())).await;
+    let call = |time: &str, cost: f64| json!({"timestamp": time, "agent_id": "a", "cost_usd": cost}).to_string();
+    app.logs([call("2026-05-14T01:10:00Z", 0.5), call("2026-05-14T03:50:00Z", 0.25)].join("\n")).await;
+    let range = [("from", "2026-05-14T01:00:00Z"), ("to", "2026-05-14T05:00:00Z")];
+    let rows = app_json(app.get("/api/v1/queries/hours").query(&range)).await;
+    let rows: Vec<(u64, f64)> = rows
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| (row["calls"].as_u64().unwrap(), row["cost"].as_f64().unwrap()))
+        .collect();
+    assert_eq!(rows, [(1, 0.5), (0, 0.5), (1, 0.25), (0, 0.25)]);
 }
 
 #[tokio::test]

@@ -229,7 +229,7 @@ impl Engine {
         let values = entry.named.bind(arguments, self.now_us());
         let values = values.map_err(|error| Error::invalid(format!("KPI {}: {error}", rule.name)))?;
         let turn = self.turn().await?;
-        let plan = self.with_windows(self.plan_of(entry).await?, settled.window_us, range.from_us)?;
+        let plan = self.with_windows(self.plan_of(entry).await?.whole, settled.window_us, range.from_us)?;
         let plan = plan.ok_or_else(|| {
             Error::invalid(format!(
                 "window: KPI {} can be asked for windows of 1h and 1d with step=window alone, because it compares \

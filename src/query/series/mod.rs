@@ -19,7 +19,7 @@ use datafusion::{
 };
 
 pub use bucket::Buckets;
-pub use gaps::FillGaps;
+pub use gaps::{FillGaps, fills_gaps};
 pub use time_bucket::{NAME as TIME_BUCKET, buckets_of};
 
 /// All aggregates of this room.

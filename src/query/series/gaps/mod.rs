@@ -25,7 +25,7 @@ use datafusion::{
         Column, Result,
         config::ConfigOptions,
         plan_err,
-        tree_node::{Transformed, TransformedResult},
+        tree_node::{Transformed, TransformedResult, TreeNodeRecursion},
     },
     functions::core::expr_fn::{get_field, named_struct},
     functions_aggregate::array_agg::array_agg,
@@ -34,7 +34,7 @@ use datafusion::{
 };
 
 use super::time_bucket::time_bucket;
-use marker::{GAPFILL, arguments};
+use marker::{GAPFILL, arguments, is_within};
 
 /// The names in SQL.
 pub fn functions() -> Vec<ScalarUDF> {
@@ -69,6 +69,19 @@ impl AnalyzerRule for FillGaps {
     }
 }
 
+/// Whether the plan names any of them. Until the rule has run, such a plan has to stay as it was written: the range is
+/// read from the filters right below.
+pub fn fills_gaps(plan: &LogicalPlan) -> Result<bool> {
+    let mut is_found = false;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            is_found |= is_within(expr, GAPFILL) || carry::is_carried(expr);
+            Ok(if is_found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })
+    })?;
+    Ok(is_found)
+}
+
 /// An aggregate that is to have a row for each bucket.
 struct Gapped {
     /// Which of the groups the bucket is.
@@ -88,8 +101,7 @@ const BUCKET: &str = "bucket";
 impl Gapped {
     fn of(aggregate: &Aggregate) -> Result<Option<Self>> {
         let groups = &aggregate.group_expr;
-        let marked: Vec<usize> =
-            (0..groups.len()).filter(|index| marker::is_within(&groups[*index], GAPFILL)).collect();
+        let marked: Vec<usize> = (0..groups.len()).filter(|index| is_within(&groups[*index], GAPFILL)).collect();
         let [position] = marked.as_slice() else {
             return match marked.len() {
                 0 => Ok(None),
