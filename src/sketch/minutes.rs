@@ -78,26 +78,16 @@ impl MinuteSketch {
     /// Outages, in the order of time: each begins with a minute of at least so many rows of which half or more are
     /// flagged, and ends with the next minute of which fewer are, however few rows it has.
     pub fn outages(&self, rows_min: u64) -> Vec<Outage> {
-        let (mut outages, mut open): (Vec<Outage>, Option<Outage>) = (Vec::new(), None);
-        for hour in &self.hours {
-            if open.is_none() && hour.flagged.iter().all(|flagged| *flagged == 0) {
-                continue;
-            }
-            for (place, (rows, flagged)) in hour.rows.iter().zip(&hour.flagged).enumerate() {
-                let (rows, flagged) = (u64::from(*rows), u64::from(*flagged));
-                let minute = hour.hour * HOUR_MINUTES as i64 + place as i64;
-                let at_us = minute.saturating_mul(MINUTE_US);
-                if flagged * 2 < rows {
-                    outages.extend(open.take().map(|outage| Outage { ended_us: Some(at_us), ..outage }));
-                } else if rows >= rows_min.max(1) {
-                    let outage = open.get_or_insert(Outage { began_us: at_us, ended_us: None, rows: 0, flagged: 0 });
-                    outage.rows += rows;
-                    outage.flagged += flagged;
-                }
-            }
-        }
-        outages.extend(open);
-        outages
+        let mut outages = Outages::of(rows_min);
+        self.hours.iter().for_each(|hour| outages.take(hour));
+        outages.finish()
+    }
+
+    /// The same of an encoded sketch, of which no more than an hour is decoded at a time.
+    pub fn outages_of_encoded(bytes: &[u8], rows_min: u64) -> Result<Vec<Outage>> {
+        let mut outages = Outages::of(rows_min);
+        read_hours(bytes, |hour| outages.take(&hour))?;
+        Ok(outages.finish())
     }
 
     /// The hour, which is made where it has no rows yet.
@@ -120,10 +110,58 @@ impl MinuteSketch {
         &mut self.hours[index]
     }
 
-    fn merge_hour(&mut self, other: &Hour) {
-        let own = self.hour(other.hour);
-        add_all(&mut own.rows, &other.rows);
-        add_all(&mut own.flagged, &other.flagged);
+    /// Takes hours, rising, of another sketch. A sketch of a quarter has a megabyte: what comes after their first is moved
+    /// once, and not for each of them.
+    fn merge_hours(&mut self, others: Vec<Hour>) {
+        let Some(first) = others.first() else { return };
+        let later = self.hours.split_off(self.hours.partition_point(|own| own.hour < first.hour));
+        self.hours.reserve(later.len() + others.len());
+        let mut others = others.into_iter().peekable();
+        for mut own in later {
+            self.hours.extend(std::iter::from_fn(|| others.next_if(|other| other.hour < own.hour)));
+            if let Some(other) = others.next_if(|other| other.hour == own.hour) {
+                own.add(&other);
+            }
+            self.hours.push(own);
+        }
+        self.hours.extend(others);
+    }
+}
+
+/// Outages that are found in hours, rising.
+struct Outages {
+    rows_min: u64,
+    ended: Vec<Outage>,
+    /// One that has not ended yet.
+    open: Option<Outage>,
+}
+
+impl Outages {
+    fn of(rows_min: u64) -> Self {
+        Self { rows_min: rows_min.max(1), ended: Vec::new(), open: None }
+    }
+
+    fn take(&mut self, hour: &Hour) {
+        if self.open.is_none() && hour.flagged.iter().all(|flagged| *flagged == 0) {
+            return;
+        }
+        for (place, (rows, flagged)) in hour.rows.iter().zip(&hour.flagged).enumerate() {
+            let (rows, flagged) = (u64::from(*rows), u64::from(*flagged));
+            let minute = hour.hour * HOUR_MINUTES as i64 + place as i64;
+            let at_us = minute.saturating_mul(MINUTE_US);
+            if flagged * 2 < rows {
+                self.ended.extend(self.open.take().map(|outage| Outage { ended_us: Some(at_us), ..outage }));
+            } else if rows >= self.rows_min {
+                let outage = self.open.get_or_insert(Outage { began_us: at_us, ended_us: None, rows: 0, flagged: 0 });
+                outage.rows += rows;
+                outage.flagged += flagged;
+            }
+        }
+    }
+
+    fn finish(mut self) -> Vec<Outage> {
+        self.ended.extend(self.open);
+        self.ended
     }
 }
 
@@ -134,6 +172,11 @@ fn add_all(own: &mut [u32; HOUR_MINUTES], other: &[u32; HOUR_MINUTES]) {
 impl Hour {
     fn new(hour: i64) -> Self {
         Self { hour, rows: [0; HOUR_MINUTES], flagged: [0; HOUR_MINUTES] }
+    }
+
+    fn add(&mut self, other: &Self) {
+        add_all(&mut self.rows, &other.rows);
+        add_all(&mut self.flagged, &other.flagged);
     }
 
     fn encode_into(&self, bytes: &mut Vec<u8>) {
@@ -235,12 +278,13 @@ const HOURS_MAX: u64 = i64::MAX as u64 / (MINUTE_US as u64 * HOUR_MINUTES as u64
 
 impl Sketch for MinuteSketch {
     fn merge(&mut self, other: &Self) -> Result<()> {
-        other.hours.iter().for_each(|hour| self.merge_hour(hour));
+        self.merge_hours(other.hours.clone());
         Ok(())
     }
 
     fn merge_encoded(&mut self, bytes: &[u8]) -> Result<()> {
-        read_hours(bytes, |hour| self.merge_hour(&hour))
+        self.merge_hours(Self::decode(bytes)?.hours);
+        Ok(())
     }
 
     fn encode_into(&self, bytes: &mut Vec<u8>) {
@@ -301,6 +345,7 @@ mod tests {
             })
             .collect();
         assert_eq!(told.join(", "), expect, "{minutes}");
+        assert_eq!(MinuteSketch::outages_of_encoded(&of(&rows).encode(), 5).unwrap(), of(&rows).outages(5));
     }
 
     #[test]

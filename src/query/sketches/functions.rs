@@ -153,7 +153,7 @@ fn outages(sketches: &ArrayRef, rows_min: &ArrayRef) -> Result<ArrayRef> {
         let found = match asked {
             Some(bytes) => {
                 let rows_min = u64::try_from(rows_min.value(row)).unwrap_or(0);
-                MinuteSketch::decode(bytes).map_err(refused)?.outages(rows_min)
+                MinuteSketch::outages_of_encoded(bytes, rows_min).map_err(refused)?
             }
             None => Vec::new(),
         };
