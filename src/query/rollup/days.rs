@@ -175,12 +175,22 @@ fn found(plan: &LogicalPlan) -> Option<(&Aggregate, Option<&Expr>)> {
     match plan {
         LogicalPlan::Projection(projection) if projection.expr.iter().all(is_of_row) => found(&projection.input),
         LogicalPlan::SubqueryAlias(alias) => found(&alias.input),
-        LogicalPlan::Filter(filter) if is_of_row(&filter.predicate) => match filter.input.as_ref() {
+        LogicalPlan::Filter(filter) if is_of_row(&filter.predicate) => match below_columns(&filter.input) {
             LogicalPlan::Aggregate(aggregate) => Some((aggregate, Some(&filter.predicate))),
-            input => found(input),
+            _ => found(&filter.input),
         },
         LogicalPlan::Aggregate(aggregate) => Some((aggregate, None)),
         _ => None,
+    }
+}
+
+/// What is below projections that only leave columns out.
+fn below_columns(plan: &LogicalPlan) -> &LogicalPlan {
+    match plan {
+        LogicalPlan::Projection(projection) if projection.expr.iter().all(|expr| matches!(expr, Expr::Column(_))) => {
+            below_columns(&projection.input)
+        }
+        plan => plan,
     }
 }
 
@@ -221,7 +231,7 @@ fn start_bounds(found: &Aggregate, question: &Question, condition: &Expr) -> Opt
 /// The plan without its conditions on time, which hold for all rows of a whole day.
 fn of_all_time(plan: &LogicalPlan, is_table: &dyn Fn(&StoredTable) -> bool) -> Result<LogicalPlan> {
     let without = |filter: Filter| {
-        let is_bound: Box<dyn Fn(&Expr) -> bool> = match filter.input.as_ref() {
+        let is_bound: Box<dyn Fn(&Expr) -> bool> = match below_columns(&filter.input) {
             LogicalPlan::Aggregate(found) => {
                 let Some(question) = Question::of(found, is_table) else { return Ok(LogicalPlan::Filter(filter)) };
                 let found = found.clone();
