@@ -25,7 +25,7 @@ pub use filter::conditions;
 pub use frame::{Frame, FrameBuilder};
 pub use judged::{card_table, drift_table, windows_table};
 pub use payload::Payload;
-pub use question::{KpiQuestion, Prepared, RowsQuestion, Special, Variable, variable};
+pub use question::{Prepared, RowsQuestion, Special, Variable, variable};
 pub use request::{QueryRequest, Target, ValuesRequest};
 pub use series::{Element, Format, Shape, shaped};
 

@@ -17,7 +17,9 @@ use crate::{
     error::{Error, Kind, Result},
     kpi::Grain,
     named::{NamedSql, Param, ParamKind, ParamValue, parse_time},
-    query::{Condition, DriftRequest, Library, LibraryKind, Question, Range, Subject, filterable, text_of},
+    query::{
+        Condition, DriftRequest, KpiQuestion, Library, LibraryKind, Question, Range, Subject, filterable, text_of,
+    },
 };
 
 /// Metrics that are no files. A file of such a name is not reached here.
@@ -104,17 +106,6 @@ pub struct RowsQuestion {
 enum Asked {
     Named { kind: LibraryKind, name: String, arguments: Vec<(String, String)> },
     Sql { text: String, values: Vec<(String, ParamValue)> },
-}
-
-/// A KPI with its arguments.
-#[derive(Debug)]
-pub struct KpiQuestion {
-    /// Its name.
-    pub name: String,
-    /// Its arguments.
-    pub arguments: Vec<(String, String)>,
-    /// What the calls have to fulfil.
-    pub conditions: Vec<Condition>,
 }
 
 /// What `/variable` asks.

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     error::{Context, Error, Kind, Result},
     kpi::ScoreCard,
-    query::KpiAnswer,
+    query::{KpiAnswer, KpiQuestion},
 };
 
 /// The query string.
@@ -67,8 +67,9 @@ pub async fn one(
     Named(name): Named,
     Params(arguments): Params<Vec<(String, String)>>,
 ) -> Result<Json<KpiAnswer>, Failure> {
-    let arguments = arguments.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    Ok(Json(engine.kpi(&name, arguments, &[]).await?))
+    let question = KpiQuestion { name, arguments, conditions: Vec::new() };
+    let answer = engine.kpis(&[question]).await?.pop();
+    Ok(Json(answer.ok_or_else(|| Error::new(Kind::Internal, "a KPI has no answer"))?))
 }
 
 /// The first day of a month.

@@ -8,7 +8,7 @@ use arrow::{
 };
 use chrono::NaiveDate;
 use datafusion::{catalog::TableProvider, datasource::MemTable, error::DataFusionError};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream, try_join};
 use serde::{Serialize, de::DeserializeOwned};
 use utoipa::ToSchema;
 
@@ -35,11 +35,22 @@ pub const TASK_VALUES: &str = "task_values";
 pub const TOKEN_QUOTAS: &str = "token_quotas";
 
 /// So many KPIs of one answer are asked for at a time.
-pub const KPIS_AT_ONCE: usize = 4;
+const KPIS_AT_ONCE: usize = 4;
 /// Most windows of one answer, keys not counted: a year of hours.
 const WINDOWS_MAX: i64 = 24 * 366;
 /// Most rows of one answer.
 const ROWS_MAX: usize = 50_000;
+
+/// A KPI with what it is asked with.
+#[derive(Debug)]
+pub struct KpiQuestion {
+    /// Its name.
+    pub name: String,
+    /// The arguments of its named query; `from` is moved back to the start of its window.
+    pub arguments: Vec<(String, String)>,
+    /// What the calls have to fulfil besides.
+    pub conditions: Vec<Condition>,
+}
 
 /// A KPI over a range, window by window.
 #[derive(Debug, Serialize, ToSchema)]
@@ -73,47 +84,69 @@ struct Asked {
     conditions: Vec<Condition>,
 }
 
+/// Calls of which it is asked which fields they carry.
+struct Calls<'a> {
+    range: Range,
+    asked: &'a Asked,
+    with_tools: bool,
+}
+
 impl Engine {
-    /// A KPI with the arguments of its named query, of calls that fulfil the conditions; `from` is moved back to the start
-    /// of its window.
+    /// KPIs, in the order of their questions.
     ///
     /// # Errors
     ///
     /// [`Kind::NotFound`] for a KPI that is not there, [`Kind::Invalid`] for arguments that do not fit,
     /// [`Kind::Exhausted`] for too long an answer.
-    pub async fn kpi<'a>(
-        &self,
-        name: &str,
-        arguments: impl IntoIterator<Item = (&'a str, &'a str)>,
-        conditions: &[Condition],
-    ) -> Result<KpiAnswer> {
-        let definition = self.library().kpi(name)?;
+    pub async fn kpis(&self, questions: &[KpiQuestion]) -> Result<Vec<KpiAnswer>> {
+        let mut all = Vec::with_capacity(questions.len());
+        for question in questions {
+            let asked = self.asked(question)?;
+            let windows = self.windows(&asked)?;
+            all.push((self.library().kpi(&question.name)?, asked, windows));
+        }
+        // KPIs of the same calls lack the same fields.
+        let mut calls: Vec<Calls> = Vec::new();
+        let mut calls_of = Vec::with_capacity(all.len());
+        for (definition, asked, windows) in &all {
+            let with_tools = definition.names(|field| field.of == CountedAmong::ToolCalls);
+            let own = Calls { range: Range { from_us: windows.from_us, to_us: asked.to_us }, asked, with_tools };
+            let index = calls.iter().position(|calls| calls.are(&own)).unwrap_or(calls.len());
+            match calls.get_mut(index) {
+                Some(calls) => calls.with_tools |= with_tools,
+                None => calls.push(own),
+            }
+            calls_of.push(index);
+        }
+        let (mut figures, mut fields) = (Vec::new(), Vec::new());
+        for (definition, asked, windows) in &all {
+            figures.push(self.figures(&definition.name, asked, windows));
+        }
+        for Calls { range, asked, with_tools } in calls {
+            fields.push(self.fields(range, asked, with_tools));
+        }
+        let (figures, fields): (Vec<_>, Vec<_>) = try_join!(
+            stream::iter(figures).buffered(KPIS_AT_ONCE).try_collect(),
+            stream::iter(fields).buffered(KPIS_AT_ONCE).try_collect(),
+        )?;
+        let answers = all.into_iter().zip(figures).zip(calls_of);
+        answers
+            .map(|(((definition, asked, windows), figures), index)| {
+                let fields: &[AgentFields] = &fields[index];
+                judged(definition, asked, &windows, figures, fields)
+            })
+            .collect()
+    }
+
+    fn asked(&self, KpiQuestion { name, arguments, conditions }: &KpiQuestion) -> Result<Asked> {
+        let invalid = |reason: &dyn std::fmt::Display| Error::invalid(format!("KPI {name}: {reason}"));
+        // What is no KPI is told with the names of those that are.
+        self.library().kpi(name)?;
         let entry = self.library().get(LibraryKind::Kpis, name)?;
-        let values = entry
-            .named
-            .bind(arguments, self.now_us())
-            .map_err(|error| Error::invalid(format!("KPI {name}: {error}")))?;
-        let asked = Asked::of(values).map_err(|reason| Error::invalid(format!("KPI {name}: {reason}")))?;
-        let asked = Asked { conditions: conditions.to_vec(), ..asked };
-        let windows = self.windows(&asked)?;
-        let figures = self.figures(name, &asked, &windows).await?;
-        let with_tools = definition.names(|field| field.of == CountedAmong::ToolCalls);
-        let fields = self.fields(Range { from_us: windows.from_us, to_us: asked.to_us }, &asked, with_tools).await?;
-        let all = AgentFields::sum(&fields);
-        // Each agent's own where agents are told apart: what one sends says nothing of another.
-        let of_key = |key: Option<&str>| {
-            let own = fields.iter().find(|row| asked.by == "agent" && row.agent.as_deref() == key);
-            lacking(own.unwrap_or(&all), definition)
-        };
-        Ok(KpiAnswer {
-            definition: definition.clone(),
-            from: text_of(windows.from_us)?,
-            to: text_of(asked.to_us)?,
-            grain: asked.grain,
-            lacks: lacking(&all, definition).iter().map(|need| need.text()).collect(),
-            windows: windows.judge(definition, figures, of_key),
-            by: asked.by,
-        })
+        let arguments = arguments.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let values = entry.named.bind(arguments, self.now_us()).map_err(|error| invalid(&error))?;
+        let asked = Asked::of(values).map_err(|reason| invalid(&reason))?;
+        Ok(Asked { conditions: conditions.clone(), ..asked })
     }
 
     /// The score card of the month that begins on this day, of calls that fulfil the conditions.
@@ -126,31 +159,37 @@ impl Engine {
             conditions: conditions.to_vec(),
             ..Asked::within(Range { from_us, to_us })
         };
-        let windows = self.windows(&month("all"))?;
-        let of_agents = self.fields(Range { from_us, to_us }, &month("all"), true).await?;
-        let fields = AgentFields::sum(&of_agents);
-        let all_calls = month("all");
+        let (all_calls, by_agent) = (month("all"), month("agent"));
+        let windows = self.windows(&all_calls)?;
+        let returns = self.library().kpi(RETURN_ON_COST).ok();
         let mut asked = Vec::new();
         for definition in self.library().kpis() {
             asked.push(self.figures(&definition.name, &all_calls, &windows));
         }
-        let figures: Vec<_> = stream::iter(asked).buffered(KPIS_AT_ONCE).try_collect().await?;
+        let kpis = asked.len();
+        for name in returns.iter().flat_map(|_| [RETURN_ON_COST, TASK_COMPLETION]) {
+            asked.push(self.figures(name, &by_agent, &windows));
+        }
+        let (of_agents, mut figures): (_, Vec<_>) = try_join!(
+            self.fields(Range { from_us, to_us }, &all_calls, true),
+            stream::iter(asked).buffered(KPIS_AT_ONCE).try_collect(),
+        )?;
+        let fields = AgentFields::sum(&of_agents);
+        let mut by_agent = figures.split_off(kpis).into_iter();
         let lines =
             self.library().kpis().zip(figures).map(|(definition, figures)| {
                 CardLine::new(definition, &windows, figures, &lacking(&fields, definition))
             });
         let (card, metrics) = lines.partition(|line| line.definition.tiers.is_some());
-        let returns = match self.library().kpi(RETURN_ON_COST) {
-            Ok(definition) => {
-                let figures = self.figures(RETURN_ON_COST, &month("agent"), &windows).await?;
-                let done = self.figures(TASK_COMPLETION, &month("agent"), &windows).await?;
+        let returns = match (returns, by_agent.next(), by_agent.next()) {
+            (Some(definition), Some(figures), Some(done)) => {
                 let of_key = |key: Option<&str>| {
                     let own = of_agents.iter().find(|row| row.agent.as_deref() == key);
                     lacking(own.unwrap_or(&fields), definition)
                 };
                 ReturnLine::all(definition, &windows, figures, &done, of_key)
             }
-            Err(_) => Vec::new(),
+            _ => Vec::new(),
         };
         Ok(ScoreCard {
             month: first.format("%Y-%m").to_string(),
@@ -254,6 +293,41 @@ impl Asked {
             _ => Err(format!("more than {WINDOWS_MAX} windows: ask for a shorter range or a coarser grain")),
         }
     }
+}
+
+impl Calls<'_> {
+    /// Whether these are the same calls.
+    fn are(&self, other: &Self) -> bool {
+        let of = |calls: &Self| (calls.range.from_us, calls.range.to_us);
+        of(self) == of(other)
+            && self.asked.filters == other.asked.filters
+            && self.asked.conditions == other.asked.conditions
+    }
+}
+
+/// The answer to a KPI's question; `fields` are those of each agent.
+fn judged(
+    definition: &Definition,
+    asked: Asked,
+    windows: &Windows,
+    figures: Vec<Figure>,
+    fields: &[AgentFields],
+) -> Result<KpiAnswer> {
+    let all = AgentFields::sum(fields);
+    // Each agent's own where agents are told apart: what one sends says nothing of another.
+    let of_key = |key: Option<&str>| {
+        let own = fields.iter().find(|row| asked.by == "agent" && row.agent.as_deref() == key);
+        lacking(own.unwrap_or(&all), definition)
+    };
+    Ok(KpiAnswer {
+        definition: definition.clone(),
+        from: text_of(windows.from_us)?,
+        to: text_of(asked.to_us)?,
+        grain: asked.grain,
+        lacks: lacking(&all, definition).iter().map(|need| need.text()).collect(),
+        windows: windows.judge(definition, figures, of_key),
+        by: asked.by,
+    })
 }
 
 /// What the KPI needs and no call carries; without calls nothing can be said.

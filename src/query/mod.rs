@@ -49,7 +49,7 @@ pub use engine::{Engine, QueryParams, Settings};
 pub use experiment::{ExperimentLine, ExperimentRequest, VariantLine};
 pub use forecast::ForecastRequest;
 pub use gauges::Gauges;
-pub use kpi::{KPIS_AT_ONCE, KpiAnswer, TASK_VALUES};
+pub use kpi::{KpiAnswer, KpiQuestion, TASK_VALUES};
 pub use library::{Kind as LibraryKind, Library, Problem};
 pub use memory::Memory;
 pub use moment::text_of;

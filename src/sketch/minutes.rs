@@ -16,6 +16,8 @@
 //!
 //! Integers are LEB128.
 
+use std::mem;
+
 use super::{
     Sketch,
     bytes::{Reader, put_integer},
@@ -29,6 +31,8 @@ const HOUR_MINUTES: usize = 60;
 /// Of so many minutes, places and rows take fewer bytes than the rows of all.
 const SPARSE_MAX: usize = 20;
 const MINUTE_US: i64 = 60_000_000;
+/// A count that needs no second byte where it is encoded.
+const ONE_BYTE_MAX: u32 = 0x7f;
 /// The fewest bytes of an hour: its place, one minute with its place and rows, none flagged.
 const HOUR_BYTES_MIN: usize = 5;
 
@@ -43,8 +47,24 @@ pub struct MinuteSketch {
 struct Hour {
     /// Hours since the epoch.
     hour: i64,
-    rows: [u32; HOUR_MINUTES],
-    flagged: [u32; HOUR_MINUTES],
+    counts: Counts,
+}
+
+/// What an hour's minutes count. A sketch of a quarter has thousands of hours, and most of them count little: with four
+/// bytes a count, it is the copies of them that a merge takes its time for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Counts {
+    /// No minute has more than 255 rows.
+    Few(Minutes<u8>),
+    /// One has.
+    Many(Box<Minutes<u32>>),
+}
+
+/// Never more flagged rows than rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Minutes<T> {
+    rows: [T; HOUR_MINUTES],
+    flagged: [T; HOUR_MINUTES],
 }
 
 /// A time in which half or more of the rows of its minutes are flagged.
@@ -70,9 +90,7 @@ impl MinuteSketch {
     pub fn add(&mut self, us: i64, is_flagged: bool) {
         let minute = us.div_euclid(MINUTE_US);
         let place = minute.rem_euclid(HOUR_MINUTES as i64) as usize;
-        let hour = self.hour(minute.div_euclid(HOUR_MINUTES as i64));
-        hour.rows[place] = hour.rows[place].saturating_add(1);
-        hour.flagged[place] = hour.flagged[place].saturating_add(u32::from(is_flagged));
+        self.hour(minute.div_euclid(HOUR_MINUTES as i64)).counts.add(place, is_flagged);
     }
 
     /// Outages, in the order of time: each begins with a minute of at least so many rows of which half or more are
@@ -110,17 +128,20 @@ impl MinuteSketch {
         &mut self.hours[index]
     }
 
-    /// Takes hours, rising, of another sketch. A sketch of a quarter has a megabyte: what comes after their first is moved
-    /// once, and not for each of them.
-    fn merge_hours(&mut self, others: Vec<Hour>) {
+    /// Takes hours, rising, of another sketch. What comes after their first is moved once, and not for each of them.
+    fn merge_hours(&mut self, mut others: Vec<Hour>) {
         let Some(first) = others.first() else { return };
+        if self.hours.last().is_none_or(|last| last.hour < first.hour) {
+            self.hours.append(&mut others);
+            return;
+        }
         let later = self.hours.split_off(self.hours.partition_point(|own| own.hour < first.hour));
         self.hours.reserve(later.len() + others.len());
         let mut others = others.into_iter().peekable();
         for mut own in later {
             self.hours.extend(std::iter::from_fn(|| others.next_if(|other| other.hour < own.hour)));
             if let Some(other) = others.next_if(|other| other.hour == own.hour) {
-                own.add(&other);
+                own.counts.merge(&other.counts);
             }
             self.hours.push(own);
         }
@@ -142,12 +163,21 @@ impl Outages {
     }
 
     fn take(&mut self, hour: &Hour) {
-        if self.open.is_none() && hour.flagged.iter().all(|flagged| *flagged == 0) {
+        match &hour.counts {
+            Counts::Few(minutes) => self.take_minutes(hour.hour, minutes),
+            Counts::Many(minutes) => self.take_minutes(hour.hour, minutes),
+        }
+    }
+
+    fn take_minutes<T: Copy + Into<u64>>(&mut self, hour: i64, Minutes { rows, flagged }: &Minutes<T>) {
+        let counts = || rows.iter().zip(flagged).map(|(rows, flagged)| ((*rows).into(), (*flagged).into()));
+        let is_down = |(rows, flagged): (u64, u64)| flagged * 2 >= rows && rows >= self.rows_min;
+        // Most hours have no such minute. Without a branch for each, to tell takes a tenth of the time.
+        if self.open.is_none() && !counts().fold(false, |any, minute| any | is_down(minute)) {
             return;
         }
-        for (place, (rows, flagged)) in hour.rows.iter().zip(&hour.flagged).enumerate() {
-            let (rows, flagged) = (u64::from(*rows), u64::from(*flagged));
-            let minute = hour.hour * HOUR_MINUTES as i64 + place as i64;
+        for (place, (rows, flagged)) in counts().enumerate() {
+            let minute = hour * HOUR_MINUTES as i64 + place as i64;
             let at_us = minute.saturating_mul(MINUTE_US);
             if flagged * 2 < rows {
                 self.ended.extend(self.open.take().map(|outage| Outage { ended_us: Some(at_us), ..outage }));
@@ -165,83 +195,165 @@ impl Outages {
     }
 }
 
-fn add_all(own: &mut [u32; HOUR_MINUTES], other: &[u32; HOUR_MINUTES]) {
-    own.iter_mut().zip(other).for_each(|(own, other)| *own = own.saturating_add(*other));
+impl Counts {
+    fn new() -> Self {
+        Self::Few(Minutes { rows: [0; HOUR_MINUTES], flagged: [0; HOUR_MINUTES] })
+    }
+
+    /// In as few bytes as they fit into.
+    fn of(many: Minutes<u32>) -> Self {
+        match many.rows.iter().all(|rows| *rows <= u32::from(u8::MAX)) {
+            true => Self::Few(Minutes {
+                rows: many.rows.map(|rows| rows as u8),
+                flagged: many.flagged.map(|rows| rows as u8),
+            }),
+            false => Self::Many(Box::new(many)),
+        }
+    }
+
+    fn as_many(&mut self, change: impl FnOnce(&mut Minutes<u32>)) {
+        let mut many = match mem::replace(self, Self::new()) {
+            Self::Few(Minutes { rows, flagged }) => {
+                Box::new(Minutes { rows: rows.map(u32::from), flagged: flagged.map(u32::from) })
+            }
+            Self::Many(many) => many,
+        };
+        change(&mut many);
+        *self = Self::Many(many);
+    }
+
+    fn add(&mut self, place: usize, is_flagged: bool) {
+        match self {
+            Self::Few(Minutes { rows, flagged }) if rows[place] < u8::MAX => {
+                rows[place] += 1;
+                flagged[place] += u8::from(is_flagged);
+            }
+            _ => self.as_many(|Minutes { rows, flagged }| {
+                rows[place] = rows[place].saturating_add(1);
+                flagged[place] = flagged[place].saturating_add(u32::from(is_flagged));
+            }),
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        match (&mut *self, other) {
+            (Self::Few(own), Self::Few(other)) if own.has_room_for(other) => {
+                own.rows.iter_mut().zip(other.rows).for_each(|(own, other)| *own += other);
+                own.flagged.iter_mut().zip(other.flagged).for_each(|(own, other)| *own += other);
+            }
+            (_, Self::Few(other)) => self.as_many(|own| own.merge(other)),
+            (_, Self::Many(other)) => self.as_many(|own| own.merge(other)),
+        }
+    }
 }
 
-impl Hour {
-    fn new(hour: i64) -> Self {
-        Self { hour, rows: [0; HOUR_MINUTES], flagged: [0; HOUR_MINUTES] }
+impl Minutes<u8> {
+    fn has_room_for(&self, other: &Self) -> bool {
+        let is_over = |own: u8, other: u8| own.checked_add(other).is_none();
+        !self.rows.iter().zip(&other.rows).fold(false, |any, (own, other)| any | is_over(*own, *other))
     }
+}
 
-    fn add(&mut self, other: &Self) {
-        add_all(&mut self.rows, &other.rows);
-        add_all(&mut self.flagged, &other.flagged);
+impl Minutes<u32> {
+    fn merge<T: Copy + Into<u32>>(&mut self, other: &Minutes<T>) {
+        let add = |own: &mut [u32; HOUR_MINUTES], other: &[T; HOUR_MINUTES]| {
+            own.iter_mut().zip(other).for_each(|(own, other)| *own = own.saturating_add((*other).into()));
+        };
+        add(&mut self.rows, &other.rows);
+        add(&mut self.flagged, &other.flagged);
     }
+}
 
+impl<T: Copy + Into<u32>> Minutes<T> {
     fn encode_into(&self, bytes: &mut Vec<u8>) {
-        let minutes = self.rows.iter().filter(|rows| **rows > 0).count();
+        let minutes = counted(&self.rows);
         put_integer(bytes, minutes as u64);
         if minutes > SPARSE_MAX {
-            match self.rows.iter().all(|rows| *rows < 0x80) {
-                true => bytes.extend(self.rows.map(|rows| rows as u8)),
-                false => self.rows.iter().for_each(|rows| put_integer(bytes, u64::from(*rows))),
+            match self.rows.iter().all(|rows| (*rows).into() <= ONE_BYTE_MAX) {
+                true => bytes.extend(self.rows.map(|rows| rows.into() as u8)),
+                false => self.rows.iter().for_each(|rows| put_integer(bytes, u64::from((*rows).into()))),
             }
         } else {
             put_places(bytes, &self.rows);
         }
-        put_integer(bytes, self.flagged.iter().filter(|flagged| **flagged > 0).count() as u64);
+        put_integer(bytes, counted(&self.flagged) as u64);
         put_places(bytes, &self.flagged);
+    }
+}
+
+impl Hour {
+    fn new(hour: i64) -> Self {
+        Self { hour, counts: Counts::new() }
     }
 
     fn read(reader: &mut Reader, hour: i64) -> Result<Self> {
-        let mut read = Self::new(hour);
         let minutes = reader.length(1, "minutes")?;
+        if minutes > SPARSE_MAX
+            && let Some(rows) = reader.small_integers::<HOUR_MINUTES>()
+        {
+            let few = Minutes { rows: *rows, flagged: [0; HOUR_MINUTES] };
+            return Ok(Self { hour, counts: Counts::Few(read_flagged(reader, minutes, few)?) });
+        }
+        let mut many = Minutes { rows: [0; HOUR_MINUTES], flagged: [0; HOUR_MINUTES] };
         if minutes > SPARSE_MAX {
-            match reader.small_integers::<HOUR_MINUTES>() {
-                Some(small) => read.rows = small.map(u32::from),
-                None => read.rows.iter_mut().try_for_each(|rows| count(reader).map(|count| *rows = count))?,
-            }
-            if read.rows.iter().filter(|rows| **rows > 0).count() != minutes {
-                return Err(reader.damaged("an hour has other minutes than it says"));
-            }
+            many.rows.iter_mut().try_for_each(|rows| count(reader).map(|count| *rows = count))?;
         } else if minutes == 0 {
             return Err(reader.damaged("an hour that is written has no rows"));
         } else {
-            read_places(reader, minutes, &mut read.rows)?;
+            read_places(reader, minutes, |place, count| many.rows[place] = count)?;
         }
-        let flagged = reader.length(2, "minutes")?;
-        read_places(reader, flagged, &mut read.flagged)?;
-        if read.flagged.iter().zip(&read.rows).any(|(flagged, rows)| flagged > rows) {
-            return Err(reader.damaged("a minute has more flagged rows than rows"));
-        }
-        Ok(read)
+        Ok(Self { hour, counts: Counts::of(read_flagged(reader, minutes, many)?) })
+    }
+}
+
+/// Minutes that count anything.
+fn counted<T: Copy + Into<u32>>(counts: &[T; HOUR_MINUTES]) -> usize {
+    counts.iter().filter(|count| (**count).into() > 0).count()
+}
+
+/// The flagged rows of minutes whose rows are read.
+fn read_flagged<T>(reader: &mut Reader, minutes: usize, mut read: Minutes<T>) -> Result<Minutes<T>>
+where
+    T: Copy + Into<u32> + TryFrom<u32>,
+{
+    if counted(&read.rows) != minutes {
+        return Err(reader.damaged("an hour has other minutes than it says"));
+    }
+    let flagged = reader.length(2, "minutes")?;
+    let mut is_over = false;
+    read_places(reader, flagged, |place, count| match T::try_from(count) {
+        Ok(fits) if count <= read.rows[place].into() => read.flagged[place] = fits,
+        _ => is_over = true,
+    })?;
+    match is_over {
+        true => Err(reader.damaged("a minute has more flagged rows than rows")),
+        false => Ok(read),
     }
 }
 
 /// Those that count anything: how many that do not come before each, and its count.
-fn put_places(bytes: &mut Vec<u8>, counts: &[u32; HOUR_MINUTES]) {
+fn put_places<T: Copy + Into<u32>>(bytes: &mut Vec<u8>, counts: &[T; HOUR_MINUTES]) {
     let mut next = 0;
-    for (place, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+    for (place, count) in counts.iter().map(|count| (*count).into()).enumerate().filter(|(_, count)| *count > 0) {
         put_integer(bytes, (place - next) as u64);
-        put_integer(bytes, u64::from(*count));
+        put_integer(bytes, u64::from(count));
         next = place + 1;
     }
 }
 
-fn read_places(reader: &mut Reader, length: usize, counts: &mut [u32; HOUR_MINUTES]) -> Result<()> {
+fn read_places(reader: &mut Reader, length: usize, mut take: impl FnMut(usize, u32)) -> Result<()> {
     let mut next = 0_usize;
     for _ in 0..length {
         let gap = reader.integer("minute's place")?;
         let count = count(reader)?;
         let place = usize::try_from(gap).ok().and_then(|gap| next.checked_add(gap));
-        let Some((place, slot)) = place.and_then(|place| Some((place, counts.get_mut(place)?))) else {
+        let Some(place) = place.filter(|place| *place < HOUR_MINUTES) else {
             return Err(reader.damaged("an hour has only 60 minutes"));
         };
         if count == 0 {
             return Err(reader.damaged("a minute that is written counts nothing"));
         }
-        *slot = count;
+        take(place, count);
         next = place + 1;
     }
     Ok(())
@@ -297,7 +409,10 @@ impl Sketch for MinuteSketch {
                 Some(before) => (hour.hour - before - 1) as u64,
             };
             put_integer(bytes, told);
-            hour.encode_into(bytes);
+            match &hour.counts {
+                Counts::Few(minutes) => minutes.encode_into(bytes),
+                Counts::Many(minutes) => minutes.encode_into(bytes),
+            }
             before = Some(hour.hour);
         }
     }
@@ -309,14 +424,15 @@ impl Sketch for MinuteSketch {
     }
 
     fn heap_bytes(&self) -> usize {
-        self.hours.capacity() * size_of::<Hour>()
+        let many = self.hours.iter().filter(|hour| matches!(hour.counts, Counts::Many(_))).count();
+        self.hours.capacity() * size_of::<Hour>() + many * size_of::<Minutes<u32>>()
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use proptest::{collection::vec, prelude::*};
+    use proptest::{collection::vec, prelude::*, sample::select};
 
     use super::*;
 
@@ -358,14 +474,17 @@ mod tests {
         check("58:5/5 59:1/0 60:5/3 61:5/2 179:7/7 180:1/0", "58-59 5/5, 60-61 5/3, 179-180 7/7");
         check("1:5/5 2:1/1 3:2/1 4:3/1", "1-4 5/5");
         check("-61:5/5 -1:2/0", "-61--1 5/5");
+        check("1:255/127 2:255/128 3:256/128 4:256/127", "2-4 511/256");
     }
 
     proptest! {
         #[test]
         fn parts_are_the_whole_in_any_order_and_bytes_are_read_back(
-            mut rows in vec((-130_i64..130, any::<bool>()), 0..120),
-            at in 0..120_usize,
+            parts in vec((-130_i64..130, any::<bool>(), select(vec![1, 1, 1, 100, 300])), 0..80),
+            at in 0..400_usize,
         ) {
+            let mut rows: Vec<(i64, bool)> = Vec::new();
+            parts.into_iter().for_each(|(minute, is_flagged, times)| rows.resize(rows.len() + times, (minute, is_flagged)));
             let whole = of(&rows);
             let (left, right) = rows.split_at(at.min(rows.len()));
             let (mut merged, right) = (of(right), of(left));

@@ -2,7 +2,6 @@
 //! the plugin has no place for an error beside answers.
 
 use axum::{Json, body::Body, extract::State};
-use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 
 use super::{read, shapes};
@@ -13,7 +12,7 @@ use crate::{
         windows_table,
     },
     http::{App, access::CallerEngine, error::GrafanaFailure},
-    query::{Engine, KPIS_AT_ONCE, Options, Page},
+    query::{Engine, Options, Page},
 };
 
 /// Answers all targets of a panel.
@@ -64,13 +63,7 @@ async fn answer(app: &App, engine: &Engine, target: &Target, request: &QueryRequ
                 (frame, question.shape, notices)
             }
             Prepared::KpiAlerts { questions, is_all, shape } => {
-                let mut asked = Vec::new();
-                for question in &questions {
-                    let arguments = question.arguments.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-                    asked.push(engine.kpi(&question.name, arguments, &question.conditions));
-                }
-                let answers: Vec<_> = stream::iter(asked).buffered(KPIS_AT_ONCE).try_collect().await?;
-                (windows_table(&answers, is_all), shape, Vec::new())
+                (windows_table(&engine.kpis(&questions).await?, is_all), shape, Vec::new())
             }
             Prepared::KpiCard { month, conditions, shape } => {
                 (card_table(&engine.score_card(month, &conditions).await?), shape, Vec::new())
