@@ -69,21 +69,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The next two integers.
-    #[inline]
-    pub fn two_integers(&mut self, what: [&str; 2]) -> Result<(u64, u64)> {
-        // Most are of one byte each.
-        match self.bytes.get(self.at..).and_then(<[u8]>::first_chunk) {
-            Some([first, second]) if (first | second) < 0x80 => {
-                self.at += 2;
-                Ok((u64::from(*first), u64::from(*second)))
-            }
-            _ => Ok((self.integer(what[0])?, self.integer(what[1])?)),
-        }
-    }
-
     /// The next so many integers, where each is of one byte: read at once, as one by one takes several times as long.
-    #[inline]
     pub fn small_integers<const N: usize>(&mut self) -> Option<&'a [u8; N]> {
         let bytes: &[u8; N] = self.bytes.get(self.at..)?.first_chunk()?;
         let is_small = bytes.iter().fold(0, |all, byte| all | byte) < 0x80;
@@ -111,7 +97,6 @@ impl<'a> Reader<'a> {
     }
 
     /// How many parts follow, each of at least so many bytes: never more than there are bytes for.
-    #[inline]
     pub fn length(&mut self, bytes_each: usize, what: &str) -> Result<usize> {
         let length = self.integer(what)?;
         match usize::try_from(length) {
@@ -129,7 +114,6 @@ impl<'a> Reader<'a> {
     }
 
     /// The error for bytes that are no sketch.
-    #[cold]
     pub fn damaged(&self, what: impl AsRef<str>) -> Error {
         Error::new(
             Kind::Corrupt,

@@ -22,7 +22,7 @@ use super::{
     Sketch,
     bytes::{Reader, put_integer},
 };
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 const NAME: &str = "minute sketch";
 const VERSION: u8 = 1;
@@ -266,18 +266,18 @@ impl Minutes<u32> {
 
 impl<T: Copy + Into<u32>> Minutes<T> {
     fn encode_into(&self, bytes: &mut Vec<u8>) {
-        let (places, flagged) = (places(&self.rows), places(&self.flagged));
-        put_integer(bytes, u64::from(places.count_ones()));
-        if places.count_ones() as usize > SPARSE_MAX {
+        let minutes = counted(&self.rows);
+        put_integer(bytes, minutes as u64);
+        if minutes > SPARSE_MAX {
             match self.rows.iter().all(|rows| (*rows).into() <= ONE_BYTE_MAX) {
                 true => bytes.extend(self.rows.map(|rows| rows.into() as u8)),
                 false => self.rows.iter().for_each(|rows| put_integer(bytes, u64::from((*rows).into()))),
             }
         } else {
-            put_places(bytes, &self.rows, places);
+            put_places(bytes, &self.rows);
         }
-        put_integer(bytes, u64::from(flagged.count_ones()));
-        put_places(bytes, &self.flagged, flagged);
+        put_integer(bytes, counted(&self.flagged) as u64);
+        put_places(bytes, &self.flagged);
     }
 }
 
@@ -306,9 +306,9 @@ impl Hour {
     }
 }
 
-/// The minutes that count anything, a bit each.
-fn places<T: Copy + Into<u32>>(counts: &[T; HOUR_MINUTES]) -> u64 {
-    counts.iter().enumerate().fold(0, |places, (place, count)| places | u64::from((*count).into() > 0) << place)
+/// Minutes that count anything.
+fn counted<T: Copy + Into<u32>>(counts: &[T; HOUR_MINUTES]) -> usize {
+    counts.iter().filter(|count| (**count).into() > 0).count()
 }
 
 /// The flagged rows of minutes whose rows are read.
@@ -316,7 +316,7 @@ fn read_flagged<T>(reader: &mut Reader, minutes: usize, mut read: Minutes<T>) ->
 where
     T: Copy + Into<u32> + TryFrom<u32>,
 {
-    if places(&read.rows).count_ones() as usize != minutes {
+    if counted(&read.rows) != minutes {
         return Err(reader.damaged("an hour has other minutes than it says"));
     }
     let flagged = reader.length(2, "minutes")?;
@@ -332,22 +332,20 @@ where
 }
 
 /// Those that count anything: how many that do not come before each, and its count.
-fn put_places<T: Copy + Into<u32>>(bytes: &mut Vec<u8>, counts: &[T; HOUR_MINUTES], mut places: u64) {
+fn put_places<T: Copy + Into<u32>>(bytes: &mut Vec<u8>, counts: &[T; HOUR_MINUTES]) {
     let mut next = 0;
-    while places != 0 {
-        let place = places.trailing_zeros() as usize;
+    for (place, count) in counts.iter().map(|count| (*count).into()).enumerate().filter(|(_, count)| *count > 0) {
         put_integer(bytes, (place - next) as u64);
-        put_integer(bytes, u64::from(counts[place].into()));
+        put_integer(bytes, u64::from(count));
         next = place + 1;
-        places &= places - 1;
     }
 }
 
 fn read_places(reader: &mut Reader, length: usize, mut take: impl FnMut(usize, u32)) -> Result<()> {
     let mut next = 0_usize;
     for _ in 0..length {
-        let (gap, count) = reader.two_integers(["minute's place", "minute's count"])?;
-        let Ok(count) = u32::try_from(count) else { return Err(beyond(reader)) };
+        let gap = reader.integer("minute's place")?;
+        let count = count(reader)?;
         let place = usize::try_from(gap).ok().and_then(|gap| next.checked_add(gap));
         let Some(place) = place.filter(|place| *place < HOUR_MINUTES) else {
             return Err(reader.damaged("an hour has only 60 minutes"));
@@ -363,11 +361,7 @@ fn read_places(reader: &mut Reader, length: usize, mut take: impl FnMut(usize, u
 
 fn count(reader: &mut Reader) -> Result<u32> {
     let count = reader.integer("minute's count")?;
-    u32::try_from(count).map_err(|_| beyond(reader))
-}
-
-fn beyond(reader: &Reader) -> Error {
-    reader.damaged("a minute counts more than 4 billion")
+    u32::try_from(count).map_err(|_| reader.damaged("a minute counts more than 4 billion"))
 }
 
 /// The hours of an encoded sketch, rising.
@@ -406,7 +400,6 @@ impl Sketch for MinuteSketch {
     }
 
     fn encode_into(&self, bytes: &mut Vec<u8>) {
-        bytes.reserve(self.hours.len() * (HOUR_MINUTES + HOUR_BYTES_MIN));
         bytes.push(VERSION);
         put_integer(bytes, self.hours.len() as u64);
         let mut before: Option<i64> = None;
@@ -425,8 +418,7 @@ impl Sketch for MinuteSketch {
     }
 
     fn decode(bytes: &[u8]) -> Result<Self> {
-        // About as many as these bytes have, and never much more.
-        let mut hours = Vec::with_capacity(bytes.len() / HOUR_MINUTES);
+        let mut hours = Vec::new();
         read_hours(bytes, |hour| hours.push(hour))?;
         Ok(Self { hours })
     }

@@ -380,18 +380,17 @@ fn read_bins(reader: &mut Reader) -> Result<Vec<(i32, u64)>> {
     let (key_min, key_max) = *KEYS;
     let used = reader.length(2, "bins")?;
     let mut bins: Vec<(i32, u64)> = Vec::with_capacity(used);
-    let mut before: Option<i64> = None;
     for _ in 0..used {
-        let (step, count) = reader.two_integers(["bin's key", "bin's count"])?;
-        let key = match before {
+        let step = reader.integer("bin's key")?;
+        let key = match bins.last() {
             None => unzigzag(step),
-            Some(before) if step > 0 => before.saturating_add_unsigned(step),
+            Some((before, _)) if step > 0 => i64::from(*before).saturating_add_unsigned(step),
             Some(_) => return Err(reader.damaged("a bin comes twice")),
         };
         if key < i64::from(key_min) || key > i64::from(key_max) {
             return Err(reader.damaged(format!("no value has the bin {key}")));
         }
-        before = Some(key);
+        let count = reader.integer("bin's count")?;
         if count == 0 {
             return Err(reader.damaged("a bin counts nothing"));
         }
