@@ -172,7 +172,7 @@ impl Outages {
     fn take_minutes<T: Copy + Into<u64>>(&mut self, hour: i64, Minutes { rows, flagged }: &Minutes<T>) {
         let counts = || rows.iter().zip(flagged).map(|(rows, flagged)| ((*rows).into(), (*flagged).into()));
         let is_down = |(rows, flagged): (u64, u64)| flagged * 2 >= rows && rows >= self.rows_min;
-        // Most hours have no such minute. Without a branch for each, to tell takes a tenth of the time.
+        // Most hours have no such minute; told without a branch for each.
         if self.open.is_none() && !counts().fold(false, |any, minute| any | is_down(minute)) {
             return;
         }

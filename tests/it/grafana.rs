@@ -548,6 +548,17 @@ async fn what_is_judged_comes_as_annotations() {
     assert!(notices(&all).is_empty() && !column(&all, "title").is_empty(), "{all}");
     assert!(column(&one(&app, "kpi_alerts", asked("(a|b)")).await, "title").is_empty());
     check_element(&one(&app, "kpi_alerts", json!({})).await, "all KPIs");
+    // KPIs that are asked together are judged as each alone, also what no call carries.
+    let asked = |kpi: &str| json!({"kpi": kpi, "state": "all"});
+    let together = one(&app, "kpi_alerts", asked("(error_rate|groundedness|tool_failure_rate)")).await;
+    for name in ["kpi", "tags", "value", "samples"] {
+        let mut alone = Vec::new();
+        for kpi in ["error_rate", "groundedness", "tool_failure_rate"] {
+            alone.extend(column(&one(&app, "kpi_alerts", asked(kpi)).await, name));
+        }
+        assert_eq!(column(&together, name), alone, "{name}");
+    }
+    assert!(column(&together, "tags").contains(&json!("not_measured")), "{together}");
     let outages = one(&app, "outages", json!({"agent_id": "rag"})).await;
     assert_eq!(
         (column(&outages, "began"), column(&outages, "ended")),
